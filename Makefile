@@ -1,0 +1,55 @@
+# Each target makes the virtual environment that it needs; python3 (3.11 or newer) and make are enough.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+BENCH := .venv-bench
+WORKERS ?= auto
+
+.PHONY: demo test test-slow lint format bench clean
+
+demo: $(VENV)/ready
+	$(RUN) -m omokage demo
+
+test: $(VENV)/ready-dev
+	$(RUN) -m pytest -m "not slow" -n $(WORKERS) --maxprocesses 4
+
+test-slow: $(VENV)/ready-dev
+	$(RUN) -m pytest -m slow -n $(WORKERS) --maxprocesses 2
+
+lint: $(VENV)/ready-dev
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(VENV)/ready-dev
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+bench: $(BENCH)/ready
+	$(BENCH)/bin/python benchmarks/speed.py
+	$(BENCH)/bin/python benchmarks/startup.py
+	$(BENCH)/bin/python benchmarks/memory.py
+	$(BENCH)/bin/python benchmarks/mnist.py
+
+clean:
+	rm -rf $(VENV) $(BENCH) omokage-demo dist
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "omokage needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { \
+	  echo "Making a virtual environment failed. On Debian and Ubuntu: apt install python3-venv"; rm -rf $(VENV); exit 1; }
+
+$(VENV)/ready: $(VENV)/bin/python pyproject.toml
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(BENCH)/ready: pyproject.toml benchmarks/requirements-peers.txt
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements-peers.txt
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@

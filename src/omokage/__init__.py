@@ -1,0 +1,45 @@
+"""omokage: autoencoders and variational autoencoders for your own data.
+
+    import omokage as om
+
+    vae = om.VAE(latent_dim=10).fit(X)
+    vae.transform(X), vae.reconstruct(X), vae.score_samples(X), vae.sample(100)
+
+Everything is loaded at its first use, so that `import omokage` and `omokage --help` are quick.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from omokage import likelihoods, objectives, posteriors, priors
+    from omokage.data import datasets
+    from omokage.estimators import VAE, AutoEncoder, load
+
+__all__ = ["VAE", "AutoEncoder", "datasets", "likelihoods", "load", "objectives", "posteriors", "priors"]
+
+_HOMES = {
+    "VAE": "omokage.estimators",
+    "AutoEncoder": "omokage.estimators",
+    "load": "omokage.estimators",
+    "datasets": "omokage.data.datasets",
+    "likelihoods": "omokage.likelihoods",
+    "objectives": "omokage.objectives",
+    "posteriors": "omokage.posteriors",
+    "priors": "omokage.priors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'omokage' has no attribute {name!r}")
+    home = importlib.import_module(_HOMES[name])
+    value = home if _HOMES[name].endswith(f".{name}") else getattr(home, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,59 @@
+"""What the data side and the model side share: a batch of rows, and what one row is.
+
+Notation, here and everywhere: B rows, D features, L latent dimensions, K draws; x data, z latent.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Batch(NamedTuple):
+    """Rows on their way through a model; a pytree whose absent parts are `None`.
+
+    Attributes:
+        x: The (standardised) data, (B, *event).
+        inputs: What the posterior sees where that is not x itself, as in denoising; like x.
+        mask: Which entries of x were observed, boolean, like x; `None`: all of them.
+        lengths: How many steps each row has, (B,), where rows are sequences.
+        context: What the model is conditioned on, (B, C).
+        weight: How much each row counts, (B,); `None`: one each.
+    """
+
+    x: Any
+    inputs: Any = None
+    mask: Any = None
+    lengths: Any = None
+    context: Any = None
+    weight: Any = None
+
+    @property
+    def seen(self) -> Any:
+        """What the posterior sees: `inputs` where given, else `x`."""
+        return self.x if self.inputs is None else self.inputs
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """What one row is.
+
+    Attributes:
+        shape: The shape of one row of x, `(D,)` for vectors.
+        unit: How many raw units one unit of x is, for each entry; it multiplies back what
+            standardising divided by. Shape `shape`.
+    """
+
+    shape: tuple[int, ...]
+    unit: NDArray[np.float64]
+
+    @staticmethod
+    def plain(*shape: int) -> "Event":
+        """Return an event whose x is in raw units."""
+        return Event(shape, np.ones(shape))
+
+    @property
+    def size(self) -> int:
+        """The number of entries in a row."""
+        return int(np.prod(self.shape))

@@ -1,0 +1,175 @@
+"""Names and settings to objects: the only place that knows which name means which class."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from omokage import likelihoods, objectives, posteriors, priors
+from omokage.batch import Event
+from omokage.data.schema import Moments, Standardization, column_kinds
+from omokage.density import Density
+from omokage.errors import DataError, ParameterError, listing
+from omokage.model import Model
+from omokage.nets.layers import INITIALIZERS
+from omokage.nets.mlp import MLP
+from omokage.optimizers import SCHEDULES, optimizer
+from omokage.training import Plan
+
+_LIKELIHOODS: dict[str, Any] = {
+    "gaussian": likelihoods.Gaussian,
+    "bernoulli": likelihoods.Bernoulli,
+    "continuous_bernoulli": likelihoods.ContinuousBernoulli,
+}
+_PRIORS: dict[str, Any] = {"normal": priors.StandardNormal}
+_POSTERIORS: dict[str, Any] = {"diagonal": posteriors.DiagonalNormal, "point": posteriors.PointMass}
+_OBJECTIVES: dict[str, Any] = {
+    "elbo": objectives.ELBO,
+    "reconstruction": objectives.Reconstruction,
+    "denoising": objectives.Denoising,
+}
+_LEAST_EPOCHS, _MOST_EPOCHS, _STEPS = 30, 1000, 2000
+_PATIENCE = 10
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a model is made of, with every "auto" decided."""
+
+    likelihood: Any
+    posterior: Any
+    prior: Any
+    objective: Any
+    standardize: Standardization
+
+
+def decide(parameters: Mapping[str, Any], moments: Moments, name: Any) -> Recipe:
+    """Return the objects that the parameters name, with "auto" decided by the data.
+
+    Args:
+        parameters: Checked parameters of an estimator; one without "posterior" is a plain autoencoder.
+        moments: Of the training rows.
+        name: From the number of a column to what messages call it.
+
+    Raises:
+        ParameterError: If an object is not of the kind that its parameter takes.
+        DataError: If the data are outside of what the likelihood can be a density of.
+    """
+    plain = "posterior" not in parameters
+    kinds = set(column_kinds(moments))
+    likelihood = parameters["likelihood"]
+    if likelihood == "auto":
+        if kinds == {"binary"}:
+            likelihood = likelihoods.Bernoulli()
+        elif plain:
+            likelihood = likelihoods.Gaussian(scale="unit")
+        else:
+            likelihood = likelihoods.Gaussian() if "real" in kinds else likelihoods.ContinuousBernoulli()
+    elif likelihood == "gaussian" and plain:
+        likelihood = likelihoods.Gaussian(scale="unit")
+    likelihood = _made("likelihood", likelihood, _LIKELIHOODS, ("parameters", "distribution"))
+    bounded = getattr(likelihood, "support", "real") != "real"
+    standardize = parameters["standardize"]
+    if standardize == "auto":
+        standardize = False if bounded else "scale" if "real" in kinds else "center"
+    elif standardize is True:
+        standardize = "scale"
+    if bounded:
+        _check_support(likelihood, standardize, moments, name)
+    return Recipe(
+        likelihood,
+        _made("posterior", parameters.get("posterior", "point"), _POSTERIORS, ("parameters", "distribution")),
+        _made("prior", parameters.get("prior", "normal"), _PRIORS, ("parameters", "distribution")),
+        _made("objective", parameters["objective"], _OBJECTIVES, ("__call__",)),
+        standardize,
+    )
+
+
+def check_pairs(recipe: Recipe) -> None:
+    """Check that the parts make sense together.
+
+    Raises:
+        ParameterError: If the ELBO is asked of a posterior without a density.
+    """
+    if isinstance(recipe.posterior, posteriors.PointMass) and isinstance(recipe.objective, objectives.ELBO):
+        raise ParameterError(
+            "objective: the ELBO needs a posterior with a density, and posterior='point' has none. "
+            "Take objective='reconstruction', or posterior='diagonal'."
+        )
+
+
+def model(parameters: Mapping[str, Any], recipe: Recipe, event: Event, random: np.random.Generator | None) -> Model:
+    """Return a model with first weights; without `random` they are blank, to be loaded."""
+    initializer = parameters["initializer"]
+    if isinstance(initializer, str):
+        initializer = INITIALIZERS["lecun_uniform" if initializer == "auto" else initializer]
+    latent, widths = Event.plain(parameters["latent_dim"]), tuple(parameters["hidden"])
+
+    def network(inputs: int, widths: tuple[int, ...], name: str) -> MLP:
+        return MLP(
+            inputs,
+            widths,
+            random=random,
+            activation=parameters["activation"],
+            normalization=parameters["normalization"],
+            dropout=parameters["dropout"],
+            initializer=initializer,
+            name=name,
+        )
+
+    heads: Any = {"initializer": initializer, "random": random}
+    return Model(
+        posterior=Density(recipe.posterior, latent, network(event.size, widths, "posterior"), **heads),
+        likelihood=Density(recipe.likelihood, event, network(latent.size, widths[::-1], "likelihood"), **heads),
+        prior=Density(recipe.prior, latent, None, **heads),
+    )
+
+
+def plan(parameters: Mapping[str, Any], rows: int, seed: int) -> Plan:
+    """Return how to train on so many rows."""
+    batch_size = min(parameters["batch_size"], rows)
+    epochs = parameters["epochs"]
+    if epochs == "auto":
+        epochs = int(np.clip(-(-_STEPS // -(-rows // batch_size)), _LEAST_EPOCHS, _MOST_EPOCHS))
+    rule, schedule = parameters["optimizer"], parameters["schedule"]
+    named = isinstance(rule, str)
+    early = parameters["early_stopping"]
+    return Plan(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=parameters["learning_rate"] if named else None,
+        optimizer=optimizer(rule, parameters["gradient_clip"], parameters["weight_decay"]) if named else rule,
+        schedule=(SCHEDULES[schedule] if isinstance(schedule, str) else schedule) if named else SCHEDULES["constant"],
+        patience=None if early is False else _PATIENCE if early is True else early,
+        seed=seed,
+    )
+
+
+def _made(parameter: str, value: Any, classes: Mapping[str, Any], needs: tuple[str, ...]) -> Any:
+    """Return the object that a name means, or the object itself if it has what is needed."""
+    if isinstance(value, str):
+        return classes[value]()
+    if isinstance(value, type) or any(not hasattr(value, name) for name in needs):
+        hint = f" Did you mean {value.__name__}()?" if isinstance(value, type) else ""
+        raise ParameterError(
+            f"{parameter}: expected one of {', '.join(map(repr, classes))} or an object with {' and '.join(needs)}; "
+            f"got {value!r}.{hint}"
+        )
+    return value
+
+
+def _check_support(likelihood: Any, standardize: Standardization, moments: Moments, name: Any) -> None:
+    if standardize is not False:
+        raise ParameterError(
+            f"standardize={standardize!r}: {type(likelihood).__name__} is a density on [0, 1] and takes the data "
+            "as they are. Leave standardize='auto', or choose likelihood='gaussian'."
+        )
+    outside = np.flatnonzero((moments.low < 0) | (moments.high > 1))
+    if outside.size:
+        first = outside[0]
+        raise DataError(
+            f"X: {type(likelihood).__name__} needs values from 0 to 1; columns {listing(map(name, outside))} have "
+            f"others (from {moments.low[first]:.6g} to {moments.high[first]:.6g} in the first). Divide by the largest "
+            "value, or choose likelihood='gaussian'."
+        )

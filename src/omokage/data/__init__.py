@@ -1,0 +1,1 @@
+"""Raw input to arrays and back: schema, vectors, files, data sets. Knows nothing of models."""

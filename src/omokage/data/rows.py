@@ -1,0 +1,155 @@
+"""Training rows that can be read again and again, each time in a new order: from memory, or spooled on disk.
+
+A source has `count`, `features` and `epoch(order, size)`, which yields the rows of one epoch in an order
+drawn from a generator, as blocks of `size` rows (the last may be shorter). The training loop knows no more.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Block = tuple[NDArray[np.float32], NDArray[np.float32] | None]  # rows (B, D), their weights (B,)
+
+_READ = 1024  # rows that are read from disk in one piece
+_POOL = 131_072  # rows from all over the file that are mixed with one another
+
+
+class RowSource(Protocol):
+    """Rows for training."""
+
+    features: int
+
+    @property
+    def count(self) -> int:
+        """The number of rows that an epoch has."""
+        ...
+
+    def epoch(self, order: np.random.Generator, size: int) -> Iterator[Block]:
+        """Yield all rows once, in an order drawn from `order`, `size` at a time."""
+        ...
+
+
+class MemoryRows:
+    """Rows held in memory, optionally with a weight each.
+
+    A row of weight 3 stands in three places of an epoch, and one of weight 0.4 in one with that weight: so
+    whole weights are the same as repeated rows. Where rows would repeat too often (more than `MOST` times
+    their number), weights multiply the loss instead.
+    """
+
+    MOST = 10
+
+    def __init__(
+        self,
+        x: NDArray[np.float32],
+        weight: NDArray[np.float64] | None = None,
+        index: NDArray[np.int64] | None = None,
+    ):
+        """Take the rows `index` of x, (n, D), with a weight for each of them; `None`: all, and one each."""
+        self.x, self.features = x, x.shape[1]
+        self.index = np.arange(len(x)) if index is None else index
+        self.weight: NDArray[np.float32] | None = None
+        if weight is not None:
+            copies = np.ceil(weight).astype(np.int64)
+            if copies.sum() > self.MOST * len(self.index):
+                copies = (weight > 0).astype(np.int64)
+            self.index = np.repeat(self.index, copies)
+            share = np.ones(len(self.index))
+            share[np.cumsum(copies[copies > 0]) - 1] = (weight - copies + 1)[copies > 0]
+            if not (share == 1).all():
+                self.weight = share.astype(np.float32)
+
+    @property
+    def count(self) -> int:
+        """The number of rows that an epoch has."""
+        return len(self.index)
+
+    def epoch(self, order: np.random.Generator, size: int) -> Iterator[Block]:
+        """Yield all rows once, in an order drawn from `order`, `size` at a time."""
+        places = order.permutation(self.count)
+        for start in range(0, self.count, size):
+            here = places[start : start + size]
+            yield self.x[self.index[here]], None if self.weight is None else self.weight[here]
+
+
+class SpooledRows:
+    """Rows in a temporary file, for data larger than memory.
+
+    The raw rows are written once as they come; each epoch reads pieces of 1,024 rows in random order and
+    shuffles pools of many pieces, so that neighbours in the file do not meet again. Plain reads, since the
+    pages of a memory map count as the process's own.
+    """
+
+    def __init__(self, blocks: Iterable[NDArray[Any]]):
+        """Write the blocks, (B, D) each and of one type, to the temporary file."""
+        self._file = tempfile.TemporaryFile(prefix="omokage-")  # noqa: SIM115 - lives as long as the object
+        self.encode: Callable[[NDArray[Any]], NDArray[np.float32]] = lambda raw: raw.astype(np.float32)
+        self._written = self.features = 0
+        self._dtype = np.dtype(np.float32)
+        for block in blocks:
+            if self._written == 0:
+                self._dtype, self.features = block.dtype, block.shape[1]
+            self._file.write(np.ascontiguousarray(block, self._dtype).data)
+            self._written += len(block)
+        self._file.flush()
+        self._pieces = np.arange(-(-self._written // _READ))
+
+    @property
+    def count(self) -> int:
+        """The number of rows that an epoch has."""
+        missing = -self._written % _READ if (len(self._pieces) and self._pieces.max() == self._written // _READ) else 0
+        return len(self._pieces) * _READ - missing
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Return rows start to stop as they were given, (stop - start, D)."""
+        width = self._dtype.itemsize * self.features
+        self._file.seek(start * width)
+        rows = np.frombuffer(self._file.read((stop - start) * width), self._dtype)
+        return rows.reshape(-1, self.features)
+
+    def hold_out(self, order: np.random.Generator, rows: int) -> NDArray[np.float32]:
+        """Take about so many rows out of the epochs, in pieces from all over the file, and return them encoded."""
+        count = min(max(1, rows // _READ), len(self._pieces) - 1)
+        chosen, self._pieces = np.split(order.permutation(self._pieces), [count])
+        return self.encode(self._raw(np.sort(chosen)))
+
+    def epoch(self, order: np.random.Generator, size: int) -> Iterator[Block]:
+        """Yield all rows once, in an order drawn from `order`, `size` at a time."""
+        pieces = order.permutation(self._pieces)
+        together = max(_POOL, 4 * size) // _READ
+        rest = np.empty((0, self.features), np.float32)
+        for start in range(0, len(pieces), together):
+            pool = self.encode(self._raw(pieces[start : start + together]))
+            pool = np.concatenate([rest, pool[order.permutation(len(pool))]])
+            whole = len(pool) // size * size
+            for place in range(0, whole, size):
+                yield pool[place : place + size], None
+            rest = pool[whole:]
+        if len(rest):
+            yield rest, None
+
+    def _raw(self, pieces: NDArray[np.int64]) -> NDArray[Any]:
+        return np.concatenate([self.read(piece * _READ, min(self._written, (piece + 1) * _READ)) for piece in pieces])
+
+
+def canonical_order(x: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return an order of the rows that depends on their contents alone.
+
+    A fit that starts from it does not depend on the order in which the rows were given.
+
+    Example:
+        >>> x = np.array([[1, 2], [0, 5], [1, 1]], np.float32)
+        >>> np.array_equal(x[canonical_order(x)], x[::-1][canonical_order(x[::-1])])
+        True
+    """
+    bits = np.ascontiguousarray(x + np.float32(0)).view(np.uint32)  # + 0 makes -0 and 0 one
+    # A random odd 64-bit multiplier a column: rows that differ share a sum with probability about 2^-64.
+    multipliers = np.random.default_rng(0).integers(1, 2**63, x.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    sums = np.empty(len(x), np.uint64)
+    for start in range(0, len(x), 4096):
+        part = bits[start : start + 4096].astype(np.uint64)
+        sums[start : start + 4096] = (part * multipliers).sum(1, dtype=np.uint64)
+    return np.argsort(sums, kind="stable")

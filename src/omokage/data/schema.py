@@ -1,0 +1,211 @@
+"""The schema of a table of numbers: what is learned of its columns at fit, and the way there and back.
+
+x (standardised) = (raw - location) / scale, column by column. A density over x becomes one over raw
+data by the Jacobian: log p(raw) = log p(x) - sum_j log scale_j. Every likelihood that omokage reports
+is in raw units, so `Schema.log_jacobian` goes into each.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omokage.batch import Event
+from omokage.errors import DataError, FileFormatError, listing
+
+Kind = Literal["real", "binary", "unit"]
+Standardization = Literal["scale", "center"] | bool
+
+# Below this share of a column's magnitude a spread is rounding noise: float64 resolves 2e-16 of it.
+_CONSTANT = 1e-12
+
+
+@dataclass
+class Moments:
+    """Per-column moments of rows that arrive in blocks (Chan, Golub and LeVeque, 1979).
+
+    Example:
+        >>> moments = Moments.empty(2).updated(np.array([[0.0, 1.0], [2.0, 1.0]]))
+        >>> moments.mean, moments.standard_deviation
+        (array([1., 1.]), array([1., 0.]))
+    """
+
+    weight: float
+    rows: int
+    mean: NDArray[np.float64]
+    squares: NDArray[np.float64]  # weighted sum of squared deviations from the mean
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    binary: NDArray[np.bool_]
+
+    @staticmethod
+    def empty(features: int) -> "Moments":
+        """Return the moments of no rows."""
+        zeros = np.zeros(features)
+        return Moments(0.0, 0, zeros, zeros, zeros + np.inf, zeros - np.inf, np.ones(features, bool))
+
+    def updated(self, block: NDArray[Any], weight: NDArray[np.float64] | None = None) -> "Moments":
+        """Return the moments of the rows so far and those of `block`, (B, D); `weight` is (B,)."""
+        values = np.asarray(block, np.float64)
+        share = np.ones(len(values)) if weight is None else weight
+        total = self.weight + share.sum()
+        mean_here = share @ values / share.sum()
+        squares_here = share @ (values - mean_here) ** 2
+        shift = mean_here - self.mean
+        return Moments(
+            total,
+            self.rows + len(values),
+            self.mean + shift * (share.sum() / total),
+            self.squares + squares_here + shift**2 * (self.weight * share.sum() / total),
+            np.minimum(self.low, values.min(0)),
+            np.maximum(self.high, values.max(0)),
+            self.binary & ((values == 0) | (values == 1)).all(0),
+        )
+
+    @property
+    def standard_deviation(self) -> NDArray[np.float64]:
+        """The population standard deviation of each column, (D,)."""
+        return np.sqrt(self.squares / self.weight)
+
+
+@dataclass(frozen=True, eq=False)
+class Schema:
+    """What was learned of a table's columns.
+
+    Attributes:
+        names: Column names; `None` where the input had none.
+        kinds: "binary" (only 0 and 1), "unit" (within [0, 1]) or "real", for each column.
+        location, scale: x = (raw - location) / scale, (D,) each.
+        constant: Which columns had one value only, (D,).
+        low, high: The smallest and largest value seen, (D,) each.
+    """
+
+    names: tuple[str, ...] | None
+    kinds: tuple[Kind, ...]
+    location: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    constant: NDArray[np.bool_]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    @staticmethod
+    def learn(moments: Moments, names: tuple[str, ...] | None, standardize: Standardization) -> "Schema":
+        """Return the schema of rows with these moments.
+
+        Args:
+            moments: Of all the rows.
+            names: Column names, if there are any.
+            standardize: "scale" (mean 0, deviation 1), "center" (mean 0), `False`; constant columns are
+                centred only.
+
+        Raises:
+            DataError: If every column is constant.
+        """
+        deviation = moments.standard_deviation
+        constant = deviation <= _CONSTANT * np.maximum(np.abs(moments.low), np.abs(moments.high))
+        if constant.all():
+            raise DataError(
+                "X: every column is constant, so there is nothing to learn. Expected at least one column with "
+                f"two different values; got {moments.rows} rows × {len(deviation)} columns."
+            )
+        # Through float32, so that sums taken in another order give the same numbers.
+        location = moments.mean.astype(np.float32).astype(np.float64) * (standardize is not False)
+        scale = deviation.astype(np.float32).astype(np.float64) if standardize == "scale" else np.ones_like(deviation)
+        return Schema(
+            names,
+            column_kinds(moments),
+            location,
+            np.where(constant | (scale == 0), 1.0, scale),
+            constant,
+            moments.low,
+            moments.high,
+        )
+
+    @property
+    def features(self) -> int:
+        """The number of columns, D."""
+        return len(self.kinds)
+
+    @property
+    def event(self) -> Event:
+        """One row, as the model side sees it."""
+        return Event((self.features,), self.scale)
+
+    @property
+    def log_jacobian(self) -> float:
+        """What to add to log p(x) to get log p(raw), in nats per row."""
+        return -float(np.log(self.scale).sum())
+
+    def encode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        """Return standardised rows, (B, D), from raw ones."""
+        x = np.empty(raw.shape, np.float32)
+        for start in range(0, len(raw), 16_384):  # so that the float64 in between stays small
+            x[start : start + 16_384] = (raw[start : start + 16_384] - self.location) / self.scale
+        return x
+
+    def decode(self, x: NDArray[Any]) -> NDArray[np.float64]:
+        """Return raw rows, (..., D), from standardised ones."""
+        return np.asarray(x, np.float64) * self.scale + self.location
+
+    def column(self, index: int) -> str:
+        """Return what messages call a column: its quoted name, or its number counted from 0."""
+        return repr(self.names[index]) if self.names else str(index)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the schema as a JSON object."""
+        return {
+            "kind": "vectors",
+            "names": None if self.names is None else list(self.names),
+            "kinds": list(self.kinds),
+            **{name: getattr(self, name).tolist() for name in _ARRAYS},
+        }
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> "Schema":
+        """Return the schema that `to_json` wrote.
+
+        Raises:
+            FileFormatError: If an entry is missing, or of another length or type.
+        """
+        try:
+            if value["kind"] != "vectors":
+                raise ValueError(f"kind {value['kind']!r} is not 'vectors'")
+            names = None if value["names"] is None else tuple(str(name) for name in value["names"])
+            kinds = tuple(value["kinds"])
+            arrays = {name: np.array(value[name], dtype) for name, dtype in _ARRAYS.items()}
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(f"schema.json: not a schema of vectors ({error}).") from None
+        lengths = {len(kinds), *(array.size for array in arrays.values())} | ({len(names)} if names else set())
+        if len(lengths) != 1 or not set(kinds) <= {"real", "binary", "unit"} or not (arrays["scale"] > 0).all():
+            raise FileFormatError("schema.json: its columns, kinds or scales do not fit together.")
+        return Schema(names, kinds, **arrays)
+
+
+_ARRAYS: dict[str, Any] = {
+    "location": np.float64, "scale": np.float64, "constant": bool, "low": np.float64, "high": np.float64,
+}  # fmt: skip
+
+
+def column_kinds(moments: Moments) -> tuple[Kind, ...]:
+    """Return what each column holds, by the values seen."""
+    unit = (moments.low >= 0) & (moments.high <= 1)
+    return tuple(
+        "binary" if is_binary else "unit" if is_unit else "real"
+        for is_binary, is_unit in zip(moments.binary, unit, strict=True)
+    )
+
+
+def check_names(expected: tuple[str, ...], given: Iterable[str]) -> None:
+    """Check that a table has just the columns that the model was fitted on, in any order.
+
+    Raises:
+        DataError: Naming the missing and the unexpected columns.
+    """
+    given = list(given)
+    missing = [name for name in expected if name not in set(given)]
+    unexpected = [name for name in given if name not in set(expected)]
+    parts = [f"missing {listing(missing)}"] * bool(missing) + [f"unexpected {listing(unexpected)}"] * bool(unexpected)
+    if parts:
+        raise DataError(f"X: its columns are not those seen at fit: {'; '.join(parts)}.")

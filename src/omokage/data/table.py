@@ -1,0 +1,113 @@
+"""A table on its way to training: read once for its moments, then split into rows to train on and rows to check on."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from omokage.data.rows import MemoryRows, RowSource, SpooledRows, canonical_order
+from omokage.data.schema import Moments, Schema
+from omokage.data.vectors import Matrix, to_matrix
+from omokage.errors import DataError
+
+_IN_MEMORY_BYTES = 256 * 2**20
+_MOST_HELD_OUT = 65_536  # rows of a spooled table that validation uses
+_BLOCK = 65_536
+
+
+class Table:
+    """Numeric rows and their moments; from an array, a data frame, or a file of any size."""
+
+    def __init__(self, X: Any, sample_weight: Any = None, *, estimator: str = ""):
+        """Read the rows.
+
+        Args:
+            X: (n, D) array, data frame, or the path of a file.
+            sample_weight: (n,), how much each row counts; not for files.
+            estimator: What messages call the model.
+
+        Raises:
+            DataError: If the rows or the weights cannot be used.
+            FileFormatError: If the file cannot.
+        """
+        self.names: tuple[str, ...] | None
+        self._spool: SpooledRows | None = None
+        if isinstance(X, str | os.PathLike):
+            if sample_weight is not None:
+                raise DataError("sample_weight: expected None where X is a file; read the file and pass its rows.")
+            self._from_file(Path(X), estimator)
+        else:
+            self.matrix, self.names = to_matrix(X, minimum_rows=2, estimator=estimator)
+            self.weight = None if sample_weight is None else _checked_weight(sample_weight, len(self.matrix))
+            self.moments = Moments.empty(self.matrix.shape[1])
+            for start in range(0, len(self.matrix), _BLOCK):
+                here = slice(start, start + _BLOCK)
+                weight = None if self.weight is None else self.weight[here]
+                if weight is None or weight.any():
+                    self.moments = self.moments.updated(self.matrix[here], weight)
+
+    def rows(self, schema: Schema, held_out: float, seed: int) -> tuple[RowSource, NDArray[np.float32] | None]:
+        """Return the rows for training, and a share of them, standardised, that is held out (`None` where 0)."""
+        order = np.random.default_rng([seed, 0])
+        validation: NDArray[np.float32] | None = None
+        if self._spool is not None:
+            self._spool.encode = schema.encode
+            if held_out:
+                count = min(_MOST_HELD_OUT, int(held_out * self._spool.count))
+                validation = self._spool.hold_out(order, count)
+            return self._spool, validation
+        x = schema.encode(self.matrix)
+        index, weight = canonical_order(x), self.weight
+        if held_out:
+            count = min(max(1, round(held_out * len(x))), len(x) - 1)
+            chosen, index = np.split(order.permutation(index), [count])
+            validation = x[chosen]
+        return MemoryRows(x, None if weight is None else weight[index], index), validation
+
+    def columns_only(self) -> pl.DataFrame | Matrix:
+        """Return a table of one row with the columns of this one, from which their names and number can be read."""
+        if self.names is None:
+            return np.zeros((1, len(self.moments.mean)))
+        return pl.DataFrame({name: [0.0] for name in self.names})
+
+    def _from_file(self, path: Path, estimator: str) -> None:
+        from omokage.data.reading import open_table
+
+        file = open_table(path)
+        rows = file.rows()
+        if rows is not None and file.names is not None and rows * len(file.names) * 8 <= _IN_MEMORY_BYTES:
+            self.__init__(file.read(), estimator=estimator)  # type: ignore[misc]
+            return
+        self.weight = None
+        self.names = file.names
+        self._spool = SpooledRows(self._learning(file.batches(_BLOCK), estimator))
+        if self._spool.count < 2:
+            raise DataError(f"{path}: expected at least 2 rows, got {self._spool.count}.")
+
+    def _learning(self, batches: Iterator[Any], estimator: str) -> Iterator[Matrix]:
+        rows = 0
+        for batch in batches:
+            matrix, _ = to_matrix(batch, estimator=estimator, first_row=rows)
+            if rows == 0:
+                self.moments = Moments.empty(matrix.shape[1])
+            self.moments = self.moments.updated(matrix)
+            rows += len(matrix)
+            yield matrix
+
+
+def _checked_weight(sample_weight: Any, rows: int) -> NDArray[np.float64]:
+    weight = np.asarray(sample_weight, np.float64)
+    if weight.ndim == 0:
+        weight = np.full(rows, float(weight))
+    if weight.shape != (rows,):
+        raise DataError(f"sample_weight: expected one number for each of {rows} rows, got shape {weight.shape}.")
+    if not np.isfinite(weight).all() or (weight < 0).any():
+        row = int(np.argmax(~np.isfinite(weight) | (weight < 0)))
+        raise DataError(f"sample_weight: expected finite numbers of at least 0, got {weight[row]} in row {row}.")
+    if np.count_nonzero(weight) < 2:
+        raise DataError("sample_weight: expected at least two rows whose weight is not zero.")
+    return weight

@@ -1,0 +1,51 @@
+"""The errors that a user can meet, and how a message is put together.
+
+A message names the parameter or the place, what was expected, what came, and what to do. Where
+several things are wrong at once, all of them are listed.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class OmokageError(Exception):
+    """Base of every error that omokage raises on purpose."""
+
+
+class ParameterError(OmokageError, ValueError):
+    """A setting has a value that it cannot have."""
+
+
+class DataError(OmokageError, ValueError):
+    """The data cannot be used as they are."""
+
+
+class FileFormatError(OmokageError, ValueError):
+    """A file is missing, damaged, of another format, or not what it claims to be."""
+
+
+class TrainingError(OmokageError, RuntimeError):
+    """Training could not go on; the last good weights are kept where a model is at hand."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the nearest known name, or an empty string.
+
+    Example:
+        >>> suggest("gausian", ["gaussian", "bernoulli"])
+        " Did you mean 'gaussian'?"
+    """
+    near = get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def listing(names: Iterable[object], limit: int = 5) -> str:
+    """Return the first names, quoted, and how many more there are.
+
+    Example:
+        >>> listing(["a", "b", "c"], limit=2)
+        "'a', 'b' and 1 more"
+    """
+    names = list(names)
+    shown = ", ".join(repr(str(name)) for name in names[:limit])
+    return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown

@@ -1,0 +1,193 @@
+"""The layers that networks are made of, and what a forward pass in training needs beside the input.
+
+A layer is called as `layer(x, training)`, x of shape (B, features). `training` is `None` except in the
+forward pass of a training step: then it hands out keys for dropout and collects the batch statistics,
+which the step writes back with `with_statistics`. So nothing else needs to know that layers have state.
+
+Weights are NumPy arrays until training puts them on a device, so making a network compiles nothing.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "leaky": jax.nn.leaky_relu,
+    "elu": jax.nn.elu,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+    "softplus": jax.nn.softplus,
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "identity": lambda x: x,
+}
+
+Initializer = Callable[[np.random.Generator, int, int], NDArray[np.floating]]
+
+
+def _uniform(bound: Callable[[int, int], float]) -> Initializer:
+    return lambda random, outputs, inputs: random.uniform(
+        -bound(outputs, inputs), bound(outputs, inputs), (outputs, inputs)
+    )
+
+
+def _normal(deviation: Callable[[int, int], float]) -> Initializer:
+    return lambda random, outputs, inputs: random.normal(0, deviation(outputs, inputs), (outputs, inputs))
+
+
+def _orthogonal(random: np.random.Generator, outputs: int, inputs: int) -> NDArray[np.floating]:
+    q, r = np.linalg.qr(random.normal(size=(max(outputs, inputs), min(outputs, inputs))))
+    q = q * np.sign(np.diag(r))  # without it the distribution is not uniform (Mezzadri, 2007)
+    return q if outputs >= inputs else q.T
+
+
+# Each gives the weight matrix, (outputs, inputs), of one layer.
+INITIALIZERS: dict[str, Initializer] = {
+    "glorot_uniform": _uniform(lambda outputs, inputs: np.sqrt(6 / (inputs + outputs))),  # Glorot and Bengio, 2010
+    "glorot_normal": _normal(lambda outputs, inputs: np.sqrt(2 / (inputs + outputs))),
+    "he_normal": _normal(lambda outputs, inputs: np.sqrt(2 / inputs)),  # He et al., 2015
+    "he_uniform": _uniform(lambda outputs, inputs: np.sqrt(6 / inputs)),
+    "lecun_normal": _normal(lambda outputs, inputs: np.sqrt(1 / inputs)),
+    "lecun_uniform": _uniform(lambda outputs, inputs: np.sqrt(1 / inputs)),  # as PyTorch's Linear
+    "orthogonal": _orthogonal,
+}
+
+
+class Frozen(eqx.Module):
+    """An array in a model that no gradient step changes: a given constant, or a running statistic."""
+
+    value: Any
+
+
+class TrainingPass:
+    """One forward pass in training; made and consumed while the step is traced."""
+
+    def __init__(self, key: Array):
+        self._key = key
+        self.statistics: dict[str, tuple[Array, Array]] = {}
+
+    def key(self) -> Array:
+        """Return a key that no other caller gets."""
+        self._key, key = jax.random.split(self._key)
+        return key
+
+
+class Linear(eqx.Module):
+    """y = x Wᵀ + b, with W of shape (outputs, inputs)."""
+
+    weight: Any
+    bias: Any
+
+    def __init__(self, inputs: int, outputs: int, initializer: Initializer, random: np.random.Generator | None):
+        if random is None:  # to be filled from a file: takes no memory
+            self.weight = np.broadcast_to(np.float32(0), (outputs, inputs))
+        else:
+            self.weight = np.asarray(initializer(random, outputs, inputs), np.float32)
+        self.bias = np.zeros(outputs, np.float32)
+
+    def __call__(self, x: Array, training: TrainingPass | None = None) -> Array:
+        """Return (B, outputs)."""
+        return x @ self.weight.T + self.bias
+
+
+class Activation(eqx.Module):
+    """An elementwise function."""
+
+    function: str | Callable[[Array], Array] = eqx.field(static=True)
+
+    def __call__(self, x: Array, training: TrainingPass | None = None) -> Array:
+        """Return an array like x."""
+        function = ACTIVATIONS[self.function] if isinstance(self.function, str) else self.function
+        return function(x)
+
+
+class LayerNorm(eqx.Module):
+    """Each row to mean 0 and variance 1, then scaled and shifted (Ba, Kiros and Hinton, 2016)."""
+
+    gain: Any
+    shift: Any
+
+    def __init__(self, features: int):
+        self.gain, self.shift = np.ones(features, np.float32), np.zeros(features, np.float32)
+
+    def __call__(self, x: Array, training: TrainingPass | None = None) -> Array:
+        """Return an array like x."""
+        centred = x - x.mean(-1, keepdims=True)
+        return centred * jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + 1e-5) * self.gain + self.shift
+
+
+class BatchNorm(eqx.Module):
+    """Each feature to mean 0 and variance 1 over the batch, then scaled and shifted (Ioffe and Szegedy, 2015).
+
+    Outside training the running mean and variance stand in for the batch's.
+    """
+
+    gain: Any
+    shift: Any
+    mean: Frozen
+    variance: Frozen
+    name: str = eqx.field(static=True)
+    epsilon: float = eqx.field(static=True, default=1e-5)
+    momentum: float = eqx.field(static=True, default=0.9)
+
+    def __init__(self, features: int, name: str):
+        self.gain, self.shift = np.ones(features, np.float32), np.zeros(features, np.float32)
+        self.mean, self.variance = (
+            Frozen(np.zeros(features, np.float32)),
+            Frozen(np.ones(features, np.float32)),
+        )
+        self.name, self.epsilon, self.momentum = name, 1e-5, 0.9
+
+    def __call__(self, x: Array, training: TrainingPass | None = None) -> Array:
+        """Return an array like x."""
+        mean, variance = self.mean.value, self.variance.value
+        if training is not None:
+            mean, variance = x.mean(0), x.var(0)
+            training.statistics[self.name] = (mean, variance)
+        return (x - mean) * jax.lax.rsqrt(variance + self.epsilon) * self.gain + self.shift
+
+
+class Dropout(eqx.Module):
+    """Entries set to zero with probability `rate` in training, the others scaled up (Srivastava et al., 2014)."""
+
+    rate: float = eqx.field(static=True)
+
+    def __call__(self, x: Array, training: TrainingPass | None = None) -> Array:
+        """Return an array like x."""
+        if training is None:
+            return x
+        kept = jax.random.bernoulli(training.key(), 1 - self.rate, x.shape)
+        return jnp.where(kept, x / (1 - self.rate), 0)
+
+
+def trainable(module: Any) -> Any:
+    """Return a tree of booleans like `module`: which of its arrays gradient steps change."""
+    return jax.tree.map(
+        lambda leaf: isinstance(leaf, np.ndarray | jax.Array) and jnp.issubdtype(leaf.dtype, jnp.inexact),
+        module,
+        is_leaf=lambda leaf: isinstance(leaf, Frozen),
+    )
+
+
+def with_statistics(module: Any, statistics: dict[str, tuple[Array, Array]]) -> Any:
+    """Return `module` with the running statistics moved towards those of one training pass."""
+    if not statistics:
+        return module
+
+    def moved(layer: Any) -> Any:
+        if not isinstance(layer, BatchNorm) or layer.name not in statistics:
+            return layer
+        mean, variance = (
+            Frozen(layer.momentum * old.value + (1 - layer.momentum) * jax.lax.stop_gradient(new))
+            for old, new in zip((layer.mean, layer.variance), statistics[layer.name], strict=True)
+        )
+        return eqx.tree_at(lambda norm: (norm.mean, norm.variance), layer, (mean, variance))
+
+    return jax.tree.map(moved, module, is_leaf=lambda leaf: isinstance(leaf, BatchNorm))

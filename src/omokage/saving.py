@@ -1,0 +1,215 @@
+"""Saved models: a folder of JSON and safetensors, written in one step, from which nothing that is read can run code.
+
+spec.json            format version, versions of libraries, parameters, parts, SHA-256 of the other files
+schema.json          columns, kinds, location, scale
+weights.safetensors  the arrays
+history.json         one record an epoch
+README.md            a model card for people
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omokage import __version__, build, likelihoods, objectives, posteriors, priors
+from omokage.data.schema import Schema
+from omokage.errors import FileFormatError, OmokageError, ParameterError
+from omokage.model import Model
+from omokage.storage import parse_json, read_folder, write_folder
+from omokage.summary import summary
+from omokage.weights import from_bytes, to_bytes
+
+FORMAT = 1
+_READ = ("schema.json", "weights.safetensors", "history.json")  # the card may be edited
+# Parameters that only matter in training: an object there is left out of the file.
+_TRAINING_ONLY = {"optimizer": "adam", "schedule": "auto", "initializer": "auto", "random_state": None}
+_OWN: dict[str, Any] = {
+    f"{module.__name__.rpartition('.')[2]}.{name}": member
+    for module in (likelihoods, posteriors, priors, objectives)
+    for name, member in vars(module).items()
+    if dataclasses.is_dataclass(member) and isinstance(member, type) and "." not in name
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """What a folder holds."""
+
+    kind: str
+    parameters: dict[str, Any]
+    recipe: build.Recipe
+    schema: Schema
+    model: Model
+    history: list[dict[str, Any]]
+
+
+def save(folder: str | os.PathLike[str], content: Saved) -> Path:
+    """Write a model to a folder, replacing an older one there in one step.
+
+    Raises:
+        ParameterError: If a parameter is an object that cannot be written down.
+        FileFormatError: If the folder holds files that are not omokage's.
+    """
+    packages = ("jax", "equinox", "numpyro", "optax", "numpy", "scikit-learn")
+    index = {
+        "format": FORMAT,
+        "kind": content.kind,
+        "omokage": __version__,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in packages},
+        },
+        "parameters": described_parameters(content.parameters),
+        "recipe": {
+            field.name: describe(getattr(content.recipe, field.name), field.name)
+            for field in dataclasses.fields(content.recipe)
+        },
+    }
+    files = {
+        "schema.json": _json(content.schema.to_json()),
+        "weights.safetensors": to_bytes(content.model),
+        "history.json": _json(content.history),
+        "README.md": _card(content).encode(),
+    }
+    return write_folder(folder, index, files)
+
+
+def load(folder: str | os.PathLike[str], custom: Mapping[str, type]) -> Saved:
+    """Read what `save` wrote.
+
+    Args:
+        folder: The folder.
+        custom: Classes that are not omokage's own, by the name in the file ("module.Class").
+
+    Raises:
+        FileFormatError: If anything is missing, damaged, newer, or not what it should be.
+    """
+    index, files = read_folder(folder, _READ, version=FORMAT)
+    schema = Schema.from_json(parse_json(files["schema.json"], f"{folder}/schema.json"))
+    try:
+        kind = str(index["kind"])
+        parameters = {str(name): restore(value, custom) for name, value in index["parameters"].items()}
+        recipe = build.Recipe(**{name: restore(value, custom) for name, value in index["recipe"].items()})
+        history = json.loads(files["history.json"])
+        # Blank arrays take no memory, so sizes in a crafted file cost nothing before they are compared.
+        blank = build.model(parameters, recipe, schema.event, None)
+    except FileFormatError:
+        raise
+    except (
+        OmokageError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        MemoryError,
+        RecursionError,
+    ) as error:
+        raise FileFormatError(
+            f"{folder}/spec.json: does not describe a model ({type(error).__name__}: {error})."
+        ) from None
+    model = from_bytes(files["weights.safetensors"], blank, f"{folder}/weights.safetensors")
+    return Saved(kind, parameters, recipe, schema, model, history)
+
+
+def describe(value: Any, where: str) -> Any:
+    """Return a JSON value for a setting: a name, a number, or an object with the name of its class.
+
+    Raises:
+        ParameterError: If it is an object that is not a dataclass, such as a function.
+    """
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return value.item()
+    if isinstance(value, list | tuple):
+        return [describe(entry, where) for entry in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: describe(getattr(value, field.name), where) for field in dataclasses.fields(value)}
+        return {"class": _class_name(type(value)), **fields}
+    raise ParameterError(
+        f"{where}={value!r}: such an object cannot be written to a file, since reading it back would have to run code. "
+        "Use a name, or an instance of a frozen dataclass."
+    )
+
+
+def described_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return JSON values for an estimator's parameters; objects that matter in training only are left out."""
+    described = {}
+    for name, value in parameters.items():
+        try:
+            described[name] = describe(value, name)
+        except ParameterError:
+            if name not in _TRAINING_ONLY:
+                raise
+            described[name] = _TRAINING_ONLY[name]
+    return described
+
+
+def restore(value: Any, custom: Mapping[str, type]) -> Any:
+    """Return the setting that `describe` wrote down.
+
+    Raises:
+        FileFormatError: If it names a class that is neither omokage's nor in `custom`.
+    """
+    if isinstance(value, list):
+        return tuple(restore(entry, custom) for entry in value)
+    if not isinstance(value, dict):
+        return value
+    name = value.get("class")
+    member = {**_OWN, **custom}.get(name) if isinstance(name, str) else None
+    if member is None:
+        raise FileFormatError(
+            f"spec.json names the class {name!r}, which is not omokage's. If you trust and have it, pass it: "
+            f"omokage.load(folder, custom={{{name!r}: ...}})."
+        )
+    return member(**{key: restore(entry, custom) for key, entry in value.items() if key != "class"})
+
+
+def _class_name(member: type) -> str:
+    for name, own in _OWN.items():
+        if own is member:
+            return name
+    return f"{member.__module__}.{member.__qualname__}"
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _card(content: Saved) -> str:
+    last = content.history[-1] if content.history else {}
+    terms = [f"| {name} | {value:.6g} |" for name, value in last.items() if isinstance(value, int | float)]
+    parts = [
+        f"| {field.name} | `{getattr(content.recipe, field.name)!r}` |" for field in dataclasses.fields(content.recipe)
+    ]
+    names = content.schema.names
+    columns = f"{content.schema.features}" + (
+        f" ({', '.join(names[:20])}{', ...' if len(names) > 20 else ''})" if names else ""
+    )
+    return "\n".join(
+        [
+            f"# {content.kind} of {content.schema.features} columns",
+            "",
+            f"Written by omokage {__version__}. Read it with `omokage.load(folder)`, or see `omokage info folder`.",
+            "",
+            f"Columns: {columns}. Log-densities are in nats; loss and terms are those of standardised data.",
+            "",
+            "| part | |",
+            "| --- | --- |",
+            *parts,
+            "",
+            f"| after epoch {last.get('epoch', 0)} | |",
+            "| --- | --- |",
+            *terms,
+            "",
+            "```",
+            str(summary(content.model)),
+            "```",
+            "",
+        ]
+    )

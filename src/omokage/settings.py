@@ -1,0 +1,219 @@
+"""What every parameter may be, declared once.
+
+The estimators check their parameters against these models, the command line makes its flags from them, a configuration
+file is read with them, and a saved model's `spec.json` holds their values. Only names and numbers stand here: a
+parameter marked with `instance` also takes an object, which has settings of its own.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from omokage.errors import ParameterError, suggest
+
+Instance: Any = {"instance": True}
+
+Activation = Literal["relu", "leaky", "elu", "gelu", "silu", "softplus", "tanh", "sigmoid", "identity"]
+Initializer = Literal[
+    "auto",
+    "glorot_uniform",
+    "glorot_normal",
+    "he_normal",
+    "he_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "orthogonal",
+]
+AtLeastOne = Annotated[int, Field(ge=1)]
+
+
+class CommonSettings(BaseModel):
+    """Parameters that every estimator has."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    latent_dim: Annotated[int, Field(ge=1, description="Latent dimensions, L.")] = 10
+    hidden: Annotated[
+        tuple[AtLeastOne, ...],
+        Field(description="Widths of the encoder's hidden layers; the decoder mirrors them; none: linear."),
+    ] = (512, 256)
+    network: Annotated[Literal["auto", "mlp"], Field(description="Kind of network; auto: by the kind of data.")] = (
+        "auto"
+    )
+    activation: Annotated[Activation, Field(description="Activation of hidden layers.", json_schema_extra=Instance)] = (
+        "relu"
+    )
+    normalization: Annotated[
+        Literal["batch", "layer"] | None, Field(description="Normalisation before each activation.")
+    ] = None
+    dropout: Annotated[float, Field(ge=0, lt=1, description="Share of hidden entries dropped in training.")] = 0.0
+    initializer: Annotated[
+        Initializer,
+        Field(
+            description="First weights; auto: uniform in ±1/√inputs (lecun_uniform).",
+            json_schema_extra=Instance,
+        ),
+    ] = "auto"
+    epochs: Annotated[
+        Literal["auto"] | Annotated[int, Field(ge=1)],
+        Field(description="Passes over the rows; auto: 30, or as many more as make 2,000 steps (at most 1,000)."),
+    ] = "auto"
+    batch_size: Annotated[int, Field(ge=1, description="Rows of a step; clamped to the number of rows.")] = 100
+    optimizer: Annotated[
+        Literal["adam", "adamw", "nadam", "rmsprop", "sgd"],
+        Field(description="From gradients to steps.", json_schema_extra=Instance),
+    ] = "adam"
+    learning_rate: Annotated[float, Field(gt=0, description="What the schedule multiplies.")] = 1e-3
+    schedule: Annotated[
+        Literal["auto", "constant", "cosine", "linear", "one-cycle"],
+        Field(
+            description="Course of the learning rate; auto: one-cycle up to twice the rate.",
+            json_schema_extra=Instance,
+        ),
+    ] = "auto"
+    gradient_clip: Annotated[
+        Annotated[float, Field(gt=0)] | None,
+        Field(description="Largest global norm of the gradient; none: no limit."),
+    ] = None
+    weight_decay: Annotated[float, Field(ge=0, description="Decoupled weight decay; for adamw.")] = 1e-4
+    early_stopping: Annotated[
+        bool | Annotated[int, Field(ge=1)],
+        Field(description="Stop when the validation loss has not fallen for 10, or so many, epochs; keep the best."),
+    ] = False
+    validation_fraction: Annotated[
+        float, Field(gt=0, lt=1, description="Share of the rows held out where early stopping needs some.")
+    ] = 0.1
+    standardize: Annotated[
+        Literal["auto", "scale", "center"] | bool,
+        Field(
+            description="scale: columns to mean 0 and deviation 1; center: to mean 0; false: as they are; auto: as "
+            "they are for likelihoods on [0, 1], else center where all columns lie in [0, 1], else scale."
+        ),
+    ] = "auto"
+    data: Annotated[Literal["auto", "vectors"], Field(description="Kind of data.")] = "auto"
+    warm_start: Annotated[bool, Field(description="Let fit train a fitted model further.")] = False
+    device: Annotated[Literal["auto", "cpu", "gpu", "tpu"], Field(description="Where to compute.")] = "auto"
+    random_state: Annotated[
+        Annotated[int, Field(ge=0, lt=2**32)] | None, Field(description="Seed; none: another one each time.")
+    ] = 0
+    verbose: Annotated[int, Field(ge=0, le=2, description="0: silent, 1: progress.")] = 1
+
+
+class AutoEncoderSettings(CommonSettings):
+    """Parameters of `AutoEncoder`."""
+
+    likelihood: Annotated[
+        Literal["auto", "gaussian", "bernoulli", "continuous_bernoulli"],
+        Field(
+            description="p(x|z); auto: Bernoulli for 0/1 columns, Gaussian otherwise.",
+            json_schema_extra=Instance,
+        ),
+    ] = "auto"
+    objective: Annotated[
+        Literal["reconstruction", "denoising"],
+        Field(description="What training makes small.", json_schema_extra=Instance),
+    ] = "reconstruction"
+
+
+class VAESettings(CommonSettings):
+    """Parameters of `VAE`."""
+
+    likelihood: Annotated[
+        Literal["auto", "gaussian", "bernoulli", "continuous_bernoulli"],
+        Field(
+            description="p(x|z); auto: Bernoulli for 0/1 columns, continuous Bernoulli for columns in [0, 1], "
+            "Gaussian with a learned scale for each column otherwise.",
+            json_schema_extra=Instance,
+        ),
+    ] = "auto"
+    prior: Annotated[Literal["normal"], Field(description="p(z).", json_schema_extra=Instance)] = "normal"
+    posterior: Annotated[Literal["diagonal", "point"], Field(description="q(z|x).", json_schema_extra=Instance)] = (
+        "diagonal"
+    )
+    objective: Annotated[
+        Literal["elbo", "reconstruction", "denoising"],
+        Field(description="What training makes small.", json_schema_extra=Instance),
+    ] = "elbo"
+
+
+def check(kind: type[CommonSettings], values: Mapping[str, Any]) -> CommonSettings:
+    """Return the settings with these values, where names and numbers are; objects are left to their own checks.
+
+    Args:
+        kind: `VAESettings` or `AutoEncoderSettings`.
+        values: Parameter name to value.
+
+    Raises:
+        ParameterError: Naming every parameter that is unknown or has a value that it cannot have.
+    """
+    plain = {name: _plain(value) for name, value in values.items()}
+    named = {name: value for name, value in plain.items() if not _is_instance(kind, name, value)}
+    try:
+        return kind(**named)
+    except ValidationError as error:
+        raise ParameterError(_message(kind, named, error)) from None
+
+
+def takes_instance(kind: type[CommonSettings], name: str) -> bool:
+    """Say whether a parameter also takes an object."""
+    field = kind.model_fields.get(name)
+    return bool(field and isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("instance"))
+
+
+def _is_instance(kind: type[CommonSettings], name: str, value: Any) -> bool:
+    simple = value is None or isinstance(value, str | bool | int | float | list | tuple | dict)
+    return takes_instance(kind, name) and not simple
+
+
+def _plain(value: Any) -> Any:
+    """Return Python's own numbers and tuples for NumPy's and for lists."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | np.ndarray):
+        return tuple(_plain(entry) for entry in value)
+    return value
+
+
+def _message(kind: type[CommonSettings], values: Mapping[str, Any], error: ValidationError) -> str:
+    problems: dict[str, list[str]] = {}
+    for detail in error.errors():
+        name = str(detail["loc"][0])
+        if detail["type"] == "extra_forbidden":
+            problems[name] = [f"no such parameter.{suggest(name, kind.model_fields)}"]
+            continue
+        text = detail["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+        for start, clear in _CLEARER.items():
+            text = text.replace(start, clear) if text.startswith(start) else text
+        problems.setdefault(name, []).append(text)
+    lines = []
+    for name, texts in problems.items():
+        if texts[0].startswith("no such parameter"):
+            lines.append(f"{name}: {texts[0]}")
+            continue
+        value = values[name]
+        hint = suggest(value, _names(kind, name)) if isinstance(value, str) else ""
+        or_instance = " or an object" if takes_instance(kind, name) else ""
+        lines.append(f"{name}: expected {' or '.join(dict.fromkeys(texts))}{or_instance}; got {value!r}.{hint}")
+    return "; ".join(lines) if len(lines) == 1 else "several parameters:\n  " + "\n  ".join(lines)
+
+
+_CLEARER = {
+    "greater": "a number greater", "less": "a number less", "integer": "a whole number", "boolean": "True or False",
+    "number": "a number", "tuple": "a sequence",
+}  # fmt: skip
+
+
+def _names(kind: type[CommonSettings], parameter: str) -> list[str]:
+    """Return the names that a parameter can have."""
+
+    def enumerated(schema: Any) -> list[str]:
+        if isinstance(schema, dict):
+            own = [*schema.get("enum", ()), *([schema["const"]] if "const" in schema else [])]
+            return [value for value in own if isinstance(value, str)] + [
+                name for part in schema.get("anyOf", ()) for name in enumerated(part)
+            ]
+        return []
+
+    return enumerated(kind.model_json_schema()["properties"][parameter])

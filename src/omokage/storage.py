@@ -1,0 +1,191 @@
+"""Folders that are whole or not there: written beside, fsynced, renamed; read back with their hashes checked.
+
+Replacing a folder takes two renames (old away, new in), since no system renames over a full folder. A process
+killed between them leaves the old one as `.NAME.old` beside, and `read_folder` takes it from there; so at every
+instant either the old or the new content can be read.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omokage.errors import FileFormatError, listing
+
+INDEX = "spec.json"
+MAX_JSON_BYTES = 64 * 2**20
+
+
+def write_folder(path: str | os.PathLike[str], index: Mapping[str, Any], files: Mapping[str, bytes]) -> Path:
+    """Write a folder of files and its index in one step that cannot be seen half done.
+
+    Args:
+        path: The folder; one that was written by this function is replaced.
+        index: What `spec.json` says; the SHA-256 of every file is added to it as "files".
+        files: File name to content.
+
+    Raises:
+        FileFormatError: If the folder holds anything that this function did not write.
+    """
+    path = Path(path).resolve()
+    _refuse_foreign(path, files)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _clear_abandoned(path)
+    new = path.parent / f".{path.name}.new-{os.getpid()}"
+    new.mkdir()
+    try:
+        for name, content in files.items():
+            _write_file(new / name, content)
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        _write_file(new / INDEX, _to_json({**index, "files": hashes}))
+        _sync_folder(new)
+        old = _old(path)
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            path.rename(old)
+        new.rename(path)
+        _sync_folder(path.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    return path
+
+
+def read_folder(
+    path: str | os.PathLike[str], expected: tuple[str, ...], *, version: int
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Read a folder that `write_folder` wrote, and check that it is whole.
+
+    Args:
+        path: The folder.
+        expected: The files that it must hold; nothing else in it is opened.
+        version: The newest format version that this program understands.
+
+    Returns:
+        The index, and the content of each expected file.
+
+    Raises:
+        FileFormatError: If the folder or a file is missing, a hash differs, the index is not sound JSON, or the
+            format version is newer.
+    """
+    path = Path(path).resolve()
+    folder = path if path.exists() else _old(path)
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise FileFormatError(f"{path} {what}: expected the folder that `save` or a checkpoint wrote.")
+    index = read_json(folder / INDEX)
+    if not isinstance(index.get("format"), int) or not isinstance(index.get("files"), dict):
+        raise FileFormatError(f"{folder / INDEX}: no 'format' and 'files' entries; not written by omokage.")
+    if index["format"] > version:
+        raise FileFormatError(
+            f"{path}: format version {index['format']} is newer than this omokage reads (up to {version}). "
+            f"It was written by omokage {index.get('omokage', '(unknown)')}: upgrade with `pip install -U omokage`."
+        )
+    if missing := [name for name in expected if not (folder / name).is_file()]:
+        raise FileFormatError(f"{path}: missing {listing(missing)}. Copy the whole folder again, or fit anew.")
+    contents = {name: (folder / name).read_bytes() for name in expected}
+    for name, content in contents.items():
+        if hashlib.sha256(content).hexdigest() != index["files"].get(name):
+            raise FileFormatError(
+                f"{folder / name}: its SHA-256 is not the one in {INDEX}; the file was damaged or changed. "
+                "Copy the folder again, or fit anew."
+            )
+    return index, contents
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one JSON object from a file, with limits on its size and depth.
+
+    Raises:
+        FileFormatError: If the file is missing, too large, too deep, or not a JSON object.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_JSON_BYTES + 1)
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be read ({error.strerror}).") from None
+    if len(text) > MAX_JSON_BYTES:
+        raise FileFormatError(f"{path}: larger than {MAX_JSON_BYTES // 2**20} MiB; not written by omokage.")
+    return parse_json(text, str(path))
+
+
+def parse_json(text: bytes, source: str) -> dict[str, Any]:
+    """Parse one JSON object; `source` is what messages call it.
+
+    Raises:
+        FileFormatError: If it is too deep or not a JSON object.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"{source}: not sound JSON ({error}). The file was damaged or changed.") from None
+    if not isinstance(value, dict):
+        raise FileFormatError(f"{source}: expected a JSON object, got {type(value).__name__}.")
+    return value
+
+
+def _to_json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _old(path: Path) -> Path:
+    return path.parent / f".{path.name}.old"
+
+
+def _refuse_foreign(path: Path, files: Mapping[str, bytes]) -> None:
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise FileFormatError(f"{path} is a file: name a folder to write to.")
+    foreign = sorted({entry.name for entry in path.iterdir()} - {INDEX, *files})
+    if foreign:
+        raise FileFormatError(
+            f"{path} holds {listing(foreign)}, which omokage did not write there and would have to delete. "
+            "Name a new folder."
+        )
+
+
+def _clear_abandoned(path: Path) -> None:
+    """Remove what killed processes left half written beside `path`."""
+    prefix = f".{path.name}.new-"
+    for entry in path.parent.iterdir():
+        number = entry.name.removeprefix(prefix)
+        if number != entry.name and number.isdecimal() and not _alive(int(number)):
+            shutil.rmtree(entry, ignore_errors=True)
+    if path.exists():
+        shutil.rmtree(_old(path), ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    if process == os.getpid():
+        return False  # ours, from an earlier save that failed
+    if os.name == "nt":
+        return True  # signal 0 would end the process there
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    if os.name == "nt":
+        return  # folders cannot be opened there; the rename is journalled
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,87 @@
+"""The table of a model's layers: what each gives and how many parameters it has."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from omokage.density import Density
+from omokage.model import Model
+from omokage.nets.layers import trainable
+
+
+class Layer(NamedTuple):
+    """One row of the table; `shape` is that of its output, without the rows."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+
+
+class Summary(tuple[Layer, ...]):
+    """The layers of a model; it prints as a table.
+
+    Example:
+        >>> print(Summary([Layer("posterior.layers.0", "Linear", (10,), 50)]))
+        layer              kind   output shape  parameters
+        posterior.layers.0 Linear (n, 10)               50
+        total                                           50
+    """
+
+    __slots__ = ()
+
+    @property
+    def total(self) -> int:
+        """The number of trained parameters."""
+        return sum(layer.parameters for layer in self)
+
+    def __str__(self) -> str:
+        lines = [("layer", "kind", "output shape", "parameters")]
+        lines += [
+            (layer.name, layer.kind, f"(n, {', '.join(map(str, layer.shape))})", f"{layer.parameters:,}")
+            for layer in self
+        ]
+        lines.append(("total", "", "", f"{self.total:,}"))
+        widths = [max(len(line[i]) for line in lines) for i in range(4)]
+        return "\n".join(
+            " ".join(
+                [
+                    *(cell.ljust(width) for cell, width in zip(line[:3], widths, strict=False)),
+                    line[3].rjust(widths[3]),
+                ]
+            )
+            for line in lines
+        )
+
+
+def summary(model: Model) -> Summary:
+    """Return the layers of a model, in the order in which data pass them."""
+    return Summary(
+        [
+            *_part("posterior", model.posterior),
+            *_part("likelihood", model.likelihood),
+            *_part("prior", model.prior),
+        ]
+    )
+
+
+def _part(name: str, density: Density) -> list[Layer]:
+    rows = []
+    features: tuple[int, ...] = ()
+    for number, layer in enumerate(getattr(density.network, "layers", ())):
+        if hasattr(layer, "weight"):
+            features = (len(layer.bias),)
+        rows.append(Layer(f"{name}.layers.{number}", type(layer).__name__, features, count(layer)))
+    shapes = dict(density.shapes)
+    rows += [Layer(f"{name}.{key}", "Linear", shapes[key], count(head)) for key, head in density.heads.items()]
+    rows += [
+        Layer(f"{name}.{key}", "learned", np.shape(value), np.size(value)) for key, value in density.learned.items()
+    ]
+    return rows
+
+
+def count(module: Any) -> int:
+    """Return the number of trained parameters in a module."""
+    return sum(np.size(leaf) for leaf in jax.tree.leaves(eqx.filter(module, trainable(module))))

@@ -1,0 +1,369 @@
+"""The training loop: it knows neither the model nor the objective, only that one gives named terms for the other.
+
+Rows reach the device in chunks of minibatches, (steps, batch, features), of one shape whatever the number of rows;
+a compiled program runs the steps of a chunk, while the next chunk is gathered. Keys and orders are derived from the
+seed and the number of the step or epoch, so a run can be taken up again at any epoch as if it had not stopped.
+"""
+
+import functools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from numpy.typing import NDArray
+
+from omokage.batch import Batch
+from omokage.data.rows import RowSource
+from omokage.errors import TrainingError
+from omokage.model import Model
+from omokage.nets.layers import TrainingPass, trainable, with_statistics
+from omokage.objectives import Objective
+from omokage.optimizers import Schedule
+
+Record = dict[str, Any]
+
+_CHUNK_BYTES = 16 * 2**20
+_MOST_STEPS = 128
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train.
+
+    Attributes:
+        epochs: Passes over the rows.
+        batch_size: Rows of a step; not more than there are.
+        learning_rate: What the schedule multiplies; `None`: the optimizer has its own.
+        optimizer: From gradients to steps.
+        schedule: From the share of the training that is over to a factor of the learning rate.
+        patience: Epochs without a better validation loss after which training stops and the best weights come
+            back; `None`: it goes on to the end and keeps the last.
+        seed: Of everything random.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float | None
+    optimizer: optax.GradientTransformation
+    schedule: Schedule
+    patience: int | None
+    seed: int
+
+
+class State(NamedTuple):
+    """All that changes in training, as arrays."""
+
+    parameters: Any
+    frozen: Any
+    optimizer: Any
+    step: Any
+
+
+class Best(NamedTuple):
+    """The best weights by validation, and since when they have been."""
+
+    parameters: Any
+    frozen: Any
+    loss: float
+    epoch: int
+
+
+class Snapshot(NamedTuple):
+    """Where a run is, after a whole number of epochs."""
+
+    state: State
+    best: Best | None
+    history: list[Record]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a run; `problem` says why it stopped early where something was wrong."""
+
+    model: Model
+    history: list[Record]
+    interrupted: bool = False
+    problem: TrainingError | None = None
+
+
+def begin(model: Model, plan: Plan) -> Snapshot:
+    """Return where a run of a model starts."""
+    parameters, frozen = eqx.partition(model, trainable(model))
+    # A copy on the device, so that the state never shares memory with NumPy arrays of the caller.
+    parameters, frozen = jax.tree.map(jnp.array, (parameters, frozen))
+    return Snapshot(State(parameters, frozen, jax.jit(plan.optimizer.init)(parameters), jnp.int32(0)), None, [])
+
+
+def train(
+    snapshot: Snapshot,
+    objective: Objective,
+    rows: RowSource,
+    plan: Plan,
+    *,
+    validation: NDArray[np.float32] | None = None,
+    column: Callable[[int], str] = str,
+    on_epoch: Callable[[Record], object] | None = None,
+    on_progress: Callable[[int, float], object] | None = None,
+    keep: Callable[[Snapshot], object] | None = None,
+) -> Result:
+    """Train from where `snapshot` is to the end of the plan.
+
+    Args:
+        snapshot: From `begin`, or from an interrupted run.
+        objective: What is made small.
+        rows: What to train on.
+        plan: How.
+        validation: Rows, (n, D), on which the objective is reported after each epoch.
+        column: What messages call a column.
+        on_epoch: Called with the record of each epoch.
+        on_progress: Called after each chunk with the epoch and the share of it that is done.
+        keep: Called with where the run is after each epoch.
+
+    Returns:
+        The trained model and its history. Ctrl-C and a loss that is not finite end the run early; then the model is
+        the best or the last good one.
+    """
+    state, best, history = snapshot
+    shape = _chunk_shape(rows, plan.batch_size)
+    run = _Run(objective, plan, state, steps_per_epoch=-(-rows.count // shape[1]))
+    tried = None if validation is None else list(_chunks(iter([(validation, None)]), shape))
+    interrupted, problem = False, None
+    try:
+        for epoch in range(len(history) + 1, plan.epochs + 1):
+            if plan.patience is not None and best is not None and epoch - best.epoch > plan.patience:
+                break
+            began = time.perf_counter()
+            blocks = rows.epoch(np.random.default_rng([plan.seed, epoch]), shape[0] * shape[1])
+            means = run.epoch(epoch, _chunks(blocks, shape), column, on_progress)
+            record = {"epoch": epoch, **means, "learning_rate": float(run.learning_rate())}
+            if tried is not None:
+                record |= {f"validation_{name}": value for name, value in run.evaluate(tried).items()}
+                if best is None or record["validation_loss"] < best.loss:
+                    best = Best(run.state.parameters, run.state.frozen, record["validation_loss"], epoch)
+            seconds = time.perf_counter() - began
+            record |= {"seconds": seconds, "rows_per_second": rows.count / seconds}
+            history = [*history, record]
+            if keep is not None:
+                keep(Snapshot(run.state, best, history))
+            if on_epoch is not None:
+                on_epoch(dict(record))
+    except KeyboardInterrupt:
+        interrupted = True
+    except TrainingError as error:
+        problem = error
+    last: State | Best = run.good
+    if best is not None and (plan.patience is not None or interrupted or problem):
+        last = best
+    return Result(eqx.combine(last.parameters, last.frozen), history, interrupted, problem)
+
+
+class _Chunk(NamedTuple):
+    """Minibatches of one shape; only the first `steps` are filled."""
+
+    x: NDArray[np.float32]  # (S, B, D)
+    weight: NDArray[np.float32]  # (S, B)
+    steps: int
+
+
+def _chunk_shape(rows: RowSource, batch_size: int) -> tuple[int, int]:
+    """Return steps and rows a step; the number of rows matters only where they are few."""
+    batch_size = min(batch_size, rows.count)
+    steps = max(1, min(_MOST_STEPS, _CHUNK_BYTES // (4 * batch_size * rows.features)))
+    return (min(16, steps) if rows.count <= 16 * batch_size else steps), batch_size
+
+
+def _chunks(
+    blocks: Iterator[tuple[NDArray[np.float32], NDArray[np.float32] | None]], shape: tuple[int, int]
+) -> Iterator[_Chunk]:
+    """Cut blocks of rows to chunks; the last minibatch is filled up with other rows, of weight 0."""
+    steps, size = shape
+    for block, block_weight in blocks:
+        for start in range(0, len(block), steps * size):
+            x = block[start : start + steps * size]
+            count = -(-len(x) // size)
+            chunk = _Chunk(np.zeros((steps, size, x.shape[1]), np.float32), np.zeros((steps, size), np.float32), count)
+            chunk.x.reshape(steps * size, -1)[: len(x)] = x
+            chunk.x.reshape(steps * size, -1)[len(x) : count * size] = np.resize(
+                block, (count * size - len(x), x.shape[1])
+            )
+            weight = 1 if block_weight is None else block_weight[start : start + steps * size]
+            chunk.weight.reshape(-1)[: len(x)] = weight
+            yield chunk
+
+
+class _Sums(NamedTuple):
+    """The terms so far in an epoch, on the device until they are asked for."""
+
+    totals: dict[str, Array]
+    weight: Array
+    finite: Array
+    last: dict[str, Array]  # of the last minibatch
+    at: Array  # the number of that minibatch in its chunk
+
+    def means(self) -> dict[str, float]:
+        return {name: float(total) / float(self.weight) for name, total in self.totals.items()}
+
+
+class _Run:
+    """One plan and objective bound to the compiled programs; `good` is the newest state known to be finite."""
+
+    def __init__(self, objective: Objective, plan: Plan, state: State, steps_per_epoch: int):
+        self.objective, self.plan, self.steps_per_epoch = objective, plan, steps_per_epoch
+        self.state = self.good = state
+        self.names: tuple[str, ...] = ()
+        self.key = jax.random.key(plan.seed)
+        self.clock = {
+            "steps_per_epoch": np.float32(steps_per_epoch),
+            "total": np.float32(steps_per_epoch * plan.epochs),
+            "learning_rate": np.float32(1.0 if plan.learning_rate is None else plan.learning_rate),
+        }
+
+    def learning_rate(self) -> Array:
+        """Return the rate of the last step."""
+        return self.clock["learning_rate"] * self.plan.schedule((self.state.step - 1) / self.clock["total"])
+
+    def epoch(
+        self,
+        epoch: int,
+        chunks: Iterator[_Chunk],
+        column: Callable[[int], str],
+        on_progress: Callable[[int, float], object] | None,
+    ) -> dict[str, float]:
+        """Train on the chunks and return the mean of each term; while one chunk runs, the next is gathered."""
+        sums: _Sums | None = None
+        before: _Chunk | None = None
+        done = 0
+        for chunk in chunks:
+            self._check(epoch, sums, before, column)
+            if sums is None:
+                self.names = self.names or _term_names(self.objective, self.state, chunk.x[0], self.key)
+                totals: Any = ({name: np.float32(0) for name in self.names}, np.float32(0))
+            else:
+                totals = (sums.totals, sums.weight)
+            static = (self.objective, self.plan.optimizer, self.plan.schedule)
+            steps = np.int32(chunk.steps)
+            self.state, sums = _advance(*static, self.state, chunk.x, chunk.weight, steps, totals, self.key, self.clock)
+            before, done = chunk, done + chunk.steps
+            if on_progress is not None:
+                on_progress(epoch, done / self.steps_per_epoch)
+        self._check(epoch, sums, before, column)
+        assert sums is not None  # there is at least one row
+        return sums.means()
+
+    def _check(self, epoch: int, sums: _Sums | None, chunk: _Chunk | None, column: Callable[[int], str]) -> None:
+        """Wait for the chunk before; note its state as good, or raise the error that says what went wrong."""
+        if sums is None or chunk is None:
+            return
+        if not sums.finite:
+            raise _diverged(epoch, sums, chunk, column)
+        self.good = self.state
+
+    def evaluate(self, chunks: list[_Chunk]) -> dict[str, float]:
+        """Return the mean of each term over validation rows, outside training."""
+        total: dict[str, float] = {}
+        for number, chunk in enumerate(chunks):
+            key = jax.random.fold_in(jax.random.fold_in(self.key, 2**31 - 1), number)  # the same in each epoch
+            state = self.state
+            terms = _evaluate(self.objective, state.parameters, state.frozen, chunk.x, chunk.weight, key)
+            total = {name: total.get(name, 0.0) + float(value) for name, value in terms.items()}
+        weight = sum(float(chunk.weight.sum()) for chunk in chunks)
+        return {name: value / weight for name, value in total.items()}
+
+
+def _term_names(objective: Objective, state: State, x: NDArray[np.float32], key: Array) -> tuple[str, ...]:
+    def terms(parameters: Any, frozen: Any, x: Array) -> dict[str, Array]:
+        model = eqx.combine(parameters, frozen).in_training(TrainingPass(key))
+        return objective(model, Batch(x), key, jnp.float32(0))
+
+    return tuple(eqx.filter_eval_shape(terms, state.parameters, state.frozen, x))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _advance(
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    schedule: Schedule,
+    state: State,
+    x: Array,
+    weight: Array,
+    steps: Array,
+    totals: tuple[dict[str, Array], Array],
+    key: Array,
+    clock: Mapping[str, Array],
+) -> tuple[State, _Sums]:
+    """Run the steps of a chunk, up to the first whose loss is not finite."""
+
+    def loss(parameters: Any, frozen: Any, batch: Batch, key: Array, epoch: Array) -> tuple[Array, Any]:
+        pass_key, key = jax.random.split(key)
+        training = TrainingPass(pass_key)
+        model = eqx.combine(parameters, frozen)
+        terms = objective(model.in_training(training), batch, key, epoch)
+        sums = {name: (batch.weight * term).sum() for name, term in terms.items()}
+        _, frozen = eqx.partition(with_statistics(model, training.statistics), trainable(model))
+        return sums["loss"] / batch.weight.sum(), (sums, frozen)
+
+    def one(carry: Any) -> Any:
+        i, state, (totals, total_weight), _, _ = carry
+        batch = Batch(x[i], weight=weight[i])
+        (value, (sums, frozen)), gradient = jax.value_and_grad(loss, has_aux=True)(
+            state.parameters,
+            state.frozen,
+            batch,
+            jax.random.fold_in(key, state.step),
+            state.step / clock["steps_per_epoch"],
+        )
+        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.parameters)
+        rate = clock["learning_rate"] * schedule(state.step / clock["total"])
+        parameters = jax.tree.map(lambda p, u: p + rate * u, state.parameters, updates)
+        total_weight = total_weight + batch.weight.sum()
+        totals = {name: totals[name] + sums[name] for name in totals}
+        return (
+            i + 1,
+            State(parameters, frozen, optimizer_state, state.step + 1),
+            (totals, total_weight),
+            sums,
+            jnp.isfinite(value),
+        )
+
+    start = (jnp.int32(0), state, totals, jax.tree.map(jnp.zeros_like, totals[0]), jnp.bool_(True))
+    i, state, (sums, total), last, ok = jax.lax.while_loop(lambda carry: (carry[0] < steps) & carry[4], one, start)
+    ok = ok & functools.reduce(
+        jnp.logical_and, [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.parameters)]
+    )
+    return state, _Sums(sums, total, ok, last, i - 1)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _evaluate(
+    objective: Objective, parameters: Any, frozen: Any, x: Array, weight: Array, key: Array
+) -> dict[str, Array]:
+    """Return the weighted sum of each term over the minibatches of a chunk, outside training."""
+    model = eqx.combine(parameters, frozen)
+
+    def one(number: Array, x: Array, weight: Array) -> dict[str, Array]:
+        terms = objective(model, Batch(x, weight=weight), jax.random.fold_in(key, number), jnp.float32(jnp.inf))
+        return {name: jnp.where(weight > 0, weight * term, 0).sum() for name, term in terms.items()}
+
+    terms = jax.lax.map(lambda args: one(*args), (jnp.arange(len(x)), x, weight))
+    return {name: values.sum() for name, values in terms.items()}
+
+
+def _diverged(epoch: int, sums: _Sums, chunk: _Chunk, column: Callable[[int], str]) -> TrainingError:
+    """Return the error that says where a loss stopped being finite, and what to try."""
+    names = [name for name, value in sums.last.items() if not np.isfinite(value) and name != "loss"]
+    what = f"the term {' and '.join(repr(name) for name in names)}" if names else "the loss or its gradient"
+    x = np.abs(chunk.x[int(sums.at)])
+    order = np.argsort(-x.max(0))[:3]
+    columns = ", ".join(f"{column(int(j))} ({x[:, j].max():.3g})" for j in order)
+    return TrainingError(
+        f"Training stopped in epoch {epoch}, step {int(sums.at) + 1} of a chunk: {what} is not finite. The largest "
+        f"standardised values of that minibatch are in columns {columns}. The last good weights are kept. Try a lower "
+        "learning_rate, gradient_clip=1.0, or clip or transform columns with extreme values."
+    )

@@ -1,0 +1,51 @@
+"""What all tests share: a compilation cache for the run, and a watch over global state."""
+
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Programs compiled by one test or worker serve the others; a fixed place would hide what a cold cache costs.
+_CACHE = os.environ.setdefault("OMOKAGE_CACHE", tempfile.mkdtemp(prefix="omokage-tests-"))
+
+DATA = Path(os.environ["OMOKAGE_DATA"]) if os.environ.get("OMOKAGE_DATA") else None
+
+
+def needs(*parts: str) -> Path:
+    """Return a file of the data folder, or skip the test with a message."""
+    if DATA is None or not DATA.joinpath(*parts).exists():
+        pytest.skip(f"needs {'/'.join(parts)} in the folder that OMOKAGE_DATA names")
+    return DATA.joinpath(*parts)
+
+
+@pytest.fixture(autouse=True)
+def global_state_stays():
+    """Fail the test that changes global state: NumPy's generator, warning filters, precision, the working folder."""
+    import jax
+
+    def state():
+        return (
+            np.random.get_state()[1].tolist(),  # noqa: NPY002 - the very thing that must not change
+            np.get_printoptions(),
+            list(warnings.filters),
+            jax.config.jax_enable_x64,
+            Path.cwd(),
+            {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
+        )
+
+    before = state()
+    yield
+    after = state()
+    names = (
+        "NumPy's global generator",
+        "print options",
+        "warning filters",
+        "x64",
+        "working folder",
+        "environment",
+    )
+    changed = [name for name, old, new in zip(names, before, after, strict=True) if old != new]
+    assert not changed, f"the test changed {', '.join(changed)}"

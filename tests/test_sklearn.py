@@ -1,0 +1,12 @@
+"""scikit-learn's contract, to the letter."""
+
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import omokage as om
+
+SMALL = {"latent_dim": 2, "hidden": (8,), "epochs": 3, "verbose": 0}
+
+
+@parametrize_with_checks([om.VAE(**SMALL), om.AutoEncoder(**SMALL)])
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
