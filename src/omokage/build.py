@@ -1,7 +1,7 @@
 """Names and settings to objects: the only place that knows which name means which class."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from omokage import likelihoods, objectives, posteriors, priors
 from omokage.batch import Event
 from omokage.data.schema import Moments, Standardization, column_kinds
 from omokage.density import Density
-from omokage.errors import DataError, ParameterError, listing
+from omokage.errors import DataError, ParameterError, listing, suggest
 from omokage.model import Model
 from omokage.nets.layers import INITIALIZERS
 from omokage.nets.mlp import MLP
@@ -84,6 +84,36 @@ def decide(parameters: Mapping[str, Any], moments: Moments, name: Any) -> Recipe
         _made("objective", parameters["objective"], _OBJECTIVES, ("__call__",)),
         standardize,
     )
+
+
+def from_table(parameter: str, table: Mapping[str, Any]) -> Any:
+    """Return the object that a table of a configuration file describes: its "name", and its settings.
+
+    Example:
+        >>> from_table("objective", {"name": "elbo", "beta": 4.0}).beta
+        4.0
+
+    Raises:
+        ParameterError: If the parameter takes no object, or the object no such setting.
+    """
+    kinds = {"likelihood": _LIKELIHOODS, "posterior": _POSTERIORS, "prior": _PRIORS, "objective": _OBJECTIVES}
+    if parameter not in kinds:
+        raise ParameterError(f"{parameter}: expected a value, not a table.")
+    names, settings = kinds[parameter], {key: value for key, value in table.items() if key != "name"}
+    if table.get("name") not in names:
+        raise ParameterError(
+            f"{parameter}: expected name = one of {', '.join(map(repr, names))}; got {table.get('name')!r}."
+            + suggest(str(table.get("name")), names)
+        )
+    settings = {key: from_table(key, value) if isinstance(value, dict) else value for key, value in settings.items()}
+    try:
+        return names[table["name"]](**settings)
+    except TypeError:
+        known = [field.name for field in fields(names[table["name"]])]
+        unknown = [key for key in settings if key not in known]
+        raise ParameterError(
+            f"{parameter}: {table['name']} has no setting {listing(unknown)}; it has {listing(known, 10) or 'none'}."
+        ) from None
 
 
 def check_pairs(recipe: Recipe) -> None:

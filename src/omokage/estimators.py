@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from omokage import build, inference, saving
 from omokage.checkpoints import read_checkpoint, write_checkpoint
 from omokage.compilation import keep_compiled
+from omokage.data.reading import TableFile
 from omokage.data.schema import Schema
 from omokage.data.table import Table
 from omokage.data.vectors import to_matrix
@@ -219,11 +220,11 @@ class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     def _note_columns(self, X: Any, table: Table) -> None:
         if self.warm_start and hasattr(self, "model_"):
-            self._check_columns(X if not isinstance(X, str | os.PathLike) else table.columns_only())
+            self._check_columns(X if not isinstance(X, str | os.PathLike | TableFile) else table.columns_only())
         else:
             validate_data(
                 self,
-                X if not isinstance(X, str | os.PathLike) else table.columns_only(),
+                X if not isinstance(X, str | os.PathLike | TableFile) else table.columns_only(),
                 skip_check_array=True,
             )
 

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from omokage.errors import DataError
 
-INK, MUTED, RULE = "#1f2328", "#667079", "#d3d7db"
+INK, MUTED, RULE, PAPER = "#1f2328", "#667079", "#d3d7db", "#fefefe"
 TRAINING, VALIDATION = "#2a78c2", "#d9610f"
 # Ten colours that stay apart in the common kinds of colour blindness, on light and on dark paper.
 CLASSES = (
@@ -39,7 +39,8 @@ _NOT_TERMS = {"epoch", "learning_rate", "seconds", "rows_per_second"}
 _CJK = (
     "Noto Sans CJK JP", "Noto Sans JP", "Source Han Sans JP", "IPAexGothic", "IPAGothic", "IPAPGothic", "TakaoPGothic",
     "TakaoGothic", "VL PGothic", "VL Gothic", "Hiragino Sans", "Hiragino Kaku Gothic ProN", "Hiragino Maru Gothic Pro",
-    "Yu Gothic", "Meiryo", "MS Gothic", "BIZ UDGothic", "Noto Serif CJK JP", "IPAexMincho", "IPAMincho", "Arial Unicode MS",
+    "Yu Gothic", "Meiryo", "MS Gothic", "BIZ UDGothic", "Noto Serif CJK JP", "IPAexMincho", "IPAMincho",
+    "Arial Unicode MS",
 )  # fmt: skip
 
 
@@ -65,6 +66,7 @@ def learning_curve(history: Sequence[Mapping[str, Any]], *, validation: str = "v
     if not history:
         raise DataError("history: expected at least one record, such as those of `history_` after `fit`; got none.")
     names = [name for name in history[0] if name not in _NOT_TERMS and not name.startswith("validation_")]
+    names.sort(key=lambda name: name != "loss")
     rows = 1 + math.ceil((len(names) - 1) / 2)
     figure = _figure(1.0 + 1.75 * rows)
     cells = figure.add_gridspec(rows, 2)
@@ -79,11 +81,14 @@ def learning_curve(history: Sequence[Mapping[str, Any]], *, validation: str = "v
                 marker = "o" if len(points) < 3 else ""
                 axes.plot(epochs, values, color=colour, linewidth=1.6, linestyle="-", marker=marker, label=label)
                 shown.append(np.array(values, float))
+        axes.set_xlim(1, max(len(history), 2))
         axes.set_ylim(*_settled_limits(shown))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         _titles(axes, title=name.replace("_", " "), x="epoch", y="nats per row")
         if number == 0 and len(shown) > 1:
-            _legend(axes, axes.get_lines(), ["training", validation], loc="upper right")
+            _legend(
+                axes, axes.get_lines(), ["training", validation], loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2
+            )
     return figure
 
 
@@ -199,15 +204,15 @@ def latent_scatter(Z: ArrayLike, labels: ArrayLike | None = None) -> Figure:
     figure = _figure(4.4)
     axes = _plain_axes(figure.add_subplot())
     _titles(axes, **titles)
-    style = {"s": 11, "linewidths": 0, "alpha": 0.85, "rasterized": len(Z) > _POINTS}
+    style: dict[str, Any] = {"s": 11, "linewidths": 0, "alpha": 0.85, "rasterized": len(Z) > _POINTS}
     if labels is None:
-        axes.scatter(*points.T, color=TRAINING, **style)
+        axes.scatter(points[:, 0], points[:, 1], color=TRAINING, **style)
         return figure
     kinds = np.asarray(labels)
     if kinds.shape != (len(Z),):
         raise DataError(f"labels: expected one for each of the {len(Z)} rows; got shape {kinds.shape}.")
     if kinds.dtype.kind == "f" and not np.equal(np.mod(kinds, 1), 0).all():
-        drawn = axes.scatter(*points.T, c=kinds, cmap="viridis", **style)
+        drawn = axes.scatter(points[:, 0], points[:, 1], c=kinds, cmap="viridis", **style)
         bar = figure.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02)
         bar.outline.set_visible(False)
         bar.ax.tick_params(colors=MUTED, labelsize=_SMALL, labelfontfamily=_fonts(), length=0)
@@ -242,7 +247,7 @@ def column_errors(
     axes.set_xlim(0, max(float(values.max()) * 1.12, 1e-12))
     axes.set_yticks(places, shown, parse_math=False, color=INK, fontfamily=_fonts(*shown), fontsize=_SMALL)
     for place, value in zip(places, values[order], strict=True):
-        text = {"color": MUTED, "fontsize": _SMALL, "fontfamily": _fonts(), "va": "center"}
+        text: dict[str, Any] = {"color": MUTED, "fontsize": _SMALL, "fontfamily": _fonts(), "va": "center"}
         axes.annotate(f"{value:.3g}", (value, place), (3, 0), textcoords="offset points", **text)
     axes.grid(False)
     axes.spines["left"].set_visible(True)
@@ -281,7 +286,7 @@ def _fonts(*texts: str) -> list[str]:
 
 
 def _figure(height: float) -> Figure:
-    return Figure(figsize=(WIDTH, height), dpi=100, facecolor="white", edgecolor="none", layout="constrained")
+    return Figure(figsize=(WIDTH, height), dpi=100, facecolor=PAPER, edgecolor="none", layout="constrained")
 
 
 def _plain_axes(axes: Axes) -> Axes:
@@ -290,23 +295,33 @@ def _plain_axes(axes: Axes) -> Axes:
     for side, spine in axes.spines.items():
         spine.set(visible=side == "bottom", color=RULE, linewidth=0.8)
     axes.grid(visible=True, which="major", axis="both", color=RULE, linewidth=0.5, linestyle="-", alpha=1.0)
-    ticks = {"colors": MUTED, "labelsize": _SMALL, "labelfontfamily": _fonts(), "length": 0, "pad": 4}
+    ticks: dict[str, Any] = {"colors": MUTED, "labelsize": _SMALL, "labelfontfamily": _fonts(), "length": 0, "pad": 4}
     axes.tick_params(axis="both", which="both", **ticks)
     return axes
 
 
 def _titles(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
-    text = {"fontsize": _SMALL, "color": MUTED, "fontweight": "normal"}
+    text: dict[str, Any] = {"fontsize": _SMALL, "color": MUTED, "fontweight": "normal"}
     axes.set_xlabel(x, fontfamily=_fonts(x), **text)
     axes.set_ylabel(y, fontfamily=_fonts(y), **text)
     if title:
         axes.set_title(title, loc="left", fontfamily=_fonts(title), **text | {"fontsize": _TEXT, "color": INK})
 
 
+def _shortened(text: str, most: int = 28) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def _legend(axes: Axes, handles: Sequence[Line2D], names: Sequence[str], **place: Any) -> None:
     numbers = [str(number) for number in range(len(names))]
     fonts = {"family": _fonts(*names), "size": _SMALL}
-    look = {"frameon": False, "prop": fonts, "labelcolor": INK, "handlelength": 1.2, "borderaxespad": 0.2}
+    look: dict[str, Any] = {
+        "frameon": False,
+        "prop": fonts,
+        "labelcolor": INK,
+        "handlelength": 1.2,
+        "borderaxespad": 0.2,
+    }
     texts = axes.legend(handles, numbers, **look, **place).get_texts()
     # Set afterwards: a legend drops names that begin with "_", and takes "$" for mathematics.
     for text, name in zip(texts, names, strict=True):
@@ -334,7 +349,7 @@ def _plane(Z: NDArray[np.float64]) -> tuple[NDArray[np.float64], dict[str, str]]
     # Singular vectors come with either sign.
     directions = directions[:2] * np.sign(directions[:2].sum(1, keepdims=True) + 1e-300)
     share = np.square(lengths[:2]).sum() / max(np.square(lengths).sum(), 1e-300)
-    title = f"first two principal components of the {Z.shape[1]} latent dimensions ({share:.0%} of the variance)"
+    title = f"first two principal components of {Z.shape[1]} dimensions, {share:.0%} of the variance"
     return centred @ directions.T, {"x": "first component", "y": "second component", "title": title}
 
 
@@ -347,13 +362,19 @@ def _draw_kinds(axes: Axes, points: NDArray[np.float64], labels: NDArray[Any], s
         groups = [(str(kind), labels == kind) for kind in kinds]
     handles = []
     for (name, members), colour in zip(groups, CLASSES, strict=False):
-        axes.scatter(*points[members].T, color=colour, **style)
+        axes.scatter(points[members, 0], points[members, 1], color=colour, **style)
         handles.append(Line2D([], [], linestyle="", marker="o", markersize=5, markeredgewidth=0, color=colour))
         # A name where its points are, so that nobody has to go by colour alone.
         centre = np.median(points[members], 0)
-        box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": colour, "linewidth": 1.2, "alpha": 0.9}
-        text = {"fontsize": _TEXT, "fontfamily": _fonts(name), "color": INK, "ha": "center", "va": "center"}
-        axes.text(*centre, _shortened(name, 12), parse_math=False, bbox=box, **text)
+        box = {"boxstyle": "round,pad=0.2", "facecolor": PAPER, "edgecolor": colour, "linewidth": 1.4, "alpha": 0.92}
+        text: dict[str, Any] = {
+            "fontsize": _TEXT,
+            "fontfamily": _fonts(name),
+            "color": INK,
+            "ha": "center",
+            "va": "center",
+        }
+        axes.text(centre[0], centre[1], _shortened(name, 12), parse_math=False, bbox=box, **text)
     _legend(axes, handles, [name for name, _ in groups], loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
@@ -395,7 +416,7 @@ def _mosaic(
         spine.set_visible(False)
     axes.set_xticks((np.arange(columns) * (width + gap) + (width - 1) / 2)[: len(column_labels)], column_labels)
     axes.set_yticks((np.arange(rows) * (height + gap) + (height - 1) / 2)[: len(row_labels)], row_labels)
-    look = {"colors": MUTED, "labelsize": _SMALL, "labelfontfamily": _fonts(), "length": 0, "pad": 4}
+    look: dict[str, Any] = {"colors": MUTED, "labelsize": _SMALL, "labelfontfamily": _fonts(), "length": 0, "pad": 4}
     axes.tick_params(axis="both", labeltop=True, labelbottom=False, **look)
     return figure
 

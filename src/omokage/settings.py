@@ -156,6 +156,30 @@ def check(kind: type[CommonSettings], values: Mapping[str, Any]) -> CommonSettin
         raise ParameterError(_message(kind, named, error)) from None
 
 
+def from_text(kind: type[CommonSettings], name: str, text: str) -> Any:
+    """Return the value that a text on the command line means, for `check` to judge.
+
+    Example:
+        >>> from_text(VAESettings, "hidden", "64,32"), from_text(VAESettings, "epochs", "auto")
+        ((64, 32), 'auto')
+    """
+    if name == "hidden":
+        return tuple(_scalar(part) for part in text.replace(",", " ").split() if part != "none")
+    return _scalar(text)
+
+
+def hint(name: str) -> str:
+    """Return what the help of the command line says of a parameter."""
+    kinds = [kind for kind in (VAESettings, AutoEncoderSettings) if name in kind.model_fields]
+    field = kinds[0].model_fields[name]
+    choices = list(dict.fromkeys(choice for kind in kinds for choice in _names(kind, name)))
+    default = {None: "none"}.get(field.default, field.default)
+    if isinstance(default, tuple):
+        default = ",".join(map(str, default))
+    shown = f" [{'|'.join(choices)}]" if choices else ""
+    return f"{field.description}{shown} Default: {default}."
+
+
 def takes_instance(kind: type[CommonSettings], name: str) -> bool:
     """Say whether a parameter also takes an object."""
     field = kind.model_fields.get(name)
@@ -163,7 +187,8 @@ def takes_instance(kind: type[CommonSettings], name: str) -> bool:
 
 
 def _is_instance(kind: type[CommonSettings], name: str, value: Any) -> bool:
-    simple = value is None or isinstance(value, str | bool | int | float | list | tuple | dict)
+    # Not `isinstance` of tuple: an Optax transformation is one.
+    simple = value is None or isinstance(value, str | bool | int | float) or type(value) in (list, tuple)
     return takes_instance(kind, name) and not simple
 
 
@@ -197,6 +222,18 @@ def _message(kind: type[CommonSettings], values: Mapping[str, Any], error: Valid
         or_instance = " or an object" if takes_instance(kind, name) else ""
         lines.append(f"{name}: expected {' or '.join(dict.fromkeys(texts))}{or_instance}; got {value!r}.{hint}")
     return "; ".join(lines) if len(lines) == 1 else "several parameters:\n  " + "\n  ".join(lines)
+
+
+def _scalar(text: str) -> Any:
+    words = {"none": None, "true": True, "false": False}
+    if text.lower() in words:
+        return words[text.lower()]
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            pass
+    return text
 
 
 _CLEARER = {

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from omokage.data.reading import TableFile, open_table
 from omokage.data.rows import MemoryRows, RowSource, SpooledRows, canonical_order
 from omokage.data.schema import Moments, Schema
 from omokage.data.vectors import Matrix, to_matrix
@@ -26,7 +26,7 @@ class Table:
         """Read the rows.
 
         Args:
-            X: (n, D) array, data frame, or the path of a file.
+            X: (n, D) array, data frame, open file, or the path of one.
             sample_weight: (n,), how much each row counts; not for files.
             estimator: What messages call the model.
 
@@ -37,9 +37,13 @@ class Table:
         self.names: tuple[str, ...] | None
         self._spool: SpooledRows | None = None
         if isinstance(X, str | os.PathLike):
+            X = open_table(X)
+        if isinstance(X, TableFile) and _is_small(X):
+            X = X.read()
+        if isinstance(X, TableFile):
             if sample_weight is not None:
-                raise DataError("sample_weight: expected None where X is a file; read the file and pass its rows.")
-            self._from_file(Path(X), estimator)
+                raise DataError("sample_weight: expected None where X is a large file, which is streamed.")
+            self._spooled(X, estimator)
         else:
             self.matrix, self.names = to_matrix(X, minimum_rows=2, estimator=estimator)
             self.weight = None if sample_weight is None else _checked_weight(sample_weight, len(self.matrix))
@@ -74,19 +78,12 @@ class Table:
             return np.zeros((1, len(self.moments.mean)))
         return pl.DataFrame({name: [0.0] for name in self.names})
 
-    def _from_file(self, path: Path, estimator: str) -> None:
-        from omokage.data.reading import open_table
-
-        file = open_table(path)
-        rows = file.rows()
-        if rows is not None and file.names is not None and rows * len(file.names) * 8 <= _IN_MEMORY_BYTES:
-            self.__init__(file.read(), estimator=estimator)  # type: ignore[misc]
-            return
+    def _spooled(self, file: TableFile, estimator: str) -> None:
         self.weight = None
         self.names = file.names
         self._spool = SpooledRows(self._learning(file.batches(_BLOCK), estimator))
         if self._spool.count < 2:
-            raise DataError(f"{path}: expected at least 2 rows, got {self._spool.count}.")
+            raise DataError(f"{file.path}: expected at least 2 rows, got {self._spool.count}.")
 
     def _learning(self, batches: Iterator[Any], estimator: str) -> Iterator[Matrix]:
         rows = 0
@@ -97,6 +94,14 @@ class Table:
             self.moments = self.moments.updated(matrix)
             rows += len(matrix)
             yield matrix
+
+
+def _is_small(file: TableFile) -> bool:
+    """Say whether a file is read whole; one of text by its size, one that states its rows by what they take."""
+    rows = file.rows()
+    if rows is None or file.names is None:
+        return file.path.stat().st_size <= _IN_MEMORY_BYTES
+    return rows * len(file.names) * 8 <= _IN_MEMORY_BYTES
 
 
 def _checked_weight(sample_weight: Any, rows: int) -> NDArray[np.float64]:

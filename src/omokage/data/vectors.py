@@ -94,7 +94,7 @@ def _check_numeric(frame: nw.DataFrame[Any], first_row: int) -> None:
         more = f" and {len(offenders) - 5} more" if len(offenders) > 5 else ""
         raise DataError(
             f"X: expected numbers in every column; not so in {', '.join(offenders[:5])}{more}. "
-            "Leave these columns out, or encode them as numbers first."
+            "Leave these columns out (--id on the command line), or encode them as numbers first."
         )
 
 
