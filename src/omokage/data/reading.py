@@ -217,13 +217,13 @@ def _frames(content: Columns | Iterable[Columns]) -> Iterator[pl.DataFrame]:
 
 def _write_parquet(path: Path, frames: Iterator[pl.DataFrame]) -> None:
     first = next(frames)
-    failures: list[Exception] = []
+    failures: list[BaseException] = []
 
     def source(names: Any, predicate: Any, n_rows: Any, size: Any) -> Iterator[pl.DataFrame]:
         try:
             yield first
             yield from frames
-        except Exception as error:  # Polars would wrap it in an error of its own
+        except (Exception, KeyboardInterrupt) as error:  # Polars would wrap it in an error of its own
             failures.append(error)
             raise
 
