@@ -26,6 +26,10 @@ def global_state_stays():
     """Fail the test that changes global state: NumPy's generator, warning filters, precision, the working folder."""
     import jax
 
+    import omokage.estimators  # noqa: F401 - scikit-learn and Polars set environment variables when imported
+
+    jax.devices()  # and so does starting the backend
+
     def state():
         return (
             np.random.get_state()[1].tolist(),  # noqa: NPY002 - the very thing that must not change
@@ -48,4 +52,4 @@ def global_state_stays():
         "environment",
     )
     changed = [name for name, old, new in zip(names, before, after, strict=True) if old != new]
-    assert not changed, f"the test changed {', '.join(changed)}"
+    assert not changed, f"the test changed {', '.join(changed)}: {set(after[-1].items()) ^ set(before[-1].items())}"

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from omokage import likelihoods, objectives, posteriors, priors
+    from omokage import errors, likelihoods, objectives, posteriors, priors
     from omokage.data import datasets
     from omokage.estimators import VAE, AutoEncoder, load
 
-__all__ = ["VAE", "AutoEncoder", "datasets", "likelihoods", "load", "objectives", "posteriors", "priors"]
+__all__ = ["VAE", "AutoEncoder", "datasets", "errors", "likelihoods", "load", "objectives", "posteriors", "priors"]
 
 _HOMES = {
     "VAE": "omokage.estimators",
     "AutoEncoder": "omokage.estimators",
     "load": "omokage.estimators",
     "datasets": "omokage.data.datasets",
+    "errors": "omokage.errors",
     "likelihoods": "omokage.likelihoods",
     "objectives": "omokage.objectives",
     "posteriors": "omokage.posteriors",

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from omokage import __version__
 from omokage.errors import FileFormatError, ParameterError
-from omokage.storage import INDEX, read_folder, write_folder
+from omokage.storage import INDEX, read_folder, read_json, write_folder
 from omokage.training import Best, Snapshot, State
 from omokage.weights import from_bytes, to_bytes
 
@@ -54,9 +54,9 @@ def read_checkpoint(folder: str | os.PathLike[str], start: Snapshot, settings: M
     path = Path(folder).resolve()
     if not (path / INDEX).exists() and not (path.parent / f".{path.name}.old").exists():
         return None
+    if path.exists() and (kind := read_json(path / INDEX).get("kind")) != "checkpoint":
+        raise FileFormatError(f"{folder}: holds a {kind}, not a checkpoint. Name another folder.")
     index, files = read_folder(folder, (_WEIGHTS,), version=_FORMAT)
-    if index.get("kind") != "checkpoint":
-        raise FileFormatError(f"{folder}: holds a {index.get('kind')}, not a checkpoint. Name another folder.")
     then = index["settings"]
     if differing := [name for name in {**then, **settings} if then.get(name) != settings.get(name)]:
         changes = "; ".join(

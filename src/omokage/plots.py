@@ -12,11 +12,12 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -31,10 +32,14 @@ CLASSES = (
     "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
 )  # fmt: skip
 
+# For drawings and writing: 1 is ink and 0 nothing, so what is behind shows; a report turns the ink white on dark paper.
+INK_ON_PAPER = LinearSegmentedColormap.from_list("ink", [(0, 0, 0, 0), (0, 0, 0, 1)])
+
 WIDTH = 5.4  # inches; wide enough for a column of text, narrow enough for a telephone
 _TEXT, _SMALL = 9.0, 8.0  # points
 _BARS = 30
 _POINTS = 3000  # more become a bitmap inside an SVG
+_TITLES = {"kl": "KL divergence"}
 _NOT_TERMS = {"epoch", "learning_rate", "seconds", "rows_per_second"}
 _CJK = (
     "Noto Sans CJK JP", "Noto Sans JP", "Source Han Sans JP", "IPAexGothic", "IPAGothic", "IPAPGothic", "TakaoPGothic",
@@ -84,7 +89,7 @@ def learning_curve(history: Sequence[Mapping[str, Any]], *, validation: str = "v
         axes.set_xlim(1, max(len(history), 2))
         axes.set_ylim(*_settled_limits(shown))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        _titles(axes, title=name.replace("_", " "), x="epoch", y="nats per row")
+        _titles(axes, title=_TITLES.get(name, name.replace("_", " ")), x="epoch", y="nats per row")
         if number == 0 and len(shown) > 1:
             _legend(
                 axes, axes.get_lines(), ["training", validation], loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2
@@ -98,7 +103,7 @@ def reconstructions(
     shape: Sequence[int],
     *,
     limits: tuple[float, float] | None = None,
-    colours: str = "gray",
+    colours: str | Colormap = "gray",
 ) -> Figure:
     """Draw pictures above what a model makes of them.
 
@@ -107,7 +112,7 @@ def reconstructions(
         reconstructed: Like `originals`.
         shape: (height, width) or (height, width, 3 or 4).
         limits: The values that are black and white; by default the extremes of the originals.
-        colours: A colour map of matplotlib's, for pictures without colours of their own.
+        colours: A colour map of matplotlib's, or `INK_ON_PAPER`, for pictures without colours of their own.
 
     Raises:
         DataError: If the numbers of rows differ, or rows do not have that shape.
@@ -125,7 +130,7 @@ def grid(
     *,
     columns: int | None = None,
     limits: tuple[float, float] | None = None,
-    colours: str = "gray",
+    colours: str | Colormap = "gray",
 ) -> Figure:
     """Draw pictures side by side, row by row: samples, for example.
 
@@ -134,7 +139,7 @@ def grid(
         shape: (height, width) or (height, width, 3 or 4).
         columns: How many stand beside each other; by default a square, at most 12.
         limits: The values that are black and white; by default the extremes of the pictures.
-        colours: A colour map of matplotlib's, for pictures without colours of their own.
+        colours: A colour map of matplotlib's, or `INK_ON_PAPER`, for pictures without colours of their own.
 
     Raises:
         DataError: If rows do not have that shape.
@@ -155,7 +160,7 @@ def interpolation(
     *,
     steps: int = 10,
     limits: tuple[float, float] | None = None,
-    colours: str = "gray",
+    colours: str | Colormap = "gray",
 ) -> Figure:
     """Draw what lies on the straight line between the codes of two rows, one pair in each row of the figure.
 
@@ -166,7 +171,7 @@ def interpolation(
         shape: (height, width) or (height, width, 3 or 4).
         steps: Pictures on each line, its ends among them.
         limits: The values that are black and white; by default the extremes of `x_a` and `x_b`.
-        colours: A colour map of matplotlib's, for pictures without colours of their own.
+        colours: A colour map of matplotlib's, or `INK_ON_PAPER`, for pictures without colours of their own.
 
     Raises:
         DataError: If the numbers of rows differ, or rows do not have that shape.
@@ -180,7 +185,7 @@ def interpolation(
     z = (1 - share) * z_a[:, None] + share * z_b[:, None]  # (pairs, steps, L)
     decoded = np.asarray(vae.inverse_transform(z.reshape(-1, z.shape[-1])))
     pictures = _pictures(decoded, shape, "inverse_transform").reshape(len(z), steps, *shape)
-    labels = ["code of A", *[""] * (steps - 2), "code of B"]
+    labels = ["A", *[""] * (steps - 2), "B"]
     return _mosaic(pictures, limits, colours, column_labels=labels)
 
 
@@ -285,8 +290,8 @@ def _fonts(*texts: str) -> list[str]:
     return ["DejaVu Sans"] if latin or _cjk_font() is None else ["DejaVu Sans", str(_cjk_font())]
 
 
-def _figure(height: float) -> Figure:
-    return Figure(figsize=(WIDTH, height), dpi=100, facecolor=PAPER, edgecolor="none", layout="constrained")
+def _figure(height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
+    return Figure(figsize=(WIDTH, height), dpi=100, facecolor=PAPER, edgecolor="none", layout=layout)
 
 
 def _plain_axes(axes: Axes) -> Axes:
@@ -394,34 +399,39 @@ def _pictures(rows: ArrayLike, shape: Sequence[int], name: str) -> NDArray[np.fl
 def _mosaic(
     pictures: NDArray[np.float64],
     limits: tuple[float, float],
-    colours: str,
+    colours: str | Colormap,
     *,
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
 ) -> Figure:
     """Draw pictures of shape (rows, columns, height, width[, channels]) as one image; NaN is left empty."""
-    rows, columns, height, width = pictures.shape[:4]
-    gap = max(1, round(min(height, width) / 12))
-    canvas = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap, 4))
+    rows, columns, h, w = pictures.shape[:4]
+    gap = max(1, round(min(h, w) / 12))
+    canvas = np.zeros((rows * (h + gap) - gap, columns * (w + gap) - gap, 4))
     for i in range(rows):
         for j in range(columns):
-            top, left = i * (height + gap), j * (width + gap)
-            canvas[top : top + height, left : left + width] = _painted(pictures[i, j], limits, colours)
-    margin = 0.85 if row_labels else 0.0
-    heading = 0.25 if any(column_labels) else 0.0
-    figure = _figure((WIDTH - margin) * canvas.shape[0] / canvas.shape[1] + heading)
-    axes = figure.add_subplot()
-    axes.imshow(canvas, interpolation="none", aspect="equal", origin="upper")
+            y, x = i * (h + gap), j * (w + gap)
+            canvas[y : y + h, x : x + w] = _painted(pictures[i, j], limits, colours)
+    left = 0.95 if row_labels else 0.0  # inches
+    above = 0.25 if any(column_labels) else 0.0
+    height = (WIDTH - left) * canvas.shape[0] / canvas.shape[1] + above
+    figure = _figure(height, layout=None)
+    axes = figure.add_axes((left / WIDTH, 0, 1 - left / WIDTH, 1 - above / height))
+    image = axes.imshow(canvas, interpolation="none", aspect="equal", origin="upper")
+    if colours is INK_ON_PAPER:
+        image.set_gid("ink")
+    axes.set_facecolor("none")
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set_xticks((np.arange(columns) * (width + gap) + (width - 1) / 2)[: len(column_labels)], column_labels)
-    axes.set_yticks((np.arange(rows) * (height + gap) + (height - 1) / 2)[: len(row_labels)], row_labels)
+    centres = [np.arange(count) * (size + gap) + (size - 1) / 2 for count, size in ((columns, w), (rows, h))]
+    axes.set_xticks(centres[0][: len(column_labels)], column_labels)
+    axes.set_yticks(centres[1][: len(row_labels)], row_labels)
     look: dict[str, Any] = {"colors": MUTED, "labelsize": _SMALL, "labelfontfamily": _fonts(), "length": 0, "pad": 4}
     axes.tick_params(axis="both", labeltop=True, labelbottom=False, **look)
     return figure
 
 
-def _painted(picture: NDArray[np.float64], limits: tuple[float, float], colours: str) -> NDArray[np.float64]:
+def _painted(picture: NDArray[np.float64], limits: tuple[float, float], colours: str | Colormap) -> NDArray[np.float64]:
     """Return the colours of one picture, (height, width, 4)."""
     low, high = limits
     scaled = np.clip((picture - low) / ((high - low) or 1.0), 0, 1)
@@ -429,4 +439,4 @@ def _painted(picture: NDArray[np.float64], limits: tuple[float, float], colours:
         return np.zeros((*picture.shape[:2], 4))
     if scaled.ndim == 3 and scaled.shape[2] > 1:
         return np.concatenate([scaled, np.ones((*scaled.shape[:2], 4 - scaled.shape[2]))], 2)
-    return np.asarray(matplotlib.colormaps[colours](scaled.reshape(picture.shape[:2])))
+    return np.asarray(matplotlib.colormaps.get_cmap(colours)(scaled.reshape(picture.shape[:2])))

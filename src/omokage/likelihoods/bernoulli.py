@@ -29,8 +29,7 @@ class Bernoulli:
 
     def distribution(self, logits: Array) -> dist.Distribution:
         """Return a distribution of batch shape (B, *event)."""
-        # Cross-entropy is wanted for grey values too, so the check that x is 0 or 1 is off.
-        return dist.BernoulliLogits(logits, validate_args=False)
+        return CrossEntropyLogits(logits)
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,26 @@ class ContinuousBernoulli:
         return ContinuousBernoulliLogits(logits)
 
 
+class CrossEntropyLogits(dist.BernoulliLogits):
+    """NumPyro's Bernoulli, for grey values too, and with the right gradient where a logit is exactly 0.
+
+    (NumPyro's is 0 there for x = 0. A decoder whose last hidden layer is dead gives such logits.)
+    """
+
+    def __init__(self, logits: Array):
+        super().__init__(logits, validate_args=False)
+
+    def log_prob(self, value: Array) -> Array:
+        """Return x ℓ - log(1 + e^ℓ) for each value, in nats."""
+        return value * self.logits - jax.nn.softplus(self.logits)
+
+
 class ContinuousBernoulliLogits(dist.Distribution):
     """The continuous Bernoulli, which NumPyro does not have.
 
-    With logit ℓ it is an exponential tilted on the unit interval: p(x) = ℓ e^(ℓx) / (e^ℓ - 1). Every formula is
-    written for |ℓ| and mirrored, and replaced by its series near ℓ = 0, where it is 0/0.
+    With logit ℓ it is an exponential tilted on the unit interval: p(x) = ℓ e^(ℓx) / (e^ℓ - 1), so
+    log p(x) = ℓ (x - 1/2) - g(ℓ) with g(ℓ) = log(sinh(ℓ/2) / (ℓ/2)), an even function. Formulas that are 0/0 at ℓ = 0
+    are replaced by their series near it.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {"logits": constraints.real}
@@ -70,11 +84,11 @@ class ContinuousBernoulliLogits(dist.Distribution):
     def log_prob(self, value: Array) -> Array:
         """Return the log-density of each value, in nats."""
         size = jnp.abs(self.logits)
-        mirrored = jnp.where(self.logits > 0, 1 - value, value)  # density falls with it
-        near, safe = size < 1e-2, jnp.where(size < 1e-2, 1.0, size)
-        # log(ℓ / (1 - e^-ℓ)) = ℓ/2 - ℓ²/24 + O(ℓ⁴)
-        log_normalizer = jnp.where(near, size / 2 + size**2 / 24, jnp.log(safe) - jnp.log(-jnp.expm1(-safe)))
-        return log_normalizer - size * mirrored
+        near, safe = size < 0.1, jnp.where(size < 0.1, 1.0, size)
+        # g(ℓ) = ℓ²/24 - ℓ⁴/2880 + O(ℓ⁶)
+        series = self.logits**2 / 24 - self.logits**4 / 2880
+        g = jnp.where(near, series, safe / 2 - jnp.log(safe) + jnp.log(-jnp.expm1(-safe)))
+        return self.logits * (value - 0.5) - g
 
     @property
     def mean(self) -> Array:

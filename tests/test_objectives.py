@@ -1,0 +1,135 @@
+"""Objectives: what must be equal, and what must be ordered."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import omokage as om
+from omokage import build
+from omokage.batch import Batch, Event
+from omokage.data.schema import Moments
+from omokage.objectives import ELBO, Denoising, Reconstruction
+
+KEY = jax.random.key(0)
+NOW = jnp.float32(jnp.inf)
+
+
+@pytest.fixture(scope="module")
+def model():
+    parameters = om.VAE(3, hidden=(7,), likelihood="gaussian", standardize=False).get_params()
+    moments = Moments.empty(4).updated(np.random.default_rng(0).normal(size=(9, 4)) * 9)
+    model = build.model(parameters, build.decide(parameters, moments, str), Event.plain(4), np.random.default_rng(0))
+    return jax.tree.map(jnp.asarray, model)
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return Batch(jnp.asarray(np.random.default_rng(1).normal(size=(6, 4)), "float32"), weight=jnp.ones(6))
+
+
+def test_the_elbo_is_reconstruction_minus_kl(model, batch):
+    terms = ELBO()(model, batch, KEY, NOW)
+    np.testing.assert_allclose(-terms["loss"], terms["reconstruction"] - terms["kl"], rtol=1e-6)
+
+
+def test_beta_weighs_the_kl(model, batch):
+    one, four = (ELBO(beta=beta)(model, batch, KEY, NOW) for beta in (1.0, 4.0))
+    np.testing.assert_allclose(four["loss"] - one["loss"], 3 * one["kl"], rtol=1e-4)
+    nothing = ELBO(beta=0.0)(model, batch, KEY, NOW)
+    np.testing.assert_allclose(nothing["loss"], -nothing["reconstruction"], rtol=1e-6)
+
+
+def test_warmup_rises_in_a_straight_line(model, batch):
+    objective, kl = ELBO(warmup=10.0), ELBO()(model, batch, KEY, NOW)["kl"]
+    for epoch, share in ((0.0, 0.0), (2.5, 0.25), (10.0, 1.0), (30.0, 1.0)):
+        terms = objective(model, batch, KEY, jnp.float32(epoch))
+        np.testing.assert_allclose(terms["loss"] + terms["reconstruction"], share * kl, rtol=1e-4, atol=1e-5)
+
+
+def test_more_draws_have_the_same_mean_and_less_variance(model, batch):
+    keys = jax.random.split(KEY, 400)
+    few, many = (
+        jax.vmap(lambda key, k=k: ELBO(samples=k)(model, batch, key, NOW)["reconstruction"].mean())(keys)
+        for k in (1, 16)
+    )
+    standard_error = np.hypot(few.std(), many.std()) / np.sqrt(len(keys))
+    assert abs(few.mean() - many.mean()) < 4 * standard_error
+    assert many.var() == pytest.approx(few.var() / 16, rel=0.5)
+
+
+def test_free_bits_make_dimensions_below_them_a_constant(model, batch):
+    none = ELBO()(model, batch, KEY, NOW)
+    # More than any dimension has: the penalty is the allowance, and it has no gradient.
+    high = ELBO(free_bits=50.0)(model, batch, KEY, NOW)
+    np.testing.assert_allclose(high["loss"] + high["reconstruction"], 3 * 50.0, rtol=1e-5)
+    # Less than any has: nothing changes.
+    low = ELBO(free_bits=1e-9)(model, batch, KEY, NOW)
+    np.testing.assert_allclose(low["loss"], none["loss"], rtol=1e-5)
+
+
+def test_capacity_is_the_distance_of_the_kl(model, batch):
+    kl = ELBO()(model, batch, KEY, NOW)["kl"]
+    terms = ELBO(beta=5.0, capacity=2.0, warmup=4.0)(model, batch, KEY, jnp.float32(1.0))
+    np.testing.assert_allclose(terms["loss"] + terms["reconstruction"], 5 * np.abs(kl - 0.5), rtol=1e-4)
+
+
+def test_reconstruction_of_a_point_mass_does_not_depend_on_the_key(batch):
+    ae = om.AutoEncoder(2, hidden=(5,), epochs=1, verbose=0).fit(np.asarray(batch.x) * 3)
+    one, other = (Reconstruction()(ae.model_, batch, jax.random.key(seed), NOW)["loss"] for seed in (0, 1))
+    assert np.array_equal(one, other)
+
+
+def test_reconstruction_with_a_fixed_scale_is_the_squared_error_but_for_constants(batch):
+    ae = om.AutoEncoder(2, hidden=(5,), epochs=1, standardize=False, verbose=0).fit(np.asarray(batch.x))
+    loss = Reconstruction()(ae.model_, batch, KEY, NOW)["loss"]
+    errors = -ae.score_samples(np.asarray(batch.x, np.float64))
+    np.testing.assert_allclose(loss, errors / 2 + 2 * np.log(2 * np.pi), rtol=1e-4)
+
+
+def test_denoising_without_noise_is_the_objective_itself(model, batch):
+    for kind in ("gaussian", "masking", "salt-and-pepper"):
+        ours = Denoising(kind, 0.0, ELBO())(model, batch, KEY, NOW)
+        plain = ELBO()(model, batch, jax.random.split(KEY)[0], NOW)
+        np.testing.assert_allclose(ours["loss"], plain["loss"], rtol=1e-6)
+
+
+def test_denoising_scores_the_clean_rows(model, batch):
+    class Seen:
+        def __call__(self, model, batch, key, epoch):
+            return {"loss": batch.x.sum(1), "seen": batch.seen.sum(1)}
+
+    terms = Denoising("gaussian", 1.0, Seen())(model, batch, KEY, NOW)
+    np.testing.assert_allclose(terms["loss"], batch.x.sum(1), rtol=1e-6)
+    assert not np.allclose(terms["seen"], terms["loss"], atol=0.1)
+
+
+def test_corruptions_do_what_they_say():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(4000, 5)) + 10, "float32")
+    noise = Denoising("gaussian", 0.5).corrupted(x, KEY) - x
+    assert float(noise.std()) == pytest.approx(0.5, rel=0.05)
+    masked = Denoising("masking", 0.25).corrupted(x, KEY)
+    assert float((masked == 0).mean()) == pytest.approx(0.25, abs=0.02)
+    assert bool(((masked == 0) | (masked == x)).all())
+    speckled = Denoising("salt-and-pepper", 0.4).corrupted(x, KEY)
+    changed = speckled != x
+    assert float(changed.mean()) == pytest.approx(0.4, abs=0.02)
+    assert bool((~changed | (speckled == x.max(0)) | (speckled == x.min(0))).all())
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: ELBO(beta=-1.0), "ELBO(beta=-1.0): expected a number of at least 0."),
+        (lambda: ELBO(beta=float("nan")), "ELBO(beta=nan): expected a number of at least 0."),
+        (lambda: ELBO(samples=0), "ELBO(samples=0): expected a whole number of at least 1."),
+        (lambda: ELBO(free_bits=1.0, capacity=2.0), "free_bits and capacity both hold the KL up"),
+        (lambda: Denoising("gausian"), "Denoising(corruption='gausian'): expected one of gaussian, masking, salt-and-pepper. Did you mean 'gaussian'?"),
+        (lambda: Denoising("masking", 1.5), "Denoising(amount=1.5): expected a number from 0 to 1."),
+        (lambda: Denoising("gaussian", -1), "Denoising(amount=-1): expected a number at least 0."),
+    ],
+)  # fmt: skip
+def test_objectives_say_what_is_wrong(make, text):
+    with pytest.raises(om.errors.ParameterError) as caught:
+        make()
+    assert text in str(caught.value)

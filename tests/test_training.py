@@ -1,0 +1,297 @@
+"""The training loop: repeatable, resumable, interruptible, and loud when a loss is not finite."""
+
+import json
+import os
+import signal
+import threading
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import omokage as om
+from omokage import training
+from omokage.errors import DataError, FileFormatError, ParameterError, TrainingError
+from omokage.nets.layers import BatchNorm
+from omokage.optimizers import SCHEDULES
+
+X = np.random.default_rng(0).normal(size=(230, 4)) @ np.random.default_rng(1).normal(size=(4, 4))
+TINY = {"latent_dim": 2, "hidden": (8,), "epochs": 4, "batch_size": 50, "verbose": 0}
+
+
+def leaves(estimator):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(estimator.model_) if hasattr(leaf, "shape")]
+
+
+def assert_equal_models(one, other):
+    for a, b in zip(leaves(one), leaves(other), strict=True):
+        assert np.array_equal(a, b)
+
+
+def without_times(history):
+    return [{k: v for k, v in record.items() if k not in ("seconds", "rows_per_second")} for record in history]
+
+
+def test_the_same_seed_gives_the_same_model_to_the_bit_and_another_one_does_not():
+    one, other, third = (om.VAE(**TINY, random_state=seed).fit(X) for seed in (3, 3, 4))
+    assert_equal_models(one, other)
+    assert without_times(one.history_) == without_times(other.history_)
+    assert not np.array_equal(one.transform(X), third.transform(X))
+
+
+def test_the_order_of_rows_does_not_matter():
+    assert_equal_models(om.VAE(**TINY).fit(X), om.VAE(**TINY).fit(X[::-1]))
+
+
+def test_whole_weights_are_repeated_rows_and_zero_weights_are_no_rows():
+    weight = np.random.default_rng(0).integers(0, 4, len(X))
+    weighted = om.VAE(**TINY).fit(X, sample_weight=weight)
+    assert_equal_models(weighted, om.VAE(**TINY).fit(np.repeat(X, weight, axis=0)))
+
+
+def test_a_weight_in_one_batch_is_a_weighted_mean():
+    """With one batch an epoch and no noise, weights w and 3w give the same, and rows of little weight count little."""
+    settings = {**TINY, "batch_size": 10_000, "epochs": 3, "standardize": False}
+    weight = np.where(X[:, 0] > 0, 0.3, 0.02)
+    one, other = (om.AutoEncoder(**settings).fit(X, sample_weight=w) for w in (weight, 3 * weight))
+    np.testing.assert_allclose(one.transform(X), other.transform(X), rtol=1e-3, atol=1e-4)
+    unweighted = om.AutoEncoder(**settings).fit(X)
+    assert not np.allclose(one.transform(X), unweighted.transform(X), rtol=1e-3, atol=1e-4)
+
+
+def test_training_lowers_the_loss_and_history_says_what_happened():
+    records = []
+    vae = om.VAE(**{**TINY, "epochs": 40}).fit(X, X_valid=X[:70], on_epoch=records.append)
+    assert records == vae.history_
+    assert [record["epoch"] for record in vae.history_] == list(range(1, 41))
+    names = {"epoch", "loss", "reconstruction", "kl", "learning_rate", "seconds", "rows_per_second"}
+    assert names | {f"validation_{name}" for name in ("loss", "reconstruction", "kl")} == set(records[0])
+    assert records[-1]["loss"] < records[0]["loss"] - 0.1
+    assert records[-1]["loss"] == pytest.approx(records[-1]["kl"] - records[-1]["reconstruction"], rel=1e-4)
+
+
+def test_the_validation_loss_is_the_bound_of_those_rows():
+    """Validation takes one draw, so the mean over rows agrees with the bound within its own error."""
+    valid = np.random.default_rng(5).normal(size=(4000, 4))
+    vae = om.VAE(**TINY).fit(X, X_valid=valid)
+    bound = vae.terms(valid, samples=200)
+    raw = vae.schema_.log_jacobian - vae.history_[-1]["validation_loss"]
+    assert raw == pytest.approx(bound["elbo"].mean(), abs=0.1)
+    assert vae.history_[-1]["validation_kl"] == pytest.approx(bound["kl"].mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{}, {"early_stopping": 3}, {"normalization": "batch", "dropout": 0.2}])
+def test_a_resumed_run_is_equal_to_one_that_was_never_interrupted(tmp_path, settings):
+    settings = {**TINY, "epochs": 7, **settings}
+
+    def stop(record):
+        if record["epoch"] == 4:
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        om.VAE(**settings).fit(X, checkpoint=tmp_path / "run", on_epoch=stop)
+    resumed = om.VAE(**settings).fit(X, checkpoint=tmp_path / "run", resume=True)
+    whole = om.VAE(**settings).fit(X)
+    assert_equal_models(resumed, whole)
+    assert without_times(resumed.history_) == without_times(whole.history_)
+
+
+def test_checkpoints_come_every_so_many_epochs_and_at_the_end(tmp_path):
+    epochs = []
+
+    def look(record):
+        spec = tmp_path / "run" / "spec.json"
+        epochs.append(len(json.loads(spec.read_text())["history"]) if spec.exists() else 0)
+
+    om.VAE(**{**TINY, "epochs": 5}).fit(X, checkpoint=tmp_path / "run", checkpoint_every=2, on_epoch=look)
+    assert epochs == [0, 2, 2, 4, 5]
+
+
+def test_a_checkpoint_of_other_settings_or_data_is_refused(tmp_path):
+    om.VAE(**TINY).fit(X, checkpoint=tmp_path / "run")
+    with pytest.raises(ParameterError, match="learning_rate was 0.001 and is 0.01.*resume=False"):
+        om.VAE(**TINY, learning_rate=0.01).fit(X, checkpoint=tmp_path / "run", resume=True)
+    with pytest.raises(ParameterError, match="rows was 230 and is 229"):
+        om.VAE(**TINY).fit(X[1:], checkpoint=tmp_path / "run", resume=True)
+    with pytest.raises(ParameterError, match="checkpoint_every: expected a whole number of at least 1; got 0"):
+        om.VAE(**TINY).fit(X, checkpoint=tmp_path / "run", checkpoint_every=0)
+    om.VAE(**TINY).fit(X).save(tmp_path / "model")
+    with pytest.raises(FileFormatError, match="holds a VAE, not a checkpoint"):
+        om.VAE(**TINY).fit(X, checkpoint=tmp_path / "model", resume=True)
+
+
+def test_early_stopping_brings_back_the_best_weights():
+    """Rows that are pure noise are learned by heart, so the validation loss turns round."""
+    random = np.random.default_rng(0)
+    noise, valid = random.normal(size=(40, 6)), random.normal(size=(200, 6))
+    settings = {**TINY, "hidden": (64,), "batch_size": 40, "learning_rate": 0.02, "schedule": "constant"}
+    best: dict[int, float] = {}
+    ae = om.AutoEncoder(**{**settings, "epochs": 200, "early_stopping": 5})
+    ae.fit(noise, X_valid=valid, on_epoch=lambda record: best.update({record["epoch"]: record["validation_loss"]}))
+    epoch = min(best, key=best.get)
+    assert len(ae.history_) == epoch + 5 < 200
+    again = om.AutoEncoder(**{**settings, "epochs": epoch}).fit(noise)
+    assert_equal_models(ae, again)
+
+
+def test_early_stopping_holds_rows_out_by_itself():
+    vae = om.VAE(**TINY, early_stopping=True, validation_fraction=0.25).fit(X)
+    assert "validation_loss" in vae.history_[-1]
+
+
+def test_ctrl_c_keeps_what_there_is_and_says_so():
+    def interrupt(record):
+        if record["epoch"] == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    vae = om.VAE(**{**TINY, "epochs": 5000})
+    with pytest.warns(UserWarning, match=r"Interrupted after 3 epochs: the weights so far are kept\."):
+        vae.fit(X, on_epoch=interrupt)
+    assert len(vae.history_) == 3
+    assert np.isfinite(vae.score_samples(X)).all()
+
+
+def test_ctrl_c_with_validation_keeps_the_best():
+    def interrupt(record):
+        if record["epoch"] == 30:
+            raise KeyboardInterrupt
+
+    settings = {**TINY, "learning_rate": 3.0, "schedule": "constant", "gradient_clip": 1.0}
+    vae = om.VAE(**{**settings, "epochs": 40})
+    with pytest.warns(UserWarning, match="the best weights so far are kept"):
+        vae.fit(X, X_valid=X, on_epoch=interrupt)
+    losses = [record["validation_loss"] for record in vae.history_]
+    best = int(np.argmin(losses))
+    assert best < 29  # such a learning rate goes up and down, or the test would show nothing
+    assert vae.schema_.log_jacobian - vae.score(X) == pytest.approx(losses[best], abs=0.5)
+
+
+def test_a_loss_that_is_not_finite_stops_at_once_and_names_the_culprit():
+    wild = X.copy()
+    wild[7, 2] = 3e25
+    settings = {**TINY, "standardize": False, "likelihood": "gaussian"}
+    vae = om.VAE(**settings)
+    with pytest.raises(TrainingError) as caught:
+        vae.fit(wild)
+    text = str(caught.value)
+    assert "is not finite" in text
+    assert "in epoch" in text
+    assert "columns 2 (3e+25)" in text
+    assert "Try a lower learning_rate, gradient_clip=1.0" in text
+    assert all(np.isfinite(leaf).all() for leaf in leaves(vae))
+
+
+def test_the_name_of_the_culprit_is_the_columns():
+    import pandas as pd
+
+    frame = pd.DataFrame(X, columns=["圧力", "温度", "流量", "振動"])
+    frame.loc[7, "流量"] = 3e25
+    vae = om.VAE(**TINY, standardize=False, likelihood="gaussian")
+    with pytest.raises(TrainingError, match="'流量' \\(3e\\+25\\)"):
+        vae.fit(frame)
+
+
+def test_the_compiled_program_does_not_depend_on_the_number_of_rows():
+    from omokage.training import _advance
+
+    om.VAE(**TINY).fit(X[:200])
+    before = _advance._cache_size()
+    for rows in (101, 150, 177, 230):
+        om.VAE(**{**TINY, "epochs": 2, "learning_rate": 0.01}).fit(X[:rows])
+    assert _advance._cache_size() == before
+
+
+def test_a_program_for_many_rows_gives_the_same_as_one_for_few():
+    """Chunks of another size cut the same minibatches."""
+    vae = om.VAE(**TINY)
+    small = vae.fit(X)
+    old = training._MOST_STEPS
+    try:
+        training._MOST_STEPS = 2
+        assert_equal_models(om.VAE(**TINY).fit(X), small)
+    finally:
+        training._MOST_STEPS = old
+
+
+def test_warm_start_goes_on_from_where_it_was():
+    vae = om.VAE(**{**TINY, "epochs": 30}, warm_start=True).fit(X)
+    first = vae.history_[-1]["loss"]
+    location = vae.schema_.location.copy()
+    vae.set_params(epochs=1).fit(X + 0.1)
+    assert vae.history_[0]["loss"] < first + 0.5
+    assert np.array_equal(vae.schema_.location, location)  # the same units as before
+    with pytest.raises(ValueError, match="3 features"):
+        vae.fit(X[:, :3])
+
+
+def test_batch_norm_uses_the_rows_statistics_outside_training():
+    """After training for long at a rate of nearly 0, the running statistics are those of the data."""
+    settings = {**TINY, "normalization": "batch", "epochs": 300, "learning_rate": 1e-12, "standardize": False}
+    ae = om.AutoEncoder(**settings).fit(X)
+    linear, norm = ae.model_.posterior.network.layers[:2]
+    assert isinstance(norm, BatchNorm)
+    hidden = np.float64(X) @ np.float64(linear.weight).T + np.float64(linear.bias)
+    np.testing.assert_allclose(norm.mean.value, hidden.mean(0), atol=0.3 * hidden.std(0).max())
+    np.testing.assert_allclose(norm.variance.value, hidden.var(0), rtol=0.5)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "nadam", "rmsprop", "sgd"])
+def test_every_optimizer_lowers_the_loss(optimizer):
+    rate = {"sgd": 1e-2}.get(optimizer, 3e-3)
+    ae = om.AutoEncoder(**{**TINY, "epochs": 30}, optimizer=optimizer, learning_rate=rate, gradient_clip=5.0).fit(X)
+    assert ae.history_[-1]["loss"] < ae.history_[0]["loss"] - 0.1
+
+
+def test_an_optax_transformation_brings_its_own_rate():
+    ae = om.AutoEncoder(**TINY, optimizer=optax.sgd(0.0)).fit(X)
+    assert ae.history_[-1]["loss"] == pytest.approx(ae.history_[0]["loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_stay_within_their_bounds(name):
+    values = [float(SCHEDULES[name](np.float32(progress))) for progress in np.linspace(0, 1, 50)]
+    assert min(values) >= -1e-6
+    assert max(values) <= 2
+    if name != "constant":
+        assert values[-1] < 1e-3
+
+
+def test_small_tables_get_more_epochs():
+    from omokage import build
+
+    parameters = om.VAE().get_params()
+    assert build.plan(parameters, 150, 0).epochs == 1000
+    assert build.plan(parameters, 16_000, 0).epochs == 30
+    assert build.plan(parameters, 1_000, 0).epochs == 200
+    assert build.plan({**parameters, "epochs": 3}, 150, 0).epochs == 3
+
+
+def test_a_file_larger_than_memory_allows_is_streamed(tmp_path, monkeypatch):
+    from omokage.data import table
+
+    path = tmp_path / "rows.npy"
+    np.save(path, X.astype(np.float32))
+    reference = om.VAE(**TINY).fit(X.astype(np.float32))
+    monkeypatch.setattr(table, "_IN_MEMORY_BYTES", 0)
+    streamed = om.VAE(**TINY).fit(path)
+    np.testing.assert_allclose(streamed.schema_.location, reference.schema_.location, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(streamed.schema_.scale, reference.schema_.scale, rtol=1e-5)
+    assert streamed.n_features_in_ == 4
+    assert streamed.history_[-1]["loss"] < streamed.history_[0]["loss"]
+    with pytest.raises(DataError, match="sample_weight: expected None where X is a large file"):
+        om.VAE(**TINY).fit(path, sample_weight=np.ones(len(X)))
+
+
+def test_threads_can_fit_side_by_side():
+    results = {}
+
+    def work(seed):
+        results[seed] = om.VAE(**TINY, random_state=seed).fit(X)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert_equal_models(results[0], om.VAE(**TINY, random_state=0).fit(X))
