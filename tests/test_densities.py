@@ -180,12 +180,15 @@ def test_a_density_gives_each_parameter_from_where_the_family_says():
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        ({"scale": "sharde"}, "Gaussian(scale='sharde'): expected a number above 0 or one of unit, shared, feature, full. Did you mean 'shared'?"),
+        (
+            {"scale": "sharde"},
+            "expected a number above 0 or one of unit, shared, feature, full. Did you mean 'shared'?",
+        ),
         ({"scale": 0.0}, "Gaussian(scale=0.0): expected a number above 0, in raw units."),
         ({"scale": True}, "Gaussian(scale=True): expected a number above 0"),
         ({"floor": 0.0}, "Gaussian(floor=0.0): expected a number above 0, in standardised units."),
     ],
-)  # fmt: skip
+)
 def test_gaussian_says_what_is_wrong(wrong, text):
     with pytest.raises(om.errors.ParameterError) as caught:
         om.likelihoods.Gaussian(**wrong)

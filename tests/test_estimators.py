@@ -71,7 +71,7 @@ def test_a_class_in_place_of_an_instance_is_pointed_out():
 
 
 def test_parts_that_do_not_fit_together_are_refused():
-    with pytest.raises(ParameterError, match="the ELBO needs a posterior with a density.*posterior='diagonal'"):
+    with pytest.raises(ParameterError, match=r"the ELBO needs a posterior with a density.*posterior='diagonal'"):
         om.VAE(**SETTINGS, posterior="point").fit(IRIS)
     with pytest.raises(ParameterError, match="standardize='scale': Bernoulli is a density on"):
         om.VAE(**SETTINGS, likelihood="bernoulli", standardize="scale").fit(IRIS / 8)
@@ -130,9 +130,9 @@ def test_constant_columns_among_others_are_reproduced():
 
 def test_other_columns_than_at_fit_are_named(fitted):
     renamed = IRIS.rename(columns={"sepal length (cm)": "sepal size"})
-    with pytest.raises(ValueError, match="(?s)unseen at fit time:.*sepal size.*missing:.*sepal length"):
+    with pytest.raises(ValueError, match=r"(?s)unseen at fit time:.*sepal size.*missing:.*sepal length"):
         fitted.transform(renamed)
-    with pytest.raises(ValueError, match="3 features, but .* is expecting 4"):
+    with pytest.raises(ValueError, match=r"3 features, but .* is expecting 4"):
         fitted.transform(IRIS.to_numpy()[:, :3])
     with pytest.raises(DataError, match="Z: expected 2 columns, one a latent dimension; got 3"):
         fitted.inverse_transform(np.ones((4, 3)))

@@ -124,11 +124,11 @@ def test_corruptions_do_what_they_say():
         (lambda: ELBO(beta=float("nan")), "ELBO(beta=nan): expected a number of at least 0."),
         (lambda: ELBO(samples=0), "ELBO(samples=0): expected a whole number of at least 1."),
         (lambda: ELBO(free_bits=1.0, capacity=2.0), "free_bits and capacity both hold the KL up"),
-        (lambda: Denoising("gausian"), "Denoising(corruption='gausian'): expected one of gaussian, masking, salt-and-pepper. Did you mean 'gaussian'?"),
+        (lambda: Denoising("gausian"), "expected one of gaussian, masking, salt-and-pepper. Did you mean 'gaussian'?"),
         (lambda: Denoising("masking", 1.5), "Denoising(amount=1.5): expected a number from 0 to 1."),
         (lambda: Denoising("gaussian", -1), "Denoising(amount=-1): expected a number at least 0."),
     ],
-)  # fmt: skip
+)
 def test_objectives_say_what_is_wrong(make, text):
     with pytest.raises(om.errors.ParameterError) as caught:
         make()

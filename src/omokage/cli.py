@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, Group, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter
 from pydantic import create_model
 
 from omokage import __version__
@@ -23,6 +23,7 @@ app = App(
     version=__version__,
     help="Autoencoders and variational autoencoders for your own data.",
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
 )
 
 _KINDS: dict[str, type[CommonSettings]] = {"vae": VAESettings, "autoencoder": AutoEncoderSettings}
@@ -81,14 +82,21 @@ def fit(
     texts = {name: text for name, text in vars(settings).items() if text is not None}
     values |= {name: from_text(kind, name, text) for name, text in texts.items()}
     check(kind, values)
+    rows = _opened(data, encoding, array, id)
 
     from omokage.build import from_table
     from omokage.estimators import VAE, AutoEncoder
+    from omokage.saving import FILES
+    from omokage.storage import check_target
 
+    check_target(out, FILES)
     values = {name: from_table(name, value) if isinstance(value, dict) else value for name, value in values.items()}
-    estimator: Any = {"vae": VAE, "autoencoder": AutoEncoder}[model](**values, verbose=0 if quiet else 1)
-    rows = _opened(data, encoding, array, id)
-    checked = None if valid is None else _opened(valid, encoding, array, id).read()
+    values |= {"verbose": 0} if quiet else {}
+    estimator: Any = {"vae": VAE, "autoencoder": AutoEncoder}[model](**values)
+    checked = None
+    if valid is not None:
+        source = _opened(valid, encoding, array, id)
+        checked = _columns(valid, source.read() if hasattr(source, "read") else source, getattr(rows, "names", None))
     estimator.fit(rows, X_valid=checked, checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume)
     estimator.save(out)
     if not quiet:
@@ -160,21 +168,23 @@ def info(model: _Folder) -> None:
     """Show what a saved model is made of."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from omokage.estimators import load
 
     estimator, console = load(model), Console()
-    console.print(f"[bold]{type(estimator).__name__}[/] of {estimator.n_features_in_} columns, in {model}")
+    print(f"{type(estimator).__name__} of {estimator.n_features_in_} columns, in {model}")
     parts = Table(show_header=False, box=None)
     for name, part in vars(estimator.recipe_).items():
-        parts.add_row(name, repr(part))
+        parts.add_row(name, Text(repr(part)))
     console.print(parts)
     print(estimator.summary())
     columns = Table("column", "kind", "location", "scale", "low", "high", box=None)
     schema = estimator.schema_
     for j, name in list(enumerate(_names(estimator)))[:50]:
         figures = (schema.location[j], schema.scale[j], schema.low[j], schema.high[j])
-        columns.add_row(name, schema.kinds[j], *(f"{figure:.6g}" for figure in figures))
+        # As text, since names such as "speed [m]" would be taken for markup.
+        columns.add_row(Text(name, overflow="fold"), schema.kinds[j], *(f"{figure:.6g}" for figure in figures))
     console.print(columns)
     if schema.features > 50:
         print(f"and {schema.features - 50} more columns")
@@ -186,8 +196,8 @@ def main() -> None:
     """Run the command line; what a user can do wrong ends in one line on standard error and exit status 1."""
     warnings.formatwarning = lambda message, *_, **__: f"omokage: warning: {message}\n"
     try:
-        app()
-    except OmokageError as error:
+        app(exit_on_error=False, print_error=False)
+    except (OmokageError, CycloptsError) as error:
         print(f"omokage: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
@@ -206,12 +216,17 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _opened(data: str, encoding: str, array: str | None, ids: tuple[str, ...], *, passed: bool = False) -> Any:
     """Return an open file without its id columns, or with them if `passed`; or the rows of a known data set."""
+    import polars as pl
+
     from omokage.data import datasets
     from omokage.data.reading import TableFile, open_table
 
     if data in datasets.NAMES and not Path(data).exists():
+        if ids:
+            raise DataError(f"--id: the columns of {data} have no names.")
         return datasets.load(data, "train").X
-    file: TableFile = open_table(data, encoding=encoding, array=array)
+    types = dict.fromkeys(ids, pl.String)  # so that 007 stays 007
+    file: TableFile = open_table(data, encoding=encoding, array=array, types=types)
     names = file.names or ()
     if missing := [name for name in ids if name not in names]:
         raise DataError(f"--id: no column {listing(missing)} in {data}; it has {listing(names, 20) or 'no names'}.")
@@ -219,6 +234,24 @@ def _opened(data: str, encoding: str, array: str | None, ids: tuple[str, ...], *
         return file
     columns = [name for name in names if name not in ids]
     return open_table(data, encoding=encoding, array=array, columns=columns)
+
+
+def _columns(data: str, batch: Any, names: tuple[str, ...] | None, ids: tuple[str, ...] = ()) -> Any:
+    """Return the columns of a batch that a model of columns `names` knows, in its order."""
+    import polars as pl
+
+    from omokage.data.schema import check_names
+
+    if not isinstance(batch, pl.DataFrame):
+        return batch
+    rows = batch.drop(ids)
+    if names is None:
+        return rows
+    try:
+        check_names(names, rows.columns)
+    except DataError as error:
+        raise DataError(f"{data}: {error}") from None
+    return rows.select(names)
 
 
 def _names(estimator: Any) -> list[str]:
@@ -239,25 +272,25 @@ def _map_rows(
     import polars as pl
 
     from omokage.data.reading import write_table
-    from omokage.data.schema import check_names
+    from omokage.data.vectors import to_matrix
     from omokage.estimators import load
 
-    estimator = load(model)
-    names = estimator.schema_.names
     source = _opened(data, encoding, array, ids, passed=True)
+    estimator = load(model)
 
     def results() -> Iterator[pl.DataFrame]:
         first_row = 0
         for batch in [source] if not hasattr(source, "batches") else source.batches():
             passed = batch.select(ids) if isinstance(batch, pl.DataFrame) else pl.DataFrame()
-            rows = batch
-            if isinstance(batch, pl.DataFrame) and names is not None:
-                check_names(names, [name for name in batch.columns if name not in ids])
-                rows = batch.select(names)
+            rows = _columns(data, batch, estimator.schema_.names, ids)
             try:
                 values = function(estimator, rows)
-            except DataError as error:
-                raise DataError(f"{data}, from row {first_row}: {error}") from None
+            except ValueError as error:
+                try:
+                    to_matrix(rows, first_row=first_row)  # says which row of the whole file it is
+                except DataError as counted:
+                    raise DataError(f"{data}: {counted}") from None
+                raise DataError(f"{data}: {error}") from None
             first_row += len(batch)
             yield pl.DataFrame([*passed.get_columns(), *(pl.Series(name, values[name]) for name in values)])
 

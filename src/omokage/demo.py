@@ -252,8 +252,8 @@ def _key_figures(figures: dict[str, Any]) -> Table:
     caption = (
         f"Means over pictures. The log-likelihood of the VAE is the importance-weighted bound with {_DRAWS} draws, "
         "that of PCA is exact; more nats are better, fewer bits are better. The last column has the number of "
-        "components that suits PCA best on these very digits, a choice that nobody could make beforehand. The error "
-        "is that of reconstructions, the root mean square over pixels with grey levels from 0 to 16."
+        "components at which PCA does best on these very digits, chosen in its favour. The error is that of "
+        "reconstructions, the root mean square over pixels with grey levels from 0 to 16."
     )
     return Table(columns, rows, caption)
 
@@ -271,9 +271,9 @@ def _sections(vae: VAE, held_out: Dataset, figures: dict[str, Any]) -> list[Sect
         Section(
             "Reconstruction",
             [
-                f"Each picture is turned into {LATENT_DIM} numbers, its code, and back. The mean error is "
-                f"{_levels(figures['squared_error'])} of 16 grey levels; PCA with as many numbers has "
-                f"{_levels(figures['pca']['squared_error'])}."
+                f"Each picture is turned into {LATENT_DIM} numbers, its code, and back. The root "
+                f"mean square error is {_levels(figures['squared_error'])} of 16 grey levels; that of PCA with as many "
+                f"numbers is {_levels(figures['pca']['squared_error'])}."
             ],
             [
                 Picture(
@@ -285,11 +285,11 @@ def _sections(vae: VAE, held_out: Dataset, figures: dict[str, Any]) -> list[Sect
         ),
         Section(
             "Samples",
-            ["Codes drawn from the prior, a standard normal distribution, give digits that nobody has written."],
+            ["Codes drawn from the prior, a standard normal distribution, give pictures that nobody has drawn."],
             [
                 Picture(
                     samples,
-                    "Sixty generated pictures, most of them legible digits.",
+                    "Five rows of twelve generated pictures.",
                     "Sixty draws, none picked out: the mean picture of each code, without the noise of the pixels.",
                 )
             ],
@@ -300,7 +300,7 @@ def _sections(vae: VAE, held_out: Dataset, figures: dict[str, Any]) -> list[Sect
             [
                 Picture(
                     codes,
-                    "Scatter plot of codes, in ten colours; points of the same digit lie together.",
+                    "Scatter plot of codes, in a colour for each digit.",
                     "Each point is the code of a held-out picture, seen in the plane in which codes differ most. "
                     "The digit, known to the plot alone, gives the colour and stands at the median of its points.",
                 )
@@ -317,16 +317,22 @@ def _sections(vae: VAE, held_out: Dataset, figures: dict[str, Any]) -> list[Sect
                 )
             ],
         ),
-        Section("Training", [_training_text(figures)], [Picture(curve, "Learning curve.", _CURVE)]),
+        Section(
+            "Training",
+            [_training_text(figures)],
+            [Picture(curve, "Learning curve.", _curve_caption(figures["epochs"]))],
+        ),
         Section("What the figures mean", _meaning(figures)),
     ]
 
 
-_CURVE = (
-    "The loss, and the two terms that it is made of, after each epoch; the first epochs are off the scale. The two "
-    "lines stay together as long as what is learned holds for other digits too. Training works with dropout, which is "
-    "off for the held-out digits."
-)
+def _curve_caption(epochs: int) -> str:
+    beyond = "; the first epochs are off the scale" if epochs >= 10 else ""
+    return (
+        f"The loss, and the two terms that it is made of, after each epoch{beyond}. The two lines stay together as "
+        "long as what is learned holds for other digits too. Training works with dropout, which is off for the "
+        "held-out digits."
+    )
 
 
 def _training_text(figures: dict[str, Any]) -> str:
@@ -359,7 +365,7 @@ def _print(figures: dict[str, Any]) -> None:
     columns, rows = _comparison(figures)
     shown = Shown(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for number, name in enumerate(columns):
-        shown.add_column(name, justify="left" if number == 0 else "right")
+        shown.add_column(name, justify="left" if number == 0 else "right", no_wrap=number == 0)
     for row in rows:
         shown.add_row(*row)
     console = Console(highlight=False)

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Literal
+from unicodedata import east_asian_width
 
 import matplotlib
 import numpy as np
@@ -84,7 +85,8 @@ def learning_curve(history: Sequence[Mapping[str, Any]], *, validation: str = "v
             if points:
                 epochs, values = zip(*points, strict=True)
                 marker = "o" if len(points) < 3 else ""
-                axes.plot(epochs, values, color=colour, linewidth=1.6, linestyle="-", marker=marker, label=label)
+                style: dict[str, Any] = {"linewidth": 1.6, "linestyle": "-", "solid_capstyle": "butt", "marker": marker}
+                axes.plot(epochs, values, color=colour, label=label, **style)
                 shown.append(np.array(values, float))
         axes.set_xlim(1, max(len(history), 2))
         axes.set_ylim(*_settled_limits(shown))
@@ -220,7 +222,9 @@ def latent_scatter(Z: ArrayLike, labels: ArrayLike | None = None) -> Figure:
         drawn = axes.scatter(points[:, 0], points[:, 1], c=kinds, cmap="viridis", **style)
         bar = figure.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02)
         bar.outline.set_visible(False)
-        bar.ax.tick_params(colors=MUTED, labelsize=_SMALL, labelfontfamily=_fonts(), length=0)
+        bar.ax.grid(False)
+        bar.ax.set_facecolor("none")
+        bar.ax.tick_params(colors=MUTED, labelsize=_SMALL, labelfontfamily=_fonts(), length=0, pad=4)
         return figure
     _draw_kinds(axes, points, kinds, style)
     return figure
@@ -290,8 +294,10 @@ def _fonts(*texts: str) -> list[str]:
     return ["DejaVu Sans"] if latin or _cjk_font() is None else ["DejaVu Sans", str(_cjk_font())]
 
 
-def _figure(height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
-    return Figure(figsize=(WIDTH, height), dpi=100, facecolor=PAPER, edgecolor="none", layout=layout)
+def _figure(height: float, layout: Literal["constrained", "none"] = "constrained") -> Figure:
+    figure = Figure(figsize=(WIDTH, height), dpi=100, facecolor=PAPER, edgecolor="none", frameon=True)
+    figure.set_layout_engine(layout)
+    return figure
 
 
 def _plain_axes(axes: Axes) -> Axes:
@@ -299,7 +305,8 @@ def _plain_axes(axes: Axes) -> Axes:
     axes.set_axisbelow(True)
     for side, spine in axes.spines.items():
         spine.set(visible=side == "bottom", color=RULE, linewidth=0.8)
-    axes.grid(visible=True, which="major", axis="both", color=RULE, linewidth=0.5, linestyle="-", alpha=1.0)
+    lines: dict[str, Any] = {"color": RULE, "linewidth": 0.5, "linestyle": "-", "alpha": 1.0, "solid_capstyle": "butt"}
+    axes.grid(visible=True, which="major", axis="both", **lines)
     ticks: dict[str, Any] = {"colors": MUTED, "labelsize": _SMALL, "labelfontfamily": _fonts(), "length": 0, "pad": 4}
     axes.tick_params(axis="both", which="both", **ticks)
     return axes
@@ -307,14 +314,19 @@ def _plain_axes(axes: Axes) -> Axes:
 
 def _titles(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
     text: dict[str, Any] = {"fontsize": _SMALL, "color": MUTED, "fontweight": "normal"}
-    axes.set_xlabel(x, fontfamily=_fonts(x), **text)
-    axes.set_ylabel(y, fontfamily=_fonts(y), **text)
+    axes.set_xlabel(x, fontfamily=_fonts(x), labelpad=4, loc="center", **text)
+    axes.set_ylabel(y, fontfamily=_fonts(y), labelpad=7, loc="center", **text)
     if title:
-        axes.set_title(title, loc="left", fontfamily=_fonts(title), **text | {"fontsize": _TEXT, "color": INK})
+        text |= {"fontsize": _TEXT, "color": INK}
+        axes.set_title(title, loc="left", y=1.0, pad=6, fontfamily=_fonts(title), **text)
 
 
 def _shortened(text: str, most: int = 28) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+    """Return the start of a text that is wider than so many Latin letters; Japanese ones are two wide."""
+    widths = np.cumsum([1 + (east_asian_width(letter) in "WF") for letter in text])
+    if not len(widths) or widths[-1] <= most:
+        return text
+    return text[: int((widths < most).sum())] + "…"
 
 
 def _legend(axes: Axes, handles: Sequence[Line2D], names: Sequence[str], **place: Any) -> None:
@@ -412,15 +424,16 @@ def _mosaic(
         for j in range(columns):
             y, x = i * (h + gap), j * (w + gap)
             canvas[y : y + h, x : x + w] = _painted(pictures[i, j], limits, colours)
-    left = 0.95 if row_labels else 0.0  # inches
+    left = 1.05 if row_labels else 0.0  # inches
     above = 0.25 if any(column_labels) else 0.0
     height = (WIDTH - left) * canvas.shape[0] / canvas.shape[1] + above
-    figure = _figure(height, layout=None)
+    figure = _figure(height, layout="none")
     axes = figure.add_axes((left / WIDTH, 0, 1 - left / WIDTH, 1 - above / height))
     image = axes.imshow(canvas, interpolation="none", aspect="equal", origin="upper")
     if colours is INK_ON_PAPER:
         image.set_gid("ink")
     axes.set_facecolor("none")
+    axes.grid(False)
     for spine in axes.spines.values():
         spine.set_visible(False)
     centres = [np.arange(count) * (size + gap) + (size - 1) / 2 for count, size in ((columns, w), (rows, h))]

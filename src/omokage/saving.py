@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from omokage import __version__, build, likelihoods, objectives, posteriors, priors
 from omokage.data.schema import Schema
 from omokage.errors import FileFormatError, OmokageError, ParameterError
@@ -25,7 +27,8 @@ from omokage.summary import summary
 from omokage.weights import from_bytes, to_bytes
 
 FORMAT = 1
-_READ = ("schema.json", "weights.safetensors", "history.json")  # the card may be edited
+FILES = ("schema.json", "weights.safetensors", "history.json", "README.md")
+_READ = FILES[:-1]  # the card may be edited
 # Parameters that only matter in training: an object there is left out of the file.
 _TRAINING_ONLY = {"optimizer": "adam", "schedule": "auto", "initializer": "auto", "random_state": None}
 _OWN: dict[str, Any] = {
@@ -70,13 +73,13 @@ def save(folder: str | os.PathLike[str], content: Saved) -> Path:
             for field in dataclasses.fields(content.recipe)
         },
     }
-    files = {
-        "schema.json": _json(content.schema.to_json()),
-        "weights.safetensors": to_bytes(content.model),
-        "history.json": _json(content.history),
-        "README.md": _card(content).encode(),
-    }
-    return write_folder(folder, index, files)
+    contents = (
+        _json(content.schema.to_json()),
+        to_bytes(content.model),
+        _json(content.history),
+        _card(content).encode(),
+    )
+    return write_folder(folder, index, dict(zip(FILES, contents, strict=True)))
 
 
 def load(folder: str | os.PathLike[str], custom: Mapping[str, type]) -> Saved:
@@ -90,13 +93,18 @@ def load(folder: str | os.PathLike[str], custom: Mapping[str, type]) -> Saved:
         FileFormatError: If anything is missing, damaged, newer, or not what it should be.
     """
     index, files = read_folder(folder, _READ, version=FORMAT)
-    schema = Schema.from_json(parse_json(files["schema.json"], f"{folder}/schema.json"))
+    schema = Schema.from_json(parse_json(files["schema.json"], f"{folder}/schema.json", dict))
+    history = parse_json(files["history.json"], f"{folder}/history.json", list)
+    if not all(isinstance(record, dict) for record in history):
+        raise FileFormatError(f"{folder}/history.json: expected a record for each epoch.")
     try:
         kind = str(index["kind"])
         parameters = {str(name): restore(value, custom) for name, value in index["parameters"].items()}
         recipe = build.Recipe(**{name: restore(value, custom) for name, value in index["recipe"].items()})
-        history = json.loads(files["history.json"])
-        # Blank arrays take no memory, so sizes in a crafted file cost nothing before they are compared.
+        # Each unit has a bias of four bytes at least, so sizes that a crafted file makes up cost nothing.
+        sizes, weights = (parameters["latent_dim"], *parameters["hidden"]), files["weights.safetensors"]
+        if min(sizes) < 1 or 4 * sum(sizes) > len(weights):
+            raise ValueError(f"latent_dim and hidden, {sizes}, do not go with weights of {len(weights)} bytes")
         blank = build.model(parameters, recipe, schema.event, None)
     except FileFormatError:
         raise
@@ -112,7 +120,7 @@ def load(folder: str | os.PathLike[str], custom: Mapping[str, type]) -> Saved:
         raise FileFormatError(
             f"{folder}/spec.json: does not describe a model ({type(error).__name__}: {error})."
         ) from None
-    model = from_bytes(files["weights.safetensors"], blank, f"{folder}/weights.safetensors")
+    model = from_bytes(weights, blank, f"{folder}/weights.safetensors")
     return Saved(kind, parameters, recipe, schema, model, history)
 
 
@@ -129,8 +137,8 @@ def describe(value: Any, where: str) -> Any:
     if isinstance(value, list | tuple):
         return [describe(entry, where) for entry in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: describe(getattr(value, field.name), where) for field in dataclasses.fields(value)}
-        return {"class": _class_name(type(value)), **fields}
+        settings = [field.name for field in dataclasses.fields(value) if field.init]
+        return {"class": _class_name(type(value)), **{name: describe(getattr(value, name), where) for name in settings}}
     raise ParameterError(
         f"{where}={value!r}: such an object cannot be written to a file, since reading it back would have to run code. "
         "Use a name, or an instance of a frozen dataclass."
@@ -142,7 +150,7 @@ def described_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
     described = {}
     for name, value in parameters.items():
         try:
-            described[name] = describe(value, name)
+            described[name] = describe(value.tolist() if isinstance(value, np.ndarray) else value, name)
         except ParameterError:
             if name not in _TRAINING_ONLY:
                 raise

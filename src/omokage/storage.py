@@ -9,14 +9,18 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from omokage.errors import FileFormatError, listing
 
 INDEX = "spec.json"
 MAX_JSON_BYTES = 64 * 2**20
+_TOO_LARGE = f"larger than {MAX_JSON_BYTES // 2**20} MiB, the most that is read of JSON; not written by omokage."
+
+Json = TypeVar("Json", dict[str, Any], list[Any])
+_CALLED: dict[type, str] = {dict: "object", list: "array"}
 
 
 def write_folder(path: str | os.PathLike[str], index: Mapping[str, Any], files: Mapping[str, bytes]) -> Path:
@@ -28,31 +32,41 @@ def write_folder(path: str | os.PathLike[str], index: Mapping[str, Any], files: 
         files: File name to content.
 
     Raises:
-        FileFormatError: If the folder holds anything that this function did not write.
+        FileFormatError: If the folder holds anything that this function did not write, or nothing can be written
+            there; what was there is as before.
     """
     path = Path(path).resolve()
-    _refuse_foreign(path, files)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _clear_abandoned(path)
-    new = path.parent / f".{path.name}.new-{os.getpid()}"
-    new.mkdir()
+    check_target(path, files)
     try:
-        for name, content in files.items():
-            _write_file(new / name, content)
-        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        _write_file(new / INDEX, _to_json({**index, "files": hashes}))
-        _sync_folder(new)
-        old = _old(path)
-        if path.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            path.rename(old)
-        new.rename(path)
-        _sync_folder(path.parent)
-        shutil.rmtree(old, ignore_errors=True)
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _clear_abandoned(path)
+        _replace(path, index, files)
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be written ({error.strerror or error}).") from None
     return path
+
+
+def check_target(path: str | os.PathLike[str], files: Iterable[str]) -> None:
+    """Check that `write_folder` would write files of these names there; worth doing before long work.
+
+    Raises:
+        FileFormatError: If something is there that `write_folder` did not write, or nobody may write there.
+    """
+    path = Path(path).resolve()
+    try:
+        there = path if path.exists() else next(parent for parent in path.parents if parent.exists())
+        if not there.is_dir():
+            raise FileFormatError(f"{there} is a file: name a folder to write to.")
+        if not os.access(there if there != path else path.parent, os.W_OK):
+            raise FileFormatError(f"{path}: cannot be written (no permission to write in {path.parent}).")
+        names = {entry.name for entry in path.iterdir()} if there == path else set()
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be written ({error.strerror or error}).") from None
+    if foreign := sorted(names - {INDEX, *files}) or ([] if _is_ours(path) else sorted(names)):
+        raise FileFormatError(
+            f"{path} holds {listing(foreign)}, which omokage did not write there and would have to delete. "
+            "Name a new folder."
+        )
 
 
 def read_folder(
@@ -73,6 +87,50 @@ def read_folder(
             format version is newer.
     """
     path = Path(path).resolve()
+    while True:
+        before = _identity(path)
+        try:
+            return _read(path, expected, version)
+        except FileFormatError:
+            if _identity(path) == before:
+                raise  # and if not: the folder was replaced while it was read
+        except OSError as error:
+            if _identity(path) == before:
+                raise FileFormatError(f"{path}: cannot be read ({error.strerror or error}).") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one JSON object from a file, with limits on its size and depth.
+
+    Raises:
+        FileFormatError: If the file is missing, too large, too deep, or not a JSON object.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_JSON_BYTES + 1)
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be read ({error.strerror}).") from None
+    return parse_json(text, str(path), dict)
+
+
+def parse_json(text: bytes, source: str, expected: type[Json]) -> Json:
+    """Parse one JSON value of the type `expected`, `dict` or `list`; `source` is what messages call it.
+
+    Raises:
+        FileFormatError: If it is too large, too deep, or of another type.
+    """
+    if len(text) > MAX_JSON_BYTES:
+        raise FileFormatError(f"{source}: {_TOO_LARGE}")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"{source}: not sound JSON ({error}). The file was damaged or changed.") from None
+    if not isinstance(value, expected):
+        raise FileFormatError(f"{source}: expected a JSON {_CALLED[expected]}, got {type(value).__name__}.")
+    return value
+
+
+def _read(path: Path, expected: tuple[str, ...], version: int) -> tuple[dict[str, Any], dict[str, bytes]]:
     folder = path if path.exists() else _old(path)
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
@@ -87,6 +145,9 @@ def read_folder(
         )
     if missing := [name for name in expected if not (folder / name).is_file()]:
         raise FileFormatError(f"{path}: missing {listing(missing)}. Copy the whole folder again, or fit anew.")
+    texts = [name for name in expected if name.endswith(".json")]
+    if large := [name for name in texts if (folder / name).stat().st_size > MAX_JSON_BYTES]:
+        raise FileFormatError(f"{path}: {listing(large)} {_TOO_LARGE}")
     contents = {name: (folder / name).read_bytes() for name in expected}
     for name, content in contents.items():
         if hashlib.sha256(content).hexdigest() != index["files"].get(name):
@@ -97,56 +158,53 @@ def read_folder(
     return index, contents
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read one JSON object from a file, with limits on its size and depth.
-
-    Raises:
-        FileFormatError: If the file is missing, too large, too deep, or not a JSON object.
-    """
+def _replace(path: Path, index: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
+    new, old = path.parent / f".{path.name}.new-{os.getpid()}", _old(path)
+    new.mkdir()
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_JSON_BYTES + 1)
-    except OSError as error:
-        raise FileFormatError(f"{path}: cannot be read ({error.strerror}).") from None
-    if len(text) > MAX_JSON_BYTES:
-        raise FileFormatError(f"{path}: larger than {MAX_JSON_BYTES // 2**20} MiB; not written by omokage.")
-    return parse_json(text, str(path))
-
-
-def parse_json(text: bytes, source: str) -> dict[str, Any]:
-    """Parse one JSON object; `source` is what messages call it.
-
-    Raises:
-        FileFormatError: If it is too deep or not a JSON object.
-    """
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{source}: not sound JSON ({error}). The file was damaged or changed.") from None
-    if not isinstance(value, dict):
-        raise FileFormatError(f"{source}: expected a JSON object, got {type(value).__name__}.")
-    return value
+        for name, content in files.items():
+            _write_file(new / name, content)
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        _write_file(new / INDEX, _to_json({**index, "files": hashes}))
+        _sync_folder(new)
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            path.rename(old)
+        new.rename(path)
+        _sync_folder(path.parent)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        if not path.exists() and old.exists():
+            old.rename(path)
+        raise
+    finally:
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _to_json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _old(path: Path) -> Path:
     return path.parent / f".{path.name}.old"
 
 
-def _refuse_foreign(path: Path, files: Mapping[str, bytes]) -> None:
-    if not path.exists():
-        return
-    if not path.is_dir():
-        raise FileFormatError(f"{path} is a file: name a folder to write to.")
-    foreign = sorted({entry.name for entry in path.iterdir()} - {INDEX, *files})
-    if foreign:
-        raise FileFormatError(
-            f"{path} holds {listing(foreign)}, which omokage did not write there and would have to delete. "
-            "Name a new folder."
-        )
+def _is_ours(path: Path) -> bool:
+    try:
+        index = read_json(path / INDEX)
+    except FileFormatError:
+        return False
+    return isinstance(index.get("format"), int) and isinstance(index.get("files"), dict)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a folder from the one that takes its place."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _clear_abandoned(path: Path) -> None:
@@ -167,7 +225,7 @@ def _alive(process: int) -> bool:
         return True  # signal 0 would end the process there
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

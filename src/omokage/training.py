@@ -5,7 +5,10 @@ a compiled program runs the steps of a chunk, while the next chunk is gathered. 
 seed and the number of the step or epoch, so a run can be taken up again at any epoch as if it had not stopped.
 """
 
+import contextlib
 import functools
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -96,8 +99,7 @@ class Result:
 def begin(model: Model, plan: Plan) -> Snapshot:
     """Return where a run of a model starts."""
     parameters, frozen = eqx.partition(model, trainable(model))
-    # A copy on the device, so that the state never shares memory with NumPy arrays of the caller.
-    parameters, frozen = jax.tree.map(jnp.array, (parameters, frozen))
+    parameters, frozen = jax.device_put((parameters, frozen))
     return Snapshot(State(parameters, frozen, jax.jit(plan.optimizer.init)(parameters), jnp.int32(0)), None, [])
 
 
@@ -136,24 +138,31 @@ def train(
     tried = None if validation is None else list(_chunks(iter([(validation, None)]), shape))
     interrupted, problem = False, None
     try:
-        for epoch in range(len(history) + 1, plan.epochs + 1):
-            if plan.patience is not None and best is not None and epoch - best.epoch > plan.patience:
-                break
-            began = time.perf_counter()
-            blocks = rows.epoch(np.random.default_rng([plan.seed, epoch]), shape[0] * shape[1])
-            means = run.epoch(epoch, _chunks(blocks, shape), column, on_progress)
-            record = {"epoch": epoch, **means, "learning_rate": float(run.learning_rate())}
-            if tried is not None:
-                record |= {f"validation_{name}": value for name, value in run.evaluate(tried).items()}
-                if best is None or record["validation_loss"] < best.loss:
-                    best = Best(run.state.parameters, run.state.frozen, record["validation_loss"], epoch)
-            seconds = time.perf_counter() - began
-            record |= {"seconds": seconds, "rows_per_second": rows.count / seconds}
-            history = [*history, record]
-            if keep is not None:
-                keep(Snapshot(run.state, best, history))
-            if on_epoch is not None:
-                on_epoch(dict(record))
+        with _ctrl_c_between_chunks() as stop_if_asked:
+            for epoch in range(len(history) + 1, plan.epochs + 1):
+                if plan.patience is not None and best is not None and epoch - best.epoch > plan.patience:
+                    break
+                began = time.perf_counter()
+                blocks = rows.epoch(np.random.default_rng([plan.seed, epoch]), shape[0] * shape[1])
+                record = {"epoch": epoch}
+                for chunk in _chunks(blocks, shape):
+                    done = run.advance(epoch, chunk, column)
+                    if on_progress is not None:
+                        on_progress(epoch, done)
+                    stop_if_asked()
+                record |= run.finish(epoch, column)
+                if tried is not None:
+                    record |= {f"validation_{name}": value for name, value in run.evaluate(tried).items()}
+                    if best is None or record["validation_loss"] < best.loss:
+                        best = Best(run.state.parameters, run.state.frozen, record["validation_loss"], epoch)
+                seconds = time.perf_counter() - began
+                record |= {"seconds": seconds, "rows_per_second": rows.count / seconds}
+                history = [*history, record]
+                if keep is not None:
+                    keep(Snapshot(run.state, best, history))
+                if on_epoch is not None:
+                    on_epoch(dict(record))
+                stop_if_asked()
     except KeyboardInterrupt:
         interrupted = True
     except TrainingError as error:
@@ -162,6 +171,36 @@ def train(
     if best is not None and (plan.patience is not None or interrupted or problem):
         last = best
     return Result(eqx.combine(last.parameters, last.frozen), history, interrupted, problem)
+
+
+@contextlib.contextmanager
+def _ctrl_c_between_chunks() -> Iterator[Callable[[], None]]:
+    """Turn Ctrl-C into a `KeyboardInterrupt` at the next call of what this gives; a second one is raised at once.
+
+    Raised just anywhere, it can get lost in a callback of the garbage collector, and training would go on.
+    """
+    asked = False
+
+    def note(number: int, frame: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    def stop_if_asked() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    usual = threading.current_thread() is threading.main_thread() and (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if usual:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield stop_if_asked
+    finally:
+        if usual:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class _Chunk(NamedTuple):
@@ -206,9 +245,11 @@ class _Sums(NamedTuple):
     finite: Array
     last: dict[str, Array]  # of the last minibatch
     at: Array  # the number of that minibatch in its chunk
+    learning_rate: Array  # of that minibatch
 
     def means(self) -> dict[str, float]:
-        return {name: float(total) / float(self.weight) for name, total in self.totals.items()}
+        means = {name: float(total) / float(self.weight) for name, total in self.totals.items()}
+        return {**means, "learning_rate": float(self.learning_rate)}
 
 
 class _Run:
@@ -217,7 +258,9 @@ class _Run:
     def __init__(self, objective: Objective, plan: Plan, state: State, steps_per_epoch: int):
         self.objective, self.plan, self.steps_per_epoch = objective, plan, steps_per_epoch
         self.state = self.good = state
-        self.names: tuple[str, ...] = ()
+        self.sums: _Sums | None = None
+        self.chunk: _Chunk | None = None
+        self.steps = 0  # in this epoch
         self.key = jax.random.key(plan.seed)
         self.clock = {
             "steps_per_epoch": np.float32(steps_per_epoch),
@@ -225,44 +268,35 @@ class _Run:
             "learning_rate": np.float32(1.0 if plan.learning_rate is None else plan.learning_rate),
         }
 
-    def learning_rate(self) -> Array:
-        """Return the rate of the last step."""
-        return self.clock["learning_rate"] * self.plan.schedule((self.state.step - 1) / self.clock["total"])
+    def advance(self, epoch: int, chunk: _Chunk, column: Callable[[int], str]) -> float:
+        """Start the steps of a chunk, once the chunk before is known to be good; return the share of the epoch so far."""
+        self._wait(epoch, column)
+        if self.sums is None:
+            terms = _terms.eval_shape(self.objective, self.state, chunk.x[0], self.key)
+            totals: Any = ({name: np.float32(0) for name in terms}, np.float32(0))
+        else:
+            totals = (self.sums.totals, self.sums.weight)
+        static = (self.objective, self.plan.optimizer, self.plan.schedule)
+        steps = np.int32(chunk.steps)
+        self.state, self.sums = _advance(
+            *static, self.state, chunk.x, chunk.weight, steps, totals, self.key, self.clock
+        )
+        self.chunk, self.steps = chunk, self.steps + chunk.steps
+        return self.steps / self.steps_per_epoch
 
-    def epoch(
-        self,
-        epoch: int,
-        chunks: Iterator[_Chunk],
-        column: Callable[[int], str],
-        on_progress: Callable[[int, float], object] | None,
-    ) -> dict[str, float]:
-        """Train on the chunks and return the mean of each term; while one chunk runs, the next is gathered."""
-        sums: _Sums | None = None
-        before: _Chunk | None = None
-        done = 0
-        for chunk in chunks:
-            self._check(epoch, sums, before, column)
-            if sums is None:
-                self.names = self.names or _term_names(self.objective, self.state, chunk.x[0], self.key)
-                totals: Any = ({name: np.float32(0) for name in self.names}, np.float32(0))
-            else:
-                totals = (sums.totals, sums.weight)
-            static = (self.objective, self.plan.optimizer, self.plan.schedule)
-            steps = np.int32(chunk.steps)
-            self.state, sums = _advance(*static, self.state, chunk.x, chunk.weight, steps, totals, self.key, self.clock)
-            before, done = chunk, done + chunk.steps
-            if on_progress is not None:
-                on_progress(epoch, done / self.steps_per_epoch)
-        self._check(epoch, sums, before, column)
-        assert sums is not None  # there is at least one row
-        return sums.means()
+    def finish(self, epoch: int, column: Callable[[int], str]) -> dict[str, float]:
+        """Wait for the last chunk of an epoch; return the mean of each term, and the learning rate."""
+        self._wait(epoch, column)
+        assert self.sums is not None  # there is at least one row
+        means, self.sums, self.steps = self.sums.means(), None, 0
+        return means
 
-    def _check(self, epoch: int, sums: _Sums | None, chunk: _Chunk | None, column: Callable[[int], str]) -> None:
+    def _wait(self, epoch: int, column: Callable[[int], str]) -> None:
         """Wait for the chunk before; note its state as good, or raise the error that says what went wrong."""
-        if sums is None or chunk is None:
+        if self.sums is None or self.chunk is None:
             return
-        if not sums.finite:
-            raise _diverged(epoch, sums, chunk, column)
+        if not self.sums.finite:
+            raise _diverged(epoch, self.sums, self.chunk, column)
         self.good = self.state
 
     def evaluate(self, chunks: list[_Chunk]) -> dict[str, float]:
@@ -277,12 +311,11 @@ class _Run:
         return {name: value / weight for name, value in total.items()}
 
 
-def _term_names(objective: Objective, state: State, x: NDArray[np.float32], key: Array) -> tuple[str, ...]:
-    def terms(parameters: Any, frozen: Any, x: Array) -> dict[str, Array]:
-        model = eqx.combine(parameters, frozen).in_training(TrainingPass(key))
-        return objective(model, Batch(x), key, jnp.float32(0))
-
-    return tuple(eqx.filter_eval_shape(terms, state.parameters, state.frozen, x))
+@functools.partial(jax.jit, static_argnums=0)
+def _terms(objective: Objective, state: State, x: Array, key: Array) -> dict[str, Array]:
+    """Return the terms of a batch; asked only for their names, without being run."""
+    model = eqx.combine(state.parameters, state.frozen).in_training(TrainingPass(key))
+    return objective(model, Batch(x), key, jnp.float32(0))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -337,7 +370,8 @@ def _advance(
     ok = ok & functools.reduce(
         jnp.logical_and, [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.parameters)]
     )
-    return state, _Sums(sums, total, ok, last, i - 1)
+    rate = clock["learning_rate"] * schedule((state.step - 1) / clock["total"])
+    return state, _Sums(sums, total, ok, last, i - 1, rate)
 
 
 @functools.partial(jax.jit, static_argnums=0)

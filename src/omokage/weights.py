@@ -41,8 +41,8 @@ def from_bytes(content: bytes, like: Tree, source: str) -> Tree:
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise FileFormatError(f"{source}: not a sound safetensors file ({error}).") from None
     expected = named_arrays(like)
-    problems = [f"missing {listing(missing)}"] if (missing := expected.keys() - arrays.keys()) else []
-    problems += [f"unexpected {listing(extra)}"] if (extra := arrays.keys() - expected.keys()) else []
+    problems = [f"missing {listing(missing)}"] if (missing := sorted(expected.keys() - arrays.keys())) else []
+    problems += [f"unexpected {listing(extra)}"] if (extra := sorted(arrays.keys() - expected.keys())) else []
     problems += [
         f"{name} is {arrays[name].dtype}{list(arrays[name].shape)}, not {array.dtype}{list(array.shape)}"
         for name, array in expected.items()

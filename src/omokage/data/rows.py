@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 Block = tuple[NDArray[np.float32], NDArray[np.float32] | None]  # rows (B, D), their weights (B,)
 
-_READ = 1024  # rows that are read from disk in one piece
+_READ = 1024  # rows that are read from disk in one piece, at most
+_LEAST_PIECES = 64
 _POOL = 131_072  # rows from all over the file that are mixed with one another
 
 
@@ -53,12 +54,13 @@ class MemoryRows:
         self.index = np.arange(len(x)) if index is None else index
         self.weight: NDArray[np.float32] | None = None
         if weight is not None:
-            copies = np.ceil(weight).astype(np.int64)
+            copies = np.ceil(weight)
             if copies.sum() > self.MOST * len(self.index):
-                copies = (weight > 0).astype(np.int64)
+                copies = weight > 0
+            copies = copies.astype(np.int64)
             self.index = np.repeat(self.index, copies)
             share = np.ones(len(self.index))
-            share[np.cumsum(copies[copies > 0]) - 1] = (weight - copies + 1)[copies > 0]
+            share[np.cumsum(copies[copies > 0]) - 1] = (weight - (copies - 1))[copies > 0]
             if not (share == 1).all():
                 self.weight = share.astype(np.float32)
 
@@ -78,9 +80,9 @@ class MemoryRows:
 class SpooledRows:
     """Rows in a temporary file, for data larger than memory.
 
-    The raw rows are written once as they come; each epoch reads pieces of 1,024 rows in random order and
-    shuffles pools of many pieces, so that neighbours in the file do not meet again. Plain reads, since the
-    pages of a memory map count as the process's own.
+    The raw rows are written once as they come; each epoch reads pieces of 1,024 rows (fewer where there are few rows)
+    in random order and shuffles pools of many pieces, so that neighbours in the file do not meet again. Plain reads,
+    since the pages of a memory map count as the process's own.
     """
 
     def __init__(self, blocks: Iterable[NDArray[Any]]):
@@ -95,13 +97,14 @@ class SpooledRows:
             self._file.write(np.ascontiguousarray(block, self._dtype).data)
             self._written += len(block)
         self._file.flush()
-        self._pieces = np.arange(-(-self._written // _READ))
+        self._size = min(_READ, max(1, self._written // _LEAST_PIECES))
+        self._pieces = np.arange(-(-self._written // self._size))
 
     @property
     def count(self) -> int:
         """The number of rows that an epoch has."""
-        missing = -self._written % _READ if (len(self._pieces) and self._pieces.max() == self._written // _READ) else 0
-        return len(self._pieces) * _READ - missing
+        short = self._written // self._size in self._pieces  # the last piece, where it is not full
+        return len(self._pieces) * self._size - (-self._written % self._size if short else 0)
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Return rows start to stop as they were given, (stop - start, D)."""
@@ -112,14 +115,14 @@ class SpooledRows:
 
     def hold_out(self, order: np.random.Generator, rows: int) -> NDArray[np.float32]:
         """Take about so many rows out of the epochs, in pieces from all over the file, and return them encoded."""
-        count = min(max(1, rows // _READ), len(self._pieces) - 1)
+        count = min(max(1, rows // self._size), len(self._pieces) - 1)
         chosen, self._pieces = np.split(order.permutation(self._pieces), [count])
         return self.encode(self._raw(np.sort(chosen)))
 
     def epoch(self, order: np.random.Generator, size: int) -> Iterator[Block]:
         """Yield all rows once, in an order drawn from `order`, `size` at a time."""
         pieces = order.permutation(self._pieces)
-        together = max(_POOL, 4 * size) // _READ
+        together = max(_POOL, 4 * size) // self._size
         rest = np.empty((0, self.features), np.float32)
         for start in range(0, len(pieces), together):
             pool = self.encode(self._raw(pieces[start : start + together]))
@@ -132,7 +135,8 @@ class SpooledRows:
             yield rest, None
 
     def _raw(self, pieces: NDArray[np.int64]) -> NDArray[Any]:
-        return np.concatenate([self.read(piece * _READ, min(self._written, (piece + 1) * _READ)) for piece in pieces])
+        bounds = [(piece * self._size, min(self._written, (piece + 1) * self._size)) for piece in pieces]
+        return np.concatenate([self.read(start, stop) for start, stop in bounds])
 
 
 def canonical_order(x: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -47,9 +47,16 @@ class Moments:
         return Moments(0.0, 0, zeros, zeros, zeros + np.inf, zeros - np.inf, np.ones(features, bool))
 
     def updated(self, block: NDArray[Any], weight: NDArray[np.float64] | None = None) -> "Moments":
-        """Return the moments of the rows so far and those of `block`, (B, D); `weight` is (B,)."""
+        """Return the moments of the rows so far and those of `block`, (B, D); `weight` is (B,).
+
+        A row of weight 0 is as if it were not there.
+        """
         values = np.asarray(block, np.float64)
         share = np.ones(len(values)) if weight is None else weight
+        if not share.all():
+            values, share = values[share > 0], share[share > 0]
+        if not len(values):
+            return self
         total = self.weight + share.sum()
         mean_here = share @ values / share.sum()
         squares_here = share @ (values - mean_here) ** 2
@@ -110,14 +117,16 @@ class Schema:
                 "X: every column is constant, so there is nothing to learn. Expected at least one column with "
                 f"two different values; got {moments.rows} rows × {len(deviation)} columns."
             )
-        # Through float32, so that sums taken in another order give the same numbers.
-        location = moments.mean.astype(np.float32).astype(np.float64) * (standardize is not False)
-        scale = deviation.astype(np.float32).astype(np.float64) if standardize == "scale" else np.ones_like(deviation)
+        # Rounded, so that sums taken in another order give the same numbers: to a part in 2^24 of the deviation, and
+        # not of the mean, which can be a million times as large.
+        exponent = np.frexp(np.where(constant, 1.0, deviation))[1]
+        location = np.where(constant, moments.low, _rounded(moments.mean, exponent))
+        scale = np.where(constant | (standardize != "scale"), 1.0, _rounded(deviation, exponent))
         return Schema(
             names,
             column_kinds(moments),
-            location,
-            np.where(constant | (scale == 0), 1.0, scale),
+            location * (standardize is not False),
+            scale,
             constant,
             moments.low,
             moments.high,
@@ -172,20 +181,33 @@ class Schema:
         try:
             if value["kind"] != "vectors":
                 raise ValueError(f"kind {value['kind']!r} is not 'vectors'")
-            names = None if value["names"] is None else tuple(str(name) for name in value["names"])
-            kinds = tuple(value["kinds"])
+            names, kinds = value["names"], value["kinds"]
             arrays = {name: np.array(value[name], dtype) for name, dtype in _ARRAYS.items()}
-        except (KeyError, TypeError, ValueError) as error:
+        except KeyError as error:
+            raise FileFormatError(f"schema.json: not a schema of vectors (no entry {error}).") from None
+        except (TypeError, ValueError, OverflowError) as error:
             raise FileFormatError(f"schema.json: not a schema of vectors ({error}).") from None
-        lengths = {len(kinds), *(array.size for array in arrays.values())} | ({len(names)} if names else set())
-        if len(lengths) != 1 or not set(kinds) <= {"real", "binary", "unit"} or not (arrays["scale"] > 0).all():
+        sound = (
+            isinstance(kinds, list)
+            and len(kinds) > 0
+            and all(kind in ("real", "binary", "unit") for kind in kinds)
+            and (names is None or (isinstance(names, list) and len(set(map(str, names))) == len(kinds) == len(names)))
+            and all(array.shape == (len(kinds),) and np.isfinite(array).all() for array in arrays.values())
+            and (arrays["scale"] > 0).all()
+        )
+        if not sound:
             raise FileFormatError("schema.json: its columns, kinds or scales do not fit together.")
-        return Schema(names, kinds, **arrays)
+        return Schema(None if names is None else tuple(map(str, names)), tuple(kinds), **arrays)
 
 
 _ARRAYS: dict[str, Any] = {
     "location": np.float64, "scale": np.float64, "constant": bool, "low": np.float64, "high": np.float64,
 }  # fmt: skip
+
+
+def _rounded(values: NDArray[np.float64], exponent: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return values rounded to multiples of 2^(exponent - 24)."""
+    return np.ldexp(np.rint(np.ldexp(values, 24 - exponent)), exponent - 24)
 
 
 def column_kinds(moments: Moments) -> tuple[Kind, ...]:

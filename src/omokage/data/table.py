@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from omokage.data.reading import TableFile, open_table
 from omokage.data.rows import MemoryRows, RowSource, SpooledRows, canonical_order
 from omokage.data.schema import Moments, Schema
 from omokage.data.vectors import Matrix, to_matrix
@@ -36,23 +34,15 @@ class Table:
         """
         self.names: tuple[str, ...] | None
         self._spool: SpooledRows | None = None
-        if isinstance(X, str | os.PathLike):
-            X = open_table(X)
-        if isinstance(X, TableFile) and _is_small(X):
-            X = X.read()
-        if isinstance(X, TableFile):
-            if sample_weight is not None:
-                raise DataError("sample_weight: expected None where X is a large file, which is streamed.")
-            self._spooled(X, estimator)
+        self.given = _opened(X)
+        if not hasattr(self.given, "batches"):
+            self._in_memory(X, sample_weight, estimator)
+        elif _is_small(self.given):
+            self._in_memory(self.given.read(), sample_weight, estimator)
+        elif sample_weight is not None:
+            raise DataError("sample_weight: expected None where X is a large file, which is streamed.")
         else:
-            self.matrix, self.names = to_matrix(X, minimum_rows=2, estimator=estimator)
-            self.weight = None if sample_weight is None else _checked_weight(sample_weight, len(self.matrix))
-            self.moments = Moments.empty(self.matrix.shape[1])
-            for start in range(0, len(self.matrix), _BLOCK):
-                here = slice(start, start + _BLOCK)
-                weight = None if self.weight is None else self.weight[here]
-                if weight is None or weight.any():
-                    self.moments = self.moments.updated(self.matrix[here], weight)
+            self._spooled(self.given, estimator)
 
     def rows(self, schema: Schema, held_out: float, seed: int) -> tuple[RowSource, NDArray[np.float32] | None]:
         """Return the rows for training, and a share of them, standardised, that is held out (`None` where 0)."""
@@ -72,13 +62,25 @@ class Table:
             validation = x[chosen]
         return MemoryRows(x, None if weight is None else weight[index], index), validation
 
-    def columns_only(self) -> pl.DataFrame | Matrix:
-        """Return a table of one row with the columns of this one, from which their names and number can be read."""
+    def columns(self) -> Any:
+        """Return something from which scikit-learn reads the names and number of columns; of no file, X itself."""
+        if not hasattr(self.given, "batches"):
+            return self.given
+        import polars as pl
+
         if self.names is None:
             return np.zeros((1, len(self.moments.mean)))
         return pl.DataFrame({name: [0.0] for name in self.names})
 
-    def _spooled(self, file: TableFile, estimator: str) -> None:
+    def _in_memory(self, X: Any, sample_weight: Any, estimator: str) -> None:
+        self.matrix, self.names = to_matrix(X, minimum_rows=2, estimator=estimator)
+        self.weight = None if sample_weight is None else _checked_weight(sample_weight, len(self.matrix))
+        self.moments = Moments.empty(self.matrix.shape[1])
+        for start in range(0, len(self.matrix), _BLOCK):
+            here = slice(start, start + _BLOCK)
+            self.moments = self.moments.updated(self.matrix[here], None if self.weight is None else self.weight[here])
+
+    def _spooled(self, file: Any, estimator: str) -> None:
         self.weight = None
         self.names = file.names
         self._spool = SpooledRows(self._learning(file.batches(_BLOCK), estimator))
@@ -96,7 +98,22 @@ class Table:
             yield matrix
 
 
-def _is_small(file: TableFile) -> bool:
+def read_rows(X: Any) -> Any:
+    """Return the rows of a file where X is one or the path of one, else X."""
+    given = _opened(X)
+    return given.read() if hasattr(given, "batches") else given
+
+
+def _opened(X: Any) -> Any:
+    """Return the open file that a path names, else X."""
+    if not isinstance(X, str | os.PathLike):
+        return X
+    from omokage.data.reading import open_table
+
+    return open_table(X)
+
+
+def _is_small(file: Any) -> bool:
     """Say whether a file is read whole; one of text by its size, one that states its rows by what they take."""
     rows = file.rows()
     if rows is None or file.names is None:
@@ -105,7 +122,10 @@ def _is_small(file: TableFile) -> bool:
 
 
 def _checked_weight(sample_weight: Any, rows: int) -> NDArray[np.float64]:
-    weight = np.asarray(sample_weight, np.float64)
+    try:
+        weight = np.asarray(sample_weight, np.float64)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"sample_weight: expected one number for each of {rows} rows ({error}).") from None
     if weight.ndim == 0:
         weight = np.full(rows, float(weight))
     if weight.shape != (rows,):

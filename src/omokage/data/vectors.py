@@ -8,12 +8,19 @@ from typing import Any
 
 import narwhals as nw
 import numpy as np
+from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
 from omokage.errors import DataError, listing
 
 Matrix = NDArray[np.float32] | NDArray[np.float64]
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+class DataTypeError(DataError, TypeError):
+    """Where scikit-learn's contract asks for a TypeError."""
 
 
 def to_matrix(
@@ -28,14 +35,19 @@ def to_matrix(
         first_row: The number of the first row in the whole input, for messages.
 
     Raises:
-        DataError: If it is empty, has strings or missing values, or is not two-dimensional.
+        DataError: If it is empty, has strings or missing values, repeats a column name, or is not two-dimensional.
 
     Example:
         >>> to_matrix([[1, 2], [3, 4]])[0].tolist()
         [[1.0, 2.0], [3.0, 4.0]]
     """
-    frame = nw.from_native(X, eager_only=True, pass_through=True)
+    try:
+        frame = nw.from_native(X, pass_through=True)
+    except DuplicateError as error:
+        raise DataError(f"X: column names must differ. {_one_line(error)}") from None
     names = None
+    if isinstance(frame, nw.LazyFrame):
+        raise DataError("X: expected rows, got a lazy frame. Call .collect() on it first.")
     if isinstance(frame, nw.DataFrame):
         _check_numeric(frame, first_row)
         names = tuple(str(name) for name in frame.columns)
@@ -44,21 +56,28 @@ def to_matrix(
                 f"X: column names must differ; {listing(sorted({n for n in names if names.count(n) > 1}))} repeat."
             )
         # Nulls become NaN on the way, and are then named by row and column.
-        X = np.column_stack([column.cast(nw.Float64).to_numpy() for column in frame.iter_columns()]) if names else X
-    matrix = check_array(
-        X,
-        dtype=[np.float64, np.float32],
-        ensure_all_finite=False,
-        ensure_min_samples=minimum_rows,
-        estimator=estimator or None,
-        input_name="X",
-    )
+        columns = [column.cast(nw.Float64).to_numpy() for column in frame.iter_columns()]
+        X = np.column_stack(columns) if columns else np.empty((len(frame), 0))
+    if np.ma.is_masked(X):
+        X = np.ma.filled(X.astype(np.float64), np.nan)
+    try:
+        matrix = check_array(
+            X,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite=False,
+            ensure_min_samples=minimum_rows,
+            estimator=estimator or None,
+            input_name="X",
+        )
+    except (ValueError, TypeError) as error:
+        kind = DataTypeError if isinstance(error, TypeError) else DataError
+        raise kind(f"X: {_one_line(error)}{_first_text(X, first_row)}") from None
     check_finite(matrix, names, first_row)
     return matrix, names
 
 
 def check_finite(matrix: NDArray[Any], names: tuple[str, ...] | None, first_row: int = 0) -> None:
-    """Check that every entry is a finite float32 number.
+    """Check that every entry is finite, and small enough for a finite float32.
 
     Args:
         matrix: (rows, features).
@@ -68,21 +87,40 @@ def check_finite(matrix: NDArray[Any], names: tuple[str, ...] | None, first_row:
     Raises:
         DataError: Naming row and column of the first offender and how many there are.
     """
-    # One pass without a temporary of the matrix's size: NaN and infinity survive a sum of absolute values.
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(np.abs(matrix).sum(dtype=np.float64)):
+    # Without a temporary of the matrix's size. NaN spreads to both ends, and is within no limits.
+    with np.errstate(invalid="ignore"):
+        if matrix.min() >= -_LARGEST and matrix.max() <= _LARGEST:
             return
-    bad = ~np.isfinite(matrix)
-    if not bad.any():
-        return
+    bad = ~(np.abs(matrix) <= _LARGEST)
     row, column = np.argwhere(bad)[0]
-    value = "NaN" if np.isnan(matrix[row, column]) else "infinity" if matrix[row, column] > 0 else "-infinity"
+    first = matrix[row, column]
+    value = "NaN" if np.isnan(first) else f"{first:.6g}".replace("inf", "infinity")
     where = repr(names[column]) if names else str(column)
+    reason = f"beyond {_LARGEST:.3g}, float32's largest" if np.isfinite(first) else "NaN and infinity cannot be used"
     raise DataError(
-        f"X contains {value} (NaN and infinity cannot be used) at row {first_row + row}, column {where}"
+        f"X contains {value} ({reason}) at row {first_row + row}, column {where}"
         f"{f', and {bad.sum() - 1} more entries like it' if bad.sum() > 1 else ''}. "
         "Drop these rows, or fill them, for example with sklearn.impute.SimpleImputer."
     )
+
+
+def _one_line(error: Exception) -> str:
+    """Return scikit-learn's words, without the matrix that it prints below them."""
+    return " ".join(str(error).split("\n[")[0].split())
+
+
+def _first_text(X: Any, first_row: int) -> str:
+    """Return where the first entry that is not a number stands, if that is what was wrong with an array."""
+    try:
+        entries = np.asarray(X, object)
+    except ValueError:
+        return ""
+    for (row, column), entry in np.ndenumerate(entries) if entries.ndim == 2 else ():
+        try:
+            float(np.nan if entry is None else entry)
+        except (TypeError, ValueError):
+            return f" (row {first_row + row}, column {column}: {entry!r})"
+    return ""
 
 
 def _check_numeric(frame: nw.DataFrame[Any], first_row: int) -> None:
@@ -99,10 +137,11 @@ def _check_numeric(frame: nw.DataFrame[Any], first_row: int) -> None:
 
 
 def _example(column: nw.Series[Any], first_row: int) -> str:
-    for row, value in enumerate(column.to_list(), first_row):
+    values = column.to_list()
+    for row, value in enumerate(values, first_row):
         try:
             float(value)
         except (TypeError, ValueError):
             if value is not None:
                 return f"row {row}: {value!r}"
-    return str(column.dtype)
+    return "no values" if all(value is None for value in values) else str(column.dtype)

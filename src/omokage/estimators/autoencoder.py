@@ -1,0 +1,84 @@
+"""The plain autoencoder."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from omokage import inference
+from omokage.estimators.base import Estimator
+from omokage.settings import AutoEncoderSettings
+
+
+class AutoEncoder(Estimator):
+    """A plain autoencoder: a code, and what it makes of it.
+
+    The parameters are those of `VAE`, without a prior and a posterior.
+
+    Parameters
+    ----------
+    likelihood : str or likelihood
+        What the error is: "gaussian" (the squared error, in standardised units), "bernoulli" (the cross-entropy), or an
+        instance. "auto": Bernoulli where all columns are 0/1, else Gaussian.
+    objective : str or objective
+        "reconstruction", "denoising", or an instance such as `omokage.objectives.Denoising("masking", 0.25)`.
+
+    Attributes
+    ----------
+    history_, model_, schema_, n_features_in_
+        As of `VAE`.
+
+    Examples
+    --------
+    >>> import numpy as np, omokage
+    >>> X = np.random.default_rng(0).normal(size=(64, 3))
+    >>> ae = omokage.AutoEncoder(latent_dim=2, hidden=(16,), epochs=2, verbose=0).fit(X)
+    >>> ae.reconstruct(X).shape
+    (64, 3)
+    """
+
+    _settings = AutoEncoderSettings
+
+    def __init__(
+        self,
+        latent_dim: int = 10,
+        *,
+        hidden: Any = (512, 256),
+        network: str = "auto",
+        activation: Any = "relu",
+        normalization: str | None = None,
+        dropout: float = 0.0,
+        initializer: Any = "auto",
+        likelihood: Any = "auto",
+        objective: Any = "reconstruction",
+        epochs: int | str = "auto",
+        batch_size: int = 100,
+        optimizer: Any = "adam",
+        learning_rate: float = 1e-3,
+        schedule: Any = "auto",
+        gradient_clip: float | None = None,
+        weight_decay: float = 1e-4,
+        early_stopping: bool | int = False,
+        validation_fraction: float = 0.1,
+        standardize: str | bool = "auto",
+        data: str = "auto",
+        warm_start: bool = False,
+        device: str = "auto",
+        random_state: Any = 0,
+        verbose: int = 1,
+    ):
+        self._store(locals())
+
+    def terms(self, X: Any) -> dict[str, NDArray[np.float64]]:
+        """Return "reconstruction" (log p(x|z), nats of raw data) and "squared_error" (raw units) of each row, (n,)."""
+        matrix = self._matrix(X)
+        with self._device():
+            parts = inference.terms(self.model_, self.schema_.encode(matrix), 1)
+        reconstruction = parts["reconstruction"].astype(np.float64) + self.schema_.log_jacobian
+        return {"reconstruction": reconstruction, "squared_error": -self.score_samples(X)}
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Return the negative squared error of each row, summed over columns, in raw units squared, (n,)."""
+        check_is_fitted(self)
+        return -np.square(self._matrix(X) - self.reconstruct(X)).sum(1)

@@ -1,0 +1,198 @@
+"""The variational autoencoder."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from omokage import inference
+from omokage.estimators.base import Estimator, count
+from omokage.settings import VAESettings
+
+
+class VAE(Estimator):
+    """A variational autoencoder.
+
+    Parameters
+    ----------
+    latent_dim : int
+        Latent dimensions, L.
+    hidden : sequence of int
+        Widths of the encoder's hidden layers; the decoder mirrors them; `()` is a linear model.
+    network : "auto" or "mlp"
+        Kind of network.
+    activation : str or callable
+        Of hidden layers: "relu", "leaky", "elu", "gelu", "silu", "softplus", "tanh", "sigmoid", "identity".
+    normalization : "batch", "layer" or None
+        Before each activation.
+    dropout : float
+        Share of hidden entries dropped in training.
+    initializer : str or callable
+        First weights; "auto" is uniform in ±1/√inputs.
+    likelihood : str or likelihood
+        p(x|z): "gaussian", "bernoulli", "continuous_bernoulli", or an instance from `omokage.likelihoods`. "auto":
+        Bernoulli where all columns are 0/1, continuous Bernoulli where all lie in [0, 1], else a Gaussian with a
+        learned, floored scale for each column.
+    prior : str or prior
+        p(z): "normal".
+    posterior : str or posterior
+        q(z|x): "diagonal" (normal), "point".
+    objective : str or objective
+        "elbo", or an instance from `omokage.objectives`, such as `ELBO(beta=4, warmup=10)`.
+    epochs : int or "auto"
+        Passes over the rows; "auto": 30, or as many more as make 2,000 steps, at most 1,000.
+    batch_size : int
+        Rows of a step; clamped to the number of rows.
+    optimizer : str or Optax transformation
+        "adam", "adamw", "nadam", "rmsprop", "sgd". A transformation brings its own learning rate.
+    learning_rate : float
+        What the schedule multiplies.
+    schedule : str or callable
+        "one-cycle" ("auto"), "constant", "cosine", "linear", or a function from the share of training that is over to a
+        factor of the learning rate.
+    gradient_clip : float or None
+        Largest global norm of the gradient.
+    weight_decay : float
+        For "adamw".
+    early_stopping : bool or int
+        Stop when the validation loss has not fallen for 10 (or so many) epochs, and keep the best weights.
+    validation_fraction : float
+        Share of the rows held out where early stopping is on and no `X_valid` is given.
+    standardize : str or bool
+        "scale", "center", False; "auto": False for likelihoods on [0, 1], else "center" where all columns lie in
+        [0, 1], else "scale". Log-densities are in raw units whichever it is.
+    data : "auto" or "vectors"
+        Kind of data.
+    warm_start : bool
+        Let `fit` train a fitted model further.
+    device : "auto", "cpu", "gpu" or "tpu"
+        Where to compute.
+    random_state : int or None
+        Seed; the same one gives bit-equal results on the same machine and versions.
+    verbose : int
+        0: silent, 1: progress.
+
+    Attributes
+    ----------
+    history_ : list of dict
+        One record an epoch: "epoch" (from 1), "loss" and terms (nats per row of standardised data), "learning_rate",
+        "seconds", "rows_per_second", and "validation_..." where there is validation.
+    model_ : omokage.model.Model
+        The trained parts.
+    schema_ : omokage.data.schema.Schema
+        What was learned of the columns.
+    n_features_in_ : int
+        The number of columns, D.
+
+    Notes
+    -----
+    Kingma and Welling, "Auto-Encoding Variational Bayes", 2014.
+
+    Examples
+    --------
+    >>> import numpy as np, omokage
+    >>> X = np.random.default_rng(0).normal(size=(64, 3))
+    >>> vae = omokage.VAE(latent_dim=2, hidden=(16,), epochs=2, verbose=0).fit(X)
+    >>> vae.transform(X).shape, vae.sample(5).shape
+    ((64, 2), (5, 3))
+    """
+
+    _settings = VAESettings
+
+    def __init__(
+        self,
+        latent_dim: int = 10,
+        *,
+        hidden: Any = (512, 256),
+        network: str = "auto",
+        activation: Any = "relu",
+        normalization: str | None = None,
+        dropout: float = 0.0,
+        initializer: Any = "auto",
+        likelihood: Any = "auto",
+        prior: Any = "normal",
+        posterior: Any = "diagonal",
+        objective: Any = "elbo",
+        epochs: int | str = "auto",
+        batch_size: int = 100,
+        optimizer: Any = "adam",
+        learning_rate: float = 1e-3,
+        schedule: Any = "auto",
+        gradient_clip: float | None = None,
+        weight_decay: float = 1e-4,
+        early_stopping: bool | int = False,
+        validation_fraction: float = 0.1,
+        standardize: str | bool = "auto",
+        data: str = "auto",
+        warm_start: bool = False,
+        device: str = "auto",
+        random_state: Any = 0,
+        verbose: int = 1,
+    ):
+        self._store(locals())
+
+    def terms(self, X: Any, *, samples: int = 16, seed: int = 0) -> dict[str, NDArray[np.float64]]:
+        """Return the parts of the bound for each row, in nats of raw data, (n,) each.
+
+        Parameters
+        ----------
+        X : array or data frame of shape (n, D)
+            Rows.
+        samples : int
+            K, how many z are drawn for each row; the same noise serves all rows.
+        seed : int
+            Of the draws.
+
+        Returns
+        -------
+        dict
+            "reconstruction" (E_q log p(x|z)), "kl" (KL(q‖p)) and "elbo", their difference, at most log p(x).
+        """
+        with self._device():
+            parts = inference.terms(self.model_, self._encoded(X), count("samples", samples), seed)
+        raw = {name: value.astype(np.float64) for name, value in parts.items()}
+        for name in raw.keys() - {"kl"}:
+            raw[name] += self.schema_.log_jacobian
+        return raw
+
+    def score_samples(self, X: Any, *, samples: int = 16, seed: int = 0) -> NDArray[np.float64]:
+        """Return the ELBO of each row, in nats of raw data, (n,); higher is more normal. See `terms`."""
+        parts = self.terms(X, samples=samples, seed=seed)
+        return parts.get("elbo", parts["reconstruction"])
+
+    def log_likelihood(self, X: Any, *, samples: int = 100, seed: int = 0) -> NDArray[np.float64]:
+        """Return the importance-weighted bound on log p(x) of each row, in nats of raw data, (n,).
+
+        Parameters
+        ----------
+        X : array or data frame of shape (n, D)
+            Rows.
+        samples : int
+            K; the bound rises with it towards log p(x).
+        seed : int
+            Of the draws.
+
+        Notes
+        -----
+        Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
+        """
+        with self._device():
+            bound = inference.log_likelihood(self.model_, self._encoded(X), count("samples", samples), seed)
+        return bound.astype(np.float64) + self.schema_.log_jacobian
+
+    def sample(self, n: int = 1, *, mean: bool = False, seed: int = 0) -> NDArray[np.float64]:
+        """Return draws from p(x), (n, D), in raw units.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        mean : bool
+            Return the decoder means of drawn z, without the noise of p(x|z).
+        seed : int
+            Of the draws; the first of 10 are the same as the first of 1,000.
+        """
+        check_is_fitted(self)
+        with self._device():
+            return self.schema_.decode(inference.sample(self.model_, count("n", n), seed, mean))
