@@ -261,6 +261,14 @@ def test_each_label_has_its_points_colour_and_name():
     assert all(shown.count(name) == 2 for name in ("良品", "$x$", "_a")), "in the legend and among the points"
 
 
+def test_names_among_the_points_do_not_cover_one_another():
+    spots = np.array([[0.0, 0.0], [0.0, 0.0], [0.1, 0.02], [5.0, 5.0]])
+    moved = plots._apart(spots, np.array([1.0, 0.5]))
+    apart = np.abs(moved[:, None] - moved[None]) / [1.0, 0.5]
+    assert (apart.max(2) + np.eye(4) > 0.99).all()
+    np.testing.assert_array_equal(moved[3], spots[3])
+
+
 def test_rare_labels_are_drawn_together():
     labels = np.concatenate([np.repeat(np.arange(9), 4), [90, 91, 92, 93]])
     figure = plots.latent_scatter(CODES, labels)
