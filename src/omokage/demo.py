@@ -302,7 +302,7 @@ def _sections(vae: VAE, held_out: Dataset, figures: dict[str, Any]) -> list[Sect
                     codes,
                     "Scatter plot of codes, in a colour for each digit.",
                     "Each point is the code of a held-out picture, seen in the plane in which codes differ most. "
-                    "The digit, known to the plot alone, gives the colour and stands at the median of its points.",
+                    "The digit, known to the plot alone, gives the colour and stands near the median of its points.",
                 )
             ],
         ),
@@ -348,16 +348,19 @@ def _meaning(figures: dict[str, Any]) -> list[str]:
     gain, error = figures["gain_over_pca"], figures["gain_over_pca_standard_error"]
     verdict = "above" if gain > 0 else "below"
     return [
-        "Log-densities are natural logarithms, of a density per unit of [0, 1] for each of the 64 pixels, where black "
-        "is 1. A pixel has one of 17 grey levels k/16, so uniform noise one level wide (1/16) is added to every pixel, "
-        "in training and in judging: a density cannot then be driven up by spikes on the levels, and it bounds the "
-        "probability of the grey levels themselves.",
+        "Log-densities are natural logarithms, of a density per unit of [0, 1] for each of the 64 pixels, where 1 is "
+        "full ink. A pixel has one of 17 grey levels k/16, so uniform noise one level wide (1/16) is added to every "
+        "pixel, in training and in judging: a density cannot then be driven up by spikes on the levels, and it bounds "
+        "the probability of the grey levels themselves.",
         "Bits per pixel = −(nats / 64) / log 2 + log₂ 16. A lossless code that is built on the model needs at most so "
         "many bits for a pixel, on average over the held-out pictures; storing its level plainly takes log₂ 17 = 4.09.",
-        f"PCA is taken as a probability distribution, a normal one (probabilistic PCA), and learned from the same rows "
+        "PCA is taken as a probability distribution, a normal one (probabilistic PCA), and learned from the same rows "
         f"with the same noise. The log-likelihood of the VAE is {abs(gain):.1f} ± {error:.1f} nats a picture {verdict} "
-        "that of PCA with as many components (mean and standard error of the differences). The ELBO and the "
-        "importance-weighted bound are at most the true log-likelihood of the VAE, so it is not flattered.",
+        "that of PCA with as many components (mean and standard error of the differences). PCA has one noise level for "
+        "all pixels, the VAE one for each pixel of each picture: that makes a difference too, not the code alone.",
+        "The ELBO and the importance-weighted bound are, on average over draws, at most the true log-likelihood of the "
+        "VAE, so it is not flattered. Its settings were chosen on a part of the training digits; the held-out digits "
+        "decided nothing.",
     ]
 
 

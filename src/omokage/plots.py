@@ -378,21 +378,33 @@ def _draw_kinds(axes: Axes, points: NDArray[np.float64], labels: NDArray[Any], s
     else:
         groups = [(str(kind), labels == kind) for kind in kinds]
     handles = []
-    for (name, members), colour in zip(groups, CLASSES, strict=False):
+    spots = _apart(np.array([np.median(points[members], 0) for _, members in groups]), np.ptp(points, 0) * [0.06, 0.05])
+    for (name, members), colour, spot in zip(groups, CLASSES, spots, strict=False):
         axes.scatter(points[members, 0], points[members, 1], color=colour, **style)
         handles.append(Line2D([], [], linestyle="", marker="o", markersize=5, markeredgewidth=0, color=colour))
         # A name where its points are, so that nobody has to go by colour alone.
-        centre = np.median(points[members], 0)
         box = {"boxstyle": "round,pad=0.2", "facecolor": PAPER, "edgecolor": colour, "linewidth": 1.4, "alpha": 0.92}
-        text: dict[str, Any] = {
-            "fontsize": _TEXT,
-            "fontfamily": _fonts(name),
-            "color": INK,
-            "ha": "center",
-            "va": "center",
-        }
-        axes.text(centre[0], centre[1], _shortened(name, 12), parse_math=False, bbox=box, **text)
+        text: dict[str, Any] = {"fontsize": _TEXT, "fontfamily": _fonts(name), "color": INK, "bbox": box}
+        axes.text(
+            spot[0], spot[1], _shortened(name, 12), ha="center", va="center", parse_math=False, in_layout=False, **text
+        )
     _legend(axes, handles, [name for name, _ in groups], loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _apart(spots: NDArray[np.float64], size: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return spots, (n, 2), moved just so far that boxes of that size around them do not cover one another."""
+    if not (size > 0).all():
+        return spots
+    spots = spots / size
+    for _ in range(100):
+        away = spots[:, None] - spots[None]
+        order = np.sign(np.arange(len(spots))[:, None] - np.arange(len(spots)))  # for spots in one place
+        overlap = np.maximum(1 - np.abs(away).max(2), 0) * (order != 0)
+        if not overlap.any():
+            break
+        upwards = np.where(away[..., 1] != 0, np.sign(away[..., 1]), order)
+        spots = spots + 0.25 * (overlap * upwards).sum(1)[:, None] * [0, 1]
+    return spots * size
 
 
 def _pictures(rows: ArrayLike, shape: Sequence[int], name: str) -> NDArray[np.float64]:
