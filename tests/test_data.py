@@ -4,6 +4,7 @@ import json
 import math
 import re
 from decimal import Decimal
+from pathlib import Path
 
 import hypothesis.extra.numpy as arrays
 import narwhals as nw
@@ -247,9 +248,9 @@ def test_a_damaged_schema_is_refused(damage, text):
 
 
 def test_a_schema_of_no_columns_is_refused():
-    empty = dict.fromkeys(("kinds", "location", "scale", "constant", "low", "high"), [])
+    value = learned(unequal()).to_json()
     with refused(FileFormatError, "schema.json"):
-        Schema.from_json({"kind": "vectors", "names": None, **empty})
+        Schema.from_json({name: [] if isinstance(content, list) else content for name, content in value.items()})
 
 
 def test_columns_other_than_at_fit_are_named():
@@ -650,3 +651,12 @@ def test_a_streamed_file_takes_no_weights_and_needs_two_rows(tmp_path, streamed)
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with refused(FileFormatError, "nothing.csv: there is no such file"):
         Table(tmp_path / "nothing.csv")
+
+
+def test_a_full_disk_is_named(monkeypatch):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        monkeypatch.setattr(rows_module.tempfile, "TemporaryFile", lambda prefix: full)
+        with refused(FileFormatError, "cannot be kept there while training (No space left on device)", "TMPDIR"):
+            spool(numbered(100))

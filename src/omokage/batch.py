@@ -43,15 +43,18 @@ class Event:
         shape: The shape of one row of x, `(D,)` for vectors.
         unit: How many raw units one unit of x is, for each entry; it multiplies back what
             standardising divided by. Shape `shape`.
+        spread: The standard deviation of each entry of x over the training rows; where learned scales start.
+            Shape `shape`.
     """
 
     shape: tuple[int, ...]
     unit: NDArray[np.float64]
+    spread: NDArray[np.float64]
 
     @staticmethod
     def plain(*shape: int) -> "Event":
-        """Return an event whose x is in raw units."""
-        return Event(shape, np.ones(shape))
+        """Return an event whose x is in raw units and has deviations of 1."""
+        return Event(shape, np.ones(shape), np.ones(shape))
 
     @property
     def size(self) -> int:

@@ -65,7 +65,7 @@ def decide(parameters: Mapping[str, Any], moments: Moments, name: Any) -> Recipe
         elif plain:
             likelihood = likelihoods.Gaussian(scale="unit")
         else:
-            likelihood = likelihoods.Gaussian() if "real" in kinds else likelihoods.ContinuousBernoulli()
+            likelihood = likelihoods.Gaussian(scale="feature" if "real" in kinds else "shared")
     elif likelihood == "gaussian" and plain:
         likelihood = likelihoods.Gaussian(scale="unit")
     likelihood = _made("likelihood", likelihood, _LIKELIHOODS, ("parameters", "distribution"))

@@ -25,12 +25,12 @@ from omokage.batch import Event
 from omokage.nets.layers import Frozen, Initializer, Linear, TrainingPass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Output:
-    """A parameter that the network gives for each row: its shape without the row, and its first value."""
+    """A parameter that the network gives for each row: its shape without the row, and its first value, of that shape."""
 
     shape: tuple[int, ...]
-    start: float = 0.0
+    start: Any = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,9 @@ class Density(eqx.Module):
         self.heads = {}
         for name, output in outputs.items():
             head = Linear(network.features, int(np.prod(output.shape)), initializer, random)
-            self.heads[name] = eqx.tree_at(lambda linear: linear.bias, head, head.bias + np.float32(output.start))
+            self.heads[name] = eqx.tree_at(
+                lambda linear: linear.bias, head, head.bias + np.ravel(output.start).astype(np.float32)
+            )
         self.learned = {
             name: np.asarray(parameter.start, np.float32)
             for name, parameter in parameters.items()

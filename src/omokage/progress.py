@@ -40,11 +40,10 @@ class Bar:
 
 
 class Lines:
-    """About twenty lines in the course of training, for logs and notebooks."""
+    """About twenty lines in the course of training, for logs and notebooks; or none."""
 
-    def __init__(self, epochs: int):
-        self._every = max(1, epochs // _LINES)
-        self._epochs = epochs
+    def __init__(self, epochs: int, lines: int = _LINES):
+        self._epochs, self._lines = epochs, lines
 
     def __enter__(self) -> "Lines":
         return self
@@ -58,30 +57,14 @@ class Lines:
     def epoch(self, record: dict[str, Any]) -> None:
         """Print the record of an epoch, if it is its turn."""
         number = record["epoch"]
-        if number in (1, self._epochs) or number % self._every == 0:
+        if self._lines and (number in (1, self._epochs) or number % max(1, self._epochs // self._lines) == 0):
             print(f"epoch {number:>4}/{self._epochs}  {_terms(record)}", flush=True)
 
 
-class Silence:
-    """Nothing."""
-
-    def __enter__(self) -> "Silence":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def advance(self, epoch: int, share: float) -> None:
-        """Show nothing."""
-
-    def epoch(self, record: dict[str, Any]) -> None:
-        """Show nothing."""
-
-
-def display(epochs: int, verbose: int) -> Bar | Lines | Silence:
+def display(epochs: int, verbose: int) -> Bar | Lines:
     """Return what suits the place where the program runs."""
     if not verbose:
-        return Silence()
+        return Lines(epochs, lines=0)
     console = Console(file=sys.stderr)
     return Bar(epochs, console) if console.is_terminal else Lines(epochs)
 

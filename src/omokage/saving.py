@@ -93,11 +93,11 @@ def load(folder: str | os.PathLike[str], custom: Mapping[str, type]) -> Saved:
         FileFormatError: If anything is missing, damaged, newer, or not what it should be.
     """
     index, files = read_folder(folder, _READ, version=FORMAT)
-    schema = Schema.from_json(parse_json(files["schema.json"], f"{folder}/schema.json", dict))
-    history = parse_json(files["history.json"], f"{folder}/history.json", list)
-    if not all(isinstance(record, dict) for record in history):
-        raise FileFormatError(f"{folder}/history.json: expected a record for each epoch.")
     try:
+        schema = Schema.from_json(parse_json(files["schema.json"], "schema.json", dict))
+        history = parse_json(files["history.json"], "history.json", list)
+        if not all(isinstance(record, dict) for record in history):
+            raise FileFormatError("history.json: expected a record for each epoch.")
         kind = str(index["kind"])
         parameters = {str(name): restore(value, custom) for name, value in index["parameters"].items()}
         recipe = build.Recipe(**{name: restore(value, custom) for name, value in index["recipe"].items()})
@@ -106,8 +106,8 @@ def load(folder: str | os.PathLike[str], custom: Mapping[str, type]) -> Saved:
         if min(sizes) < 1 or 4 * sum(sizes) > len(weights):
             raise ValueError(f"latent_dim and hidden, {sizes}, do not go with weights of {len(weights)} bytes")
         blank = build.model(parameters, recipe, schema.event, None)
-    except FileFormatError:
-        raise
+    except FileFormatError as error:
+        raise FileFormatError(f"{folder}/{error}") from None
     except (
         OmokageError,
         KeyError,

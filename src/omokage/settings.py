@@ -123,8 +123,8 @@ class VAESettings(CommonSettings):
     likelihood: Annotated[
         Literal["auto", "gaussian", "bernoulli", "continuous_bernoulli"],
         Field(
-            description="p(x|z); auto: Bernoulli for 0/1 columns, continuous Bernoulli for columns in [0, 1], "
-            "Gaussian with a learned scale for each column otherwise.",
+            description="p(x|z); auto: Bernoulli where all columns are 0/1, else Gaussian with a learned scale: one for "
+            "all columns where they lie in [0, 1], else one for each.",
             json_schema_extra=Instance,
         ),
     ] = "auto"

@@ -17,7 +17,6 @@ from omokage.errors import FileFormatError, listing
 
 INDEX = "spec.json"
 MAX_JSON_BYTES = 64 * 2**20
-_TOO_LARGE = f"larger than {MAX_JSON_BYTES // 2**20} MiB, the most that is read of JSON; not written by omokage."
 
 Json = TypeVar("Json", dict[str, Any], list[Any])
 _CALLED: dict[type, str] = {dict: "object", list: "array"}
@@ -106,8 +105,7 @@ def read_json(path: Path) -> dict[str, Any]:
         FileFormatError: If the file is missing, too large, too deep, or not a JSON object.
     """
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_JSON_BYTES + 1)
+        text = _content(path)
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read ({error.strerror}).") from None
     return parse_json(text, str(path), dict)
@@ -117,10 +115,8 @@ def parse_json(text: bytes, source: str, expected: type[Json]) -> Json:
     """Parse one JSON value of the type `expected`, `dict` or `list`; `source` is what messages call it.
 
     Raises:
-        FileFormatError: If it is too large, too deep, or of another type.
+        FileFormatError: If it is too deep, damaged, or of another type.
     """
-    if len(text) > MAX_JSON_BYTES:
-        raise FileFormatError(f"{source}: {_TOO_LARGE}")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -145,10 +141,7 @@ def _read(path: Path, expected: tuple[str, ...], version: int) -> tuple[dict[str
         )
     if missing := [name for name in expected if not (folder / name).is_file()]:
         raise FileFormatError(f"{path}: missing {listing(missing)}. Copy the whole folder again, or fit anew.")
-    texts = [name for name in expected if name.endswith(".json")]
-    if large := [name for name in texts if (folder / name).stat().st_size > MAX_JSON_BYTES]:
-        raise FileFormatError(f"{path}: {listing(large)} {_TOO_LARGE}")
-    contents = {name: (folder / name).read_bytes() for name in expected}
+    contents = {name: _content(folder / name) for name in expected}
     for name, content in contents.items():
         if hashlib.sha256(content).hexdigest() != index["files"].get(name):
             raise FileFormatError(
@@ -156,6 +149,12 @@ def _read(path: Path, expected: tuple[str, ...], version: int) -> tuple[dict[str
                 "Copy the folder again, or fit anew."
             )
     return index, contents
+
+
+def _content(path: Path) -> bytes:
+    if path.suffix == ".json" and path.stat().st_size > MAX_JSON_BYTES:
+        raise FileFormatError(f"{path}: larger than {MAX_JSON_BYTES // 2**20} MiB; not written by omokage.")
+    return path.read_bytes()
 
 
 def _replace(path: Path, index: Mapping[str, Any], files: Mapping[str, bytes]) -> None:

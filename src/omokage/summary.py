@@ -25,9 +25,9 @@ class Summary(tuple[Layer, ...]):
 
     Example:
         >>> print(Summary([Layer("posterior.layers.0", "Linear", (10,), 50)]))
-        layer              kind   output shape  parameters
-        posterior.layers.0 Linear (n, 10)               50
-        total                                           50
+        layer              kind   output shape parameters
+        posterior.layers.0 Linear (n, 10)              50
+        total                                          50
     """
 
     __slots__ = ()

@@ -144,7 +144,7 @@ def train(
                     break
                 began = time.perf_counter()
                 blocks = rows.epoch(np.random.default_rng([plan.seed, epoch]), shape[0] * shape[1])
-                record = {"epoch": epoch}
+                record: Record = {"epoch": epoch}
                 for chunk in _chunks(blocks, shape):
                     done = run.advance(epoch, chunk, column)
                     if on_progress is not None:
@@ -269,7 +269,7 @@ class _Run:
         }
 
     def advance(self, epoch: int, chunk: _Chunk, column: Callable[[int], str]) -> float:
-        """Start the steps of a chunk, once the chunk before is known to be good; return the share of the epoch so far."""
+        """Start the steps of a chunk, once the one before is known to be good; return the share of the epoch so far."""
         self._wait(epoch, column)
         if self.sums is None:
             terms = _terms.eval_shape(self.objective, self.state, chunk.x[0], self.key)

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from omokage.errors import FileFormatError
+
 Block = tuple[NDArray[np.float32], NDArray[np.float32] | None]  # rows (B, D), their weights (B,)
 
 _READ = 1024  # rows that are read from disk in one piece, at most
@@ -94,11 +96,20 @@ class SpooledRows:
         for block in blocks:
             if self._written == 0:
                 self._dtype, self.features = block.dtype, block.shape[1]
-            self._file.write(np.ascontiguousarray(block, self._dtype).data)
+            self._write(np.ascontiguousarray(block, self._dtype))
             self._written += len(block)
-        self._file.flush()
         self._size = min(_READ, max(1, self._written // _LEAST_PIECES))
         self._pieces = np.arange(-(-self._written // self._size))
+
+    def _write(self, block: NDArray[Any]) -> None:
+        try:
+            self._file.write(block.data)
+            self._file.flush()
+        except OSError as error:
+            raise FileFormatError(
+                f"{tempfile.gettempdir()}: the rows cannot be kept there while training ({error.strerror}). Make room, "
+                "or set the environment variable TMPDIR to a folder that has some."
+            ) from None
 
     @property
     def count(self) -> int:

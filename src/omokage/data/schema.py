@@ -26,6 +26,8 @@ _CONSTANT = 1e-12
 class Moments:
     """Per-column moments of rows that arrive in blocks (Chan, Golub and LeVeque, 1979).
 
+    All is relative to the first row, so that a column of small variation far from 0 loses nothing.
+
     Example:
         >>> moments = Moments.empty(2).updated(np.array([[0.0, 1.0], [2.0, 1.0]]))
         >>> moments.mean, moments.standard_deviation
@@ -34,7 +36,8 @@ class Moments:
 
     weight: float
     rows: int
-    mean: NDArray[np.float64]
+    origin: NDArray[np.float64]  # the first row
+    offset: NDArray[np.float64]  # of the mean from it
     squares: NDArray[np.float64]  # weighted sum of squared deviations from the mean
     low: NDArray[np.float64]
     high: NDArray[np.float64]
@@ -44,7 +47,7 @@ class Moments:
     def empty(features: int) -> "Moments":
         """Return the moments of no rows."""
         zeros = np.zeros(features)
-        return Moments(0.0, 0, zeros, zeros, zeros + np.inf, zeros - np.inf, np.ones(features, bool))
+        return Moments(0.0, 0, zeros, zeros, zeros, zeros + np.inf, zeros - np.inf, np.ones(features, bool))
 
     def updated(self, block: NDArray[Any], weight: NDArray[np.float64] | None = None) -> "Moments":
         """Return the moments of the rows so far and those of `block`, (B, D); `weight` is (B,).
@@ -58,18 +61,25 @@ class Moments:
         if not len(values):
             return self
         total = self.weight + share.sum()
-        mean_here = share @ values / share.sum()
-        squares_here = share @ (values - mean_here) ** 2
-        shift = mean_here - self.mean
+        origin = self.origin if self.rows else values[0]
+        offset_here = share @ (values - origin) / share.sum()
+        squares_here = share @ (values - origin - offset_here) ** 2
+        shift = offset_here - self.offset
         return Moments(
             total,
             self.rows + len(values),
-            self.mean + shift * (share.sum() / total),
+            origin,
+            self.offset + shift * (share.sum() / total),
             self.squares + squares_here + shift**2 * (self.weight * share.sum() / total),
             np.minimum(self.low, values.min(0)),
             np.maximum(self.high, values.max(0)),
             self.binary & ((values == 0) | (values == 1)).all(0),
         )
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """The mean of each column, (D,)."""
+        return self.origin + self.offset
 
     @property
     def standard_deviation(self) -> NDArray[np.float64]:
@@ -85,6 +95,7 @@ class Schema:
         names: Column names; `None` where the input had none.
         kinds: "binary" (only 0 and 1), "unit" (within [0, 1]) or "real", for each column.
         location, scale: x = (raw - location) / scale, (D,) each.
+        deviation: The standard deviation of each column, in raw units, (D,).
         constant: Which columns had one value only, (D,).
         low, high: The smallest and largest value seen, (D,) each.
     """
@@ -93,6 +104,7 @@ class Schema:
     kinds: tuple[Kind, ...]
     location: NDArray[np.float64]
     scale: NDArray[np.float64]
+    deviation: NDArray[np.float64]
     constant: NDArray[np.bool_]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
@@ -121,12 +133,14 @@ class Schema:
         # not of the mean, which can be a million times as large.
         exponent = np.frexp(np.where(constant, 1.0, deviation))[1]
         location = np.where(constant, moments.low, _rounded(moments.mean, exponent))
-        scale = np.where(constant | (standardize != "scale"), 1.0, _rounded(deviation, exponent))
+        deviation = np.where(constant, 0.0, _rounded(deviation, exponent))
+        scale = np.where(constant | (standardize != "scale"), 1.0, deviation)
         return Schema(
             names,
             column_kinds(moments),
             location * (standardize is not False),
             scale,
+            deviation,
             constant,
             moments.low,
             moments.high,
@@ -140,7 +154,7 @@ class Schema:
     @property
     def event(self) -> Event:
         """One row, as the model side sees it."""
-        return Event((self.features,), self.scale)
+        return Event((self.features,), self.scale, self.deviation / self.scale)
 
     @property
     def log_jacobian(self) -> float:
@@ -194,6 +208,7 @@ class Schema:
             and (names is None or (isinstance(names, list) and len(set(map(str, names))) == len(kinds) == len(names)))
             and all(array.shape == (len(kinds),) and np.isfinite(array).all() for array in arrays.values())
             and (arrays["scale"] > 0).all()
+            and (arrays["deviation"] >= 0).all()
         )
         if not sound:
             raise FileFormatError("schema.json: its columns, kinds or scales do not fit together.")
@@ -201,7 +216,8 @@ class Schema:
 
 
 _ARRAYS: dict[str, Any] = {
-    "location": np.float64, "scale": np.float64, "constant": bool, "low": np.float64, "high": np.float64,
+    "location": np.float64, "scale": np.float64, "deviation": np.float64, "constant": bool, "low": np.float64,
+    "high": np.float64,
 }  # fmt: skip
 
 

@@ -56,12 +56,15 @@ class Gaussian:
     def parameters(self, event: Event) -> Parameters:
         """Return a mean for each feature, and the scale or its logarithm."""
         mean = Output(event.shape)
+        # A scale that starts far above the data's own spread makes z useless at first, and a posterior that has
+        # once collapsed onto the prior stays there.
+        spread = np.log(np.maximum(event.spread, self.floor))
         if self.scale == "full":
-            return {"mean": mean, "log_scale": Output(event.shape)}
+            return {"mean": mean, "log_scale": Output(event.shape, spread)}
         if self.scale == "feature":
-            return {"mean": mean, "log_scale": Learned(np.zeros(event.shape))}
+            return {"mean": mean, "log_scale": Learned(spread)}
         if self.scale == "shared":
-            return {"mean": mean, "log_scale": Learned(np.zeros(()))}
+            return {"mean": mean, "log_scale": Learned(np.log(max(np.sqrt(np.mean(event.spread**2)), self.floor)))}
         scale = np.ones(event.shape) if self.scale == "unit" else float(self.scale) / event.unit
         return {"mean": mean, "scale": Fixed(scale)}
 

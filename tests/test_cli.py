@@ -1,0 +1,457 @@
+"""The command line, from end to end: what is asked for is written, and what cannot be is said in a line."""
+
+import os
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import omokage as om
+from omokage import cli
+from omokage.data.reading import TableFile
+from omokage.objectives import ELBO
+from omokage.settings import AutoEncoderSettings, VAESettings
+
+NAMES = ("温度 [degC]", "圧力", "流量|[/m]")
+ROWS = 60
+SMALL = ("--hidden", "8", "--latent-dim", "2", "--epochs", "2", "--batch-size", "20", "--quiet")
+
+
+def table(rows=ROWS, seed=0):
+    random = np.random.default_rng(seed)
+    values = random.normal(size=(rows, 3)) * [1, 10, 100] + [20, 0, 1000]
+    numbers = random.permutation(rows)
+    columns = {"品番": [f"{number:04d}" for number in numbers], "ロット": [f"Ａ{number % 7}" for number in numbers]}
+    return pl.DataFrame(
+        {"品番": columns["品番"], **dict(zip(NAMES, values.T.round(4), strict=True)), "ロット": columns["ロット"]}
+    )
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run a command line in this process; return exit status, standard output and standard error."""
+
+    def run(*words):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["omokage", *map(str, words)])
+            patch.setattr(warnings, "formatwarning", warnings.formatwarning)
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+                raise SystemExit(0)
+        out, err = capsys.readouterr()
+        return ended.value.code or 0, out, err
+
+    return run
+
+
+@pytest.fixture
+def refused(command):
+    """Run a command line that must end in one line on standard error with all of the parts."""
+
+    def run(words, *parts):
+        status, out, err = command(*words)
+        assert (status, out) == (1, ""), err
+        assert re.fullmatch(r"omokage: [^\n]+\n", err)
+        for part in parts:
+            assert part in err
+        return err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder with a table in several formats, and models fitted on it by the command line."""
+    folder = tmp_path_factory.mktemp("cli")
+    table().write_csv(folder / "parts.csv")
+    table().write_parquet(folder / "parts.parquet")
+    (folder / "cp932.csv").write_bytes(table().write_csv().encode("cp932"))
+    np.save(folder / "parts.npy", table().select(NAMES).to_numpy())
+    ids = ("--id", "品番", "--id", "ロット")
+    for data, out, *more in [
+        ("parts.csv", "model", *ids),
+        ("parts.npy", "plain"),
+        ("parts.parquet", "[auto]", *ids, "--model", "autoencoder"),
+    ]:
+        words = ["fit", str(folder / data), "--out", str(folder / out), *more, *SMALL]
+        cli.app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    return folder
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+IDS = ("--id", "品番", "--id", "ロット")
+
+
+# ------------------------------------------------------------------------------------------- end to end
+
+
+def test_fit_learns_from_the_columns_that_are_not_ids(files):
+    model = om.load(files / "model")
+    assert tuple(model.feature_names_in_) == NAMES
+    assert (model.hidden, model.latent_dim, len(model.history_)) == ((8,), 2, 2)
+    fitted = om.VAE(2, hidden=(8,), epochs=2, batch_size=20, verbose=0).fit(table().select(NAMES))
+    assert fitted.transform(table().select(NAMES)).tobytes() == model.transform(table().select(NAMES)).tobytes()
+
+
+def test_fit_says_what_came_of_it(command, files, tmp_path):
+    words = [word for word in SMALL if word != "--quiet"]
+    status, out, err = command("fit", files / "parts.csv", *IDS, "--out", tmp_path / "m", *words)
+    assert status == 0
+    assert f"{tmp_path / 'm'}: 3 columns to 2; " in out
+    assert re.search(r"loss -?\d", out)
+    assert "epoch    1/2" in out + err
+
+
+@pytest.mark.parametrize("read", ["parts.csv", "parts.parquet"])
+@pytest.mark.parametrize("write", ["out.csv", "out.parquet"])
+@pytest.mark.parametrize("verb", ["encode", "reconstruct", "score"])
+def test_rows_and_ids_stay_in_order(command, files, tmp_path, read, write, verb):
+    out = tmp_path / write
+    status, shown, err = command(verb, files / "model", files / read, *IDS, "--out", out)
+    assert (status, shown, err) == (0, "", f"{out}: written\n")
+    text = {"品番": pl.String}
+    result = pl.read_csv(out, schema_overrides=text) if write.endswith("csv") else pl.read_parquet(out)
+    assert result.columns[:2] == ["品番", "ロット"]
+    assert result.select("品番", "ロット").equals(table().select("品番", "ロット"))  # 0007 is still 0007
+    model, rows = om.load(files / "model"), table().select(NAMES)
+    expected = {
+        "encode": lambda: dict(zip(model.get_feature_names_out(), model.transform(rows).T, strict=True)),
+        "reconstruct": lambda: dict(zip(NAMES, model.reconstruct(rows).T, strict=True)),
+        "score": lambda: {"anomaly_score": -model.score_samples(rows), **model.terms(rows)},
+    }[verb]()
+    assert result.columns[2:] == list(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(result[name].to_numpy(), values, rtol=1e-6, atol=1e-12)
+
+
+def test_ids_are_passed_in_the_order_that_is_asked_for(command, files, tmp_path):
+    command(
+        "encode", files / "model", files / "parts.csv", "--id", "ロット", "--id", "品番", "--out", tmp_path / "o.csv"
+    )
+    assert pl.read_csv(tmp_path / "o.csv").columns[:2] == ["ロット", "品番"]
+
+
+def test_columns_may_come_in_another_order(command, files, tmp_path):
+    table().select(table().columns[::-1]).write_csv(tmp_path / "turned.csv")
+    for name in ("turned.csv", "parts.csv"):
+        data = tmp_path / name if name == "turned.csv" else files / name
+        assert command("score", files / "model", data, *IDS, "--out", tmp_path / f"of-{name}")[0] == 0
+    assert (tmp_path / "of-turned.csv").read_bytes() == (tmp_path / "of-parts.csv").read_bytes()
+
+
+def test_rows_of_later_batches_come_in_order_too(command, files, tmp_path, monkeypatch):
+    command("score", files / "model", files / "parts.csv", *IDS, "--out", tmp_path / "whole.csv")
+    batches = TableFile.batches
+    monkeypatch.setattr(TableFile, "batches", lambda self, rows=0: batches(self, 7))
+    command("score", files / "model", files / "parts.csv", *IDS, "--out", tmp_path / "parts.csv")
+    assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_samples_depend_on_the_seed_only(command, files, tmp_path):
+    for out, *words in [
+        ("a.csv", "-n", 5), ("b.parquet", "--rows", 5), ("c.csv", "-n", 5, "--seed", 1), ("d.csv", "-n", 5, "--mean"),
+    ]:  # fmt: skip
+        status, shown, err = command("sample", files / "model", "--out", tmp_path / out, *words)
+        assert (status, shown, err) == (0, f"{tmp_path / out}: 5 rows\n", "")
+    first = pl.read_csv(tmp_path / "a.csv")
+    assert tuple(first.columns) == NAMES
+    assert first.equals(pl.read_parquet(tmp_path / "b.parquet"))
+    expected = om.load(files / "model").sample(5)
+    np.testing.assert_allclose(first.to_numpy(), expected, rtol=1e-12)
+    assert not first.equals(pl.read_csv(tmp_path / "c.csv"))
+    np.testing.assert_allclose(
+        pl.read_csv(tmp_path / "d.csv").to_numpy(), om.load(files / "model").sample(5, mean=True), rtol=1e-12
+    )
+
+
+def test_info_shows_names_as_they_are(command, files):
+    status, out, err = command("info", files / "[auto]")
+    assert (status, err) == (0, "")
+    for part in (
+        str(files / "[auto]"),
+        "AutoEncoder of 3 columns",
+        *NAMES,
+        "Gaussian(scale='unit'",
+        "Linear",
+        "epoch: 2",
+    ):
+        assert part in out
+
+
+def test_an_autoencoder_scores_by_its_squared_error_and_has_no_samples(command, refused, files, tmp_path):
+    assert command("score", files / "[auto]", files / "parts.csv", *IDS, "--out", tmp_path / "s.csv")[0] == 0
+    result = pl.read_csv(tmp_path / "s.csv")
+    assert result["anomaly_score"].equals(result["squared_error"].rename("anomaly_score"))
+    refused(["sample", files / "[auto]", "--out", tmp_path / "x.csv"], "AutoEncoder has no density", "fit a VAE")
+
+
+def test_arrays_without_names(command, refused, files, tmp_path):
+    assert command("reconstruct", files / "plain", files / "parts.npy", "--out", tmp_path / "r.csv")[0] == 0
+    assert pl.read_csv(tmp_path / "r.csv").columns == ["column_1", "column_2", "column_3"]
+    status, _, err = command("encode", files / "plain", files / "parts.csv", *IDS, "--out", tmp_path / "e.csv")
+    assert status == 0, err  # by place; scikit-learn warns of the names
+    assert pl.read_csv(tmp_path / "e.csv").columns == ["品番", "ロット", "vae0", "vae1"]
+    np.savez(tmp_path / "two.npz", a=np.eye(3), b=np.eye(4))
+    err = refused(["encode", files / "plain", tmp_path / "two.npz", "--out", tmp_path / "x.csv"], "--array")
+    assert "'a', 'b'" in err
+    wide = ["encode", files / "plain", tmp_path / "two.npz", "--array", "b", "--out", tmp_path / "x.csv"]
+    refused(wide, "two.npz: ", "4 features", "3 features")
+    refused(["encode", files / "plain", files / "parts.npy", "--id", "a", "--out", tmp_path / "x.csv"], "no names")
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_text_in_other_encodings(command, refused, files, tmp_path):
+    words = ["score", files / "model", files / "cp932.csv", *IDS, "--out", tmp_path / "s.csv"]
+    refused(words, "cp932.csv: byte ", "not text in utf-8", "--encoding cp932")
+    assert command(*words, "--encoding", "cp932")[0] == 0
+    assert pl.read_csv(tmp_path / "s.csv")["ロット"].equals(table()["ロット"])
+    refused([*words, "--encoding", "cp392"], "encoding: 'cp392' is not a text encoding")
+
+
+def test_a_validation_file_is_read_like_the_data(command, refused, files, tmp_path):
+    table(20, 1).select(table().columns[::-1]).write_csv(tmp_path / "valid.csv")
+    table(20, 1).drop("圧力").write_csv(tmp_path / "less.csv")
+    fit = ["fit", files / "parts.csv", *IDS, "--out", tmp_path / "m", *SMALL, "--valid"]
+    refused([*fit, tmp_path / "less.csv"], "less.csv: X: its columns are not those seen at fit: missing '圧力'")
+    assert command(*fit, tmp_path / "valid.csv")[0] == 0
+    assert np.isfinite(om.load(tmp_path / "m").history_[-1]["validation_loss"])
+
+
+def test_an_interrupted_run_is_resumed(command, files, tmp_path, monkeypatch):
+    fit = ["fit", files / "parts.csv", *IDS, *SMALL, "--checkpoint", tmp_path / "c"]
+    import omokage.estimators.base as base
+
+    def stop(folder, snapshot, settings):
+        write(folder, snapshot, settings)
+        raise RuntimeError("stopped")
+
+    write = base.write_checkpoint
+    with monkeypatch.context() as patch:
+        patch.setattr(base, "write_checkpoint", stop)
+        with pytest.raises(RuntimeError):
+            command(*fit, "--out", tmp_path / "none")
+    assert names_in(tmp_path) == ["c"]
+    assert command(*fit, "--out", tmp_path / "m", "--resume")[0] == 0
+    rows = table().select(NAMES)
+    assert om.load(tmp_path / "m").transform(rows).tobytes() == om.load(files / "model").transform(rows).tobytes()
+
+
+# ---------------------------------------------------------------------------------------------- settings
+
+
+def test_settings_come_from_a_file_and_flags_override_it(command, files, tmp_path):
+    (tmp_path / "config.toml").write_text(
+        "hidden = [8]\nlatent_dim = 1\nepochs = 2\nbatch_size = 20\nverbose = 0\n"
+        '[objective]\nname = "elbo"\nbeta = 4.0\n[likelihood]\nname = "gaussian"\nscale = "shared"\n',
+        "utf-8",
+    )
+    words = ["fit", files / "parts.csv", *IDS, "--config", tmp_path / "config.toml", "--out", tmp_path / "m"]
+    status, out, err = command(*words, "--latent-dim", 2)
+    assert (status, err) == (0, "")
+    assert "epoch    1/2" not in out  # verbose = 0
+    model = om.load(tmp_path / "m")
+    assert (model.latent_dim, model.hidden, len(model.history_)) == (2, (8,), 2)
+    assert model.recipe_.objective == model.objective == ELBO(beta=4.0)
+    assert model.recipe_.likelihood == om.likelihoods.Gaussian(scale="shared")
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("latent_dmi = 2", ["latent_dmi: no such parameter. Did you mean 'latent_dim'?"]),
+        ("[fit]\nlatent_dim = 2", ["fit: no such parameter"]),
+        ("[score]\nseed = 2", ["score: no such parameter"]),
+        ("[settings]\nlatent_dim = 2", ["settings: no such parameter"]),
+        ("out = 'x'", ["out: no such parameter"]),
+        ("latent_dim = 0", ["latent_dim: expected", "got 0"]),
+        ("latent_dim = '2'", ["latent_dim: expected", "got '2'"]),
+        ("hidden = [8, 0]", ["hidden: expected", "got (8, 0)"]),
+        ("[hidden]\nfirst = 8", ["hidden: expected", "{'first': 8}"]),
+        ("objective = 'elbow'", ["objective: expected", "'elbow'. Did you mean 'elbo'?"]),
+        ("[objective]\nname = 'elbow'", ["objective: expected name = one of 'elbo'", "Did you mean 'elbo'?"]),
+        ("[objective]\nbeta = 4.0", ["objective: expected name = one of 'elbo'", "got None"]),
+        ("[objective]\nname = 'elbo'\nbetta = 4.0", ["objective: elbo has no setting 'betta'", "'beta'"]),
+        ("[objective]\nname = 'elbo'\nbeta = -1", ["ELBO(beta=-1): expected a number of at least 0"]),
+        ("latent_dim = ", ["config.toml: not sound TOML", "Invalid value"]),
+        ("latent_dim = 1\nlatent_dim = 2", ["config.toml: not sound TOML"]),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(refused, files, tmp_path, text, parts):
+    (tmp_path / "config.toml").write_text(text, "utf-8")
+    refused(["fit", files / "parts.csv", *IDS, "--config", tmp_path / "config.toml", "--out", tmp_path / "m"], *parts)
+    assert names_in(tmp_path) == ["config.toml"]
+
+
+def test_a_configuration_that_cannot_be_read_is_named(refused, files, tmp_path):
+    fit = ["fit", files / "parts.csv", "--out", tmp_path / "m", "--config"]
+    refused([*fit, tmp_path / "nothing.toml"], "nothing.toml: cannot be read (No such file")
+    refused([*fit, tmp_path], "cannot be read (Is a directory)")
+    (tmp_path / "bad.toml").write_bytes("hidden = '幅'".encode("cp932"))
+    refused([*fit, tmp_path / "bad.toml"], "bad.toml: not sound TOML")
+
+
+def test_all_settings_that_cannot_be_are_named_at_once(command, files, tmp_path):
+    flags = ["--latent-dim", "0", "--hidden", "8,x", "--activation", "rellu", "--dropout", "one"]
+    status, out, err = command("fit", files / "parts.csv", "--out", tmp_path / "m", *flags)
+    assert (status, out) == (1, "")
+    for part in ("latent_dim: ", "hidden: ", "activation: ", "Did you mean 'relu'?", "dropout: "):
+        assert part in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["fit", "x.csv"], ["--out"]),
+        (["fit", "x.csv", "--out", "m", "--latnt-dim", "3"], ["--latnt-dim", "Did you mean --latent-dim?"]),
+        (["fit", "x.csv", "--out", "m", "--checkpoint-every", "x"], ["--checkpoint-every", '"x"']),
+        (["fit", "x.csv", "--out", "m", "--model", "vea"], ["vea", 'Did you mean "vae"?']),
+        (["fti", "x.csv"], ["fti", 'Did you mean "fit"?']),
+        (["encode", "m"], ["requires an argument"]),
+        (["sample", "m", "--out", "x.csv", "-n", "many"], ["many"]),
+    ],
+)
+def test_words_that_are_no_command_are_refused_in_a_line(refused, words, parts):
+    refused(words, *parts)
+
+
+def test_every_setting_has_a_flag_with_its_choices(command):
+    status, out, _ = command("fit", "--help")
+    assert status == 0
+    flags = set(re.findall(r"--[\w-]+", out))
+    for name in {**VAESettings.model_fields, **AutoEncoderSettings.model_fields}:
+        assert (f"--{name.replace('_', '-')}" in flags) == (name not in ("warm_start", "verbose")), name
+    words = re.sub(r"[\s│]+", "", out)
+    assert "[relu|leaky|elu|gelu|silu|softplus|tanh|sigmoid|identity]Default:relu." in words
+    assert "Default:512,256." in words
+
+
+# ------------------------------------------------------------------------------------------------ errors
+
+
+def test_columns_other_than_at_fit_are_named(refused, files, tmp_path):
+    table().rename({"圧力": "電流"}).write_csv(tmp_path / "other.csv")
+    for verb in ("encode", "reconstruct", "score"):
+        words = [verb, files / "model", tmp_path / "other.csv", *IDS, "--out", tmp_path / "o.csv"]
+        refused(words, "other.csv: X: its columns are not those seen at fit: missing '圧力'; unexpected '電流'.")
+    words = ["score", files / "model", files / "parts.csv", "--id", "品番", "--out", tmp_path / "o.csv"]
+    refused(words, "unexpected 'ロット'")
+    words = ["score", files / "model", files / "parts.csv", *IDS, "--id", "社員", "--out", tmp_path / "o.csv"]
+    refused(words, "--id: no column '社員' in ", "parts.csv; it has '品番', '温度 [degC]'")
+    refused(["fit", files / "parts.csv", "--id", "社員", "--out", tmp_path / "m"], "--id: no column '社員'")
+    refused(["fit", files / "parts.csv", "--out", tmp_path / "m"], "'ロット' (row 0: 'Ａ", "--id")
+    refused(["fit", "digits", "--id", "a", "--out", tmp_path / "m"], "--id: the columns of digits have no names")
+    assert names_in(tmp_path) == ["other.csv"]
+
+
+@pytest.mark.parametrize("out", ["o.csv", "o.parquet"])
+def test_an_error_on_the_way_leaves_an_old_result_as_it_was(refused, files, tmp_path, monkeypatch, out):
+    batches = TableFile.batches
+    monkeypatch.setattr(TableFile, "batches", lambda self, rows=0: batches(self, 10))
+    rows = table().with_columns(pl.when(pl.int_range(pl.len()) != 45).then("圧力").alias("圧力"))
+    rows.write_csv(tmp_path / "holes.csv")
+    (tmp_path / out).write_bytes(b"the old result")
+    words = ["score", files / "model", tmp_path / "holes.csv", *IDS, "--out", tmp_path / out]
+    refused(words, "holes.csv: X contains NaN", "at row 45, column '圧力'")  # of the file, not of the batch
+    assert (tmp_path / out).read_bytes() == b"the old result"
+    assert names_in(tmp_path) == sorted(["holes.csv", out])
+
+
+def test_files_that_cannot_be_read_are_named(refused, files, tmp_path):
+    half = tmp_path / "half.parquet"
+    half.write_bytes((files / "parts.parquet").read_bytes()[:-200])
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "sheet.xlsx").write_bytes(b"PK")
+    for name, part in [
+        ("nothing.csv", "there is no such file"),
+        ("half.parquet", "cut short"),
+        ("empty.csv", "the file is empty"),
+        ("sheet.xlsx", "not a format that omokage reads"),
+        (".", "a folder, where a file of rows is expected"),
+    ]:
+        refused(["fit", tmp_path / name, "--out", tmp_path / "m"], part)
+        refused(["score", files / "model", tmp_path / name, "--out", tmp_path / "o.csv"], part)
+    assert names_in(tmp_path) == ["empty.csv", "half.parquet", "sheet.xlsx"]
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the superuser may read and write everywhere")
+def test_files_without_permission_are_named(refused, files, tmp_path):
+    secret = tmp_path / "secret.csv"
+    secret.write_bytes((files / "parts.csv").read_bytes())
+    secret.chmod(0)
+    refused(["fit", secret, "--out", tmp_path / "m"], "secret.csv: cannot be read (Permission denied)")
+    (tmp_path / "locked").mkdir(mode=0o500)
+    locked = tmp_path / "locked"
+    refused(["fit", files / "parts.csv", *IDS, *SMALL, "--out", locked / "m"], "m: cannot be written", "permission")
+    score = ["score", files / "model", files / "parts.csv", *IDS, "--out", locked / "o.csv"]
+    refused(score, "o.csv: cannot be written (Permission denied)")
+
+
+def test_models_and_results_that_cannot_be_are_named(refused, files, tmp_path):
+    data = files / "parts.csv"
+    for verb in (["info"], ["score", data, *IDS, "--out", tmp_path / "o.csv"], ["sample", "--out", tmp_path / "o.csv"]):
+        verb.insert(1, tmp_path / "nothing")
+        refused(verb, "nothing does not exist: expected the folder that `save`")
+    refused(["info", data], "parts.csv is a file, not a folder")
+    refused(["info", files], "spec.json: cannot be read (No such file")
+    score = ["score", files / "model", data, *IDS, "--out"]
+    refused([*score, tmp_path / "o.xlsx"], "o.xlsx cannot be written; end it in .csv, .tsv or .parquet")
+    refused([*score, tmp_path / "none" / "o.csv"], "the folder", "none does not exist")
+    refused(["sample", files / "model", "-n", 0, "--out", tmp_path / "o.csv"], "n: expected", "at least 1; got 0")
+    assert names_in(tmp_path) == []
+
+
+def test_a_folder_of_others_is_refused_before_the_training(refused, files, tmp_path, monkeypatch):
+    monkeypatch.setattr(om.VAE, "fit", lambda *_, **__: pytest.fail("trained for nothing"))
+    (tmp_path / "photo.jpg").write_bytes(b"mine")
+    refused(["fit", files / "parts.csv", *IDS, *SMALL, "--out", tmp_path], "holds 'photo.jpg', which omokage did not")
+    refused(["fit", files / "parts.csv", *IDS, *SMALL, "--out", tmp_path / "photo.jpg"], "is a file: name a folder")
+    assert (tmp_path / "photo.jpg").read_bytes() == b"mine"
+
+
+def test_an_interrupt_is_no_traceback(command, files, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(om.VAE, "terms", interrupt)
+    status, out, err = command("score", files / "model", files / "parts.csv", *IDS, "--out", tmp_path / "o.csv")
+    assert (status, out, err) == (130, "", "omokage: interrupted\n")
+    assert names_in(tmp_path) == []
+
+
+# --------------------------------------------------------------------------------------------- processes
+
+
+def started(*words, **settings):
+    command = [sys.executable, "-m", "omokage", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, encoding="utf-8", **settings)
+
+
+def test_the_module_is_a_program(files, tmp_path):
+    done = started("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in ("demo", "encode", "fit", "info", "reconstruct", "sample", "score"):
+        assert re.search(rf"^\W*{name} ", done.stdout, re.MULTILINE)
+    assert started("--version").stdout.strip() == om.__version__
+
+
+def test_a_program_ends_with_status_1_and_a_line(files, tmp_path):
+    done = started("score", files / "model", tmp_path / "none.csv", "--out", tmp_path / "o.csv")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"omokage: .*none\.csv: there is no such file[^\n]*\n", done.stderr)
+
+
+def test_a_warning_is_a_line_too(files, tmp_path):
+    small = ["--hidden", "8", "--latent-dim", 4, "--epochs", 2, "--batch-size", "20", "--quiet"]
+    words = ["fit", files / "parts.csv", *IDS, *small, "--out", Path("[m]")]
+    done = started(*words, cwd=tmp_path)
+    assert (done.returncode, names_in(tmp_path)) == (0, ["[m]"])
+    assert re.fullmatch(r"omokage: warning: latent_dim=4 is more than the 3 columns[^\n]*\n", done.stderr)
