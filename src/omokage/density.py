@@ -27,7 +27,7 @@ from omokage.nets.layers import Frozen, Initializer, Linear, TrainingPass
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """A parameter that the network gives for each row: its shape without the row, and its first value, of that shape."""
+    """A parameter that the network gives for each row: its shape without the row, and what it starts at, like it."""
 
     shape: tuple[int, ...]
     start: Any = 0.0

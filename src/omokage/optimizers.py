@@ -31,9 +31,13 @@ def linear(progress: Array) -> Array:
 
 
 def one_cycle(progress: Array) -> Array:
-    """Return a rise from 0.1 to 2 over the first fifth, then half a cosine to 0 (Smith and Topin, 2018)."""
-    rise = 0.1 + 1.9 * progress / 0.2
-    return jnp.where(progress < 0.2, rise, 2 * cosine((progress - 0.2) / 0.8))
+    """Return a rise from 0.1 to 3 over the first tenth, then half a cosine to 0.
+
+    After Smith and Topin, "Super-Convergence", 2018. The height and the length of the rise were chosen on validation
+    rows of MNIST and of seven small tables.
+    """
+    rise = 0.1 + 2.9 * progress / 0.1
+    return jnp.where(progress < 0.1, rise, 3 * cosine((progress - 0.1) / 0.9))
 
 
 SCHEDULES: dict[str, Schedule] = {

@@ -69,7 +69,7 @@ class CommonSettings(BaseModel):
     schedule: Annotated[
         Literal["auto", "constant", "cosine", "linear", "one-cycle"],
         Field(
-            description="Course of the learning rate; auto: one-cycle up to twice the rate.",
+            description="Course of the learning rate; auto: one-cycle up to three times the rate.",
             json_schema_extra=Instance,
         ),
     ] = "auto"
@@ -123,8 +123,8 @@ class VAESettings(CommonSettings):
     likelihood: Annotated[
         Literal["auto", "gaussian", "bernoulli", "continuous_bernoulli"],
         Field(
-            description="p(x|z); auto: Bernoulli where all columns are 0/1, else Gaussian with a learned scale: one for "
-            "all columns where they lie in [0, 1], else one for each.",
+            description="p(x|z); auto: Bernoulli where all columns are 0/1, else Gaussian with a learned scale: one "
+            "for all columns where they lie in [0, 1], else one for each.",
             json_schema_extra=Instance,
         ),
     ] = "auto"

@@ -32,8 +32,8 @@ class VAE(Estimator):
         First weights; "auto" is uniform in ±1/√inputs.
     likelihood : str or likelihood
         p(x|z): "gaussian", "bernoulli", "continuous_bernoulli", or an instance from `omokage.likelihoods`. "auto":
-        Bernoulli where all columns are 0/1, else a Gaussian with a learned, floored scale: one for all columns where they
-        all lie in [0, 1], else one for each.
+        Bernoulli where all columns are 0/1, else a Gaussian with a learned, floored scale: one for all columns where
+        they all lie in [0, 1], else one for each.
     prior : str or prior
         p(z): "normal".
     posterior : str or posterior
