@@ -269,13 +269,14 @@ def _map_rows(
     array: str | None,
 ) -> None:
     """Write `function(estimator, rows)` for all rows, in order, a batch at a time, behind the id columns."""
+    source = _opened(data, encoding, array, ids, passed=True)
+
     import polars as pl
 
     from omokage.data.reading import write_table
     from omokage.data.vectors import to_matrix
     from omokage.estimators import load
 
-    source = _opened(data, encoding, array, ids, passed=True)
     estimator = load(model)
 
     def results() -> Iterator[pl.DataFrame]:

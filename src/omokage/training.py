@@ -238,18 +238,13 @@ def _chunks(
 
 
 class _Sums(NamedTuple):
-    """The terms so far in an epoch, on the device until they are asked for."""
+    """What came of a chunk; on the device until it is asked for."""
 
-    totals: dict[str, Array]
-    weight: Array
+    totals: dict[str, Array]  # weighted sum of each term over the rows
     finite: Array
-    last: dict[str, Array]  # of the last minibatch
-    at: Array  # the number of that minibatch in its chunk
+    last: dict[str, Array]  # the same of the last minibatch alone
+    at: Array  # the number of that minibatch
     learning_rate: Array  # of that minibatch
-
-    def means(self) -> dict[str, float]:
-        means = {name: float(total) / float(self.weight) for name, total in self.totals.items()}
-        return {**means, "learning_rate": float(self.learning_rate)}
 
 
 class _Run:
@@ -258,9 +253,9 @@ class _Run:
     def __init__(self, objective: Objective, plan: Plan, state: State, steps_per_epoch: int):
         self.objective, self.plan, self.steps_per_epoch = objective, plan, steps_per_epoch
         self.state = self.good = state
-        self.sums: _Sums | None = None
-        self.chunk: _Chunk | None = None
-        self.steps = 0  # in this epoch
+        self.running: tuple[_Chunk, _Sums] | None = None
+        self.totals: dict[str, float] = {}  # of this epoch
+        self.weight, self.steps = 0.0, 0
         self.key = jax.random.key(plan.seed)
         self.clock = {
             "steps_per_epoch": np.float32(steps_per_epoch),
@@ -271,33 +266,30 @@ class _Run:
     def advance(self, epoch: int, chunk: _Chunk, column: Callable[[int], str]) -> float:
         """Start the steps of a chunk, once the one before is known to be good; return the share of the epoch so far."""
         self._wait(epoch, column)
-        if self.sums is None:
-            terms = _terms.eval_shape(self.objective, self.state, chunk.x[0], self.key)
-            totals: Any = ({name: np.float32(0) for name in terms}, np.float32(0))
-        else:
-            totals = (self.sums.totals, self.sums.weight)
         static = (self.objective, self.plan.optimizer, self.plan.schedule)
         steps = np.int32(chunk.steps)
-        self.state, self.sums = _advance(
-            *static, self.state, chunk.x, chunk.weight, steps, totals, self.key, self.clock
-        )
-        self.chunk, self.steps = chunk, self.steps + chunk.steps
+        self.state, sums = _advance(*static, self.state, chunk.x, chunk.weight, steps, self.key, self.clock)
+        self.running, self.steps = (chunk, sums), self.steps + chunk.steps
         return self.steps / self.steps_per_epoch
 
     def finish(self, epoch: int, column: Callable[[int], str]) -> dict[str, float]:
         """Wait for the last chunk of an epoch; return the mean of each term, and the learning rate."""
-        self._wait(epoch, column)
-        assert self.sums is not None  # there is at least one row
-        means, self.sums, self.steps = self.sums.means(), None, 0
-        return means
+        rate = self._wait(epoch, column)
+        means = {name: total / self.weight for name, total in self.totals.items()}
+        self.totals, self.weight, self.steps = {}, 0.0, 0
+        return {**means, "learning_rate": rate}
 
-    def _wait(self, epoch: int, column: Callable[[int], str]) -> None:
+    def _wait(self, epoch: int, column: Callable[[int], str]) -> float:
         """Wait for the chunk before; note its state as good, or raise the error that says what went wrong."""
-        if self.sums is None or self.chunk is None:
-            return
-        if not self.sums.finite:
-            raise _diverged(epoch, self.sums, self.chunk, column)
+        if self.running is None:
+            return 0.0
+        (chunk, sums), self.running = self.running, None
+        if not sums.finite:
+            raise _diverged(epoch, sums, chunk, column)
         self.good = self.state
+        self.totals = {name: self.totals.get(name, 0.0) + float(total) for name, total in sums.totals.items()}
+        self.weight += float(chunk.weight.sum(dtype=np.float64))
+        return float(sums.learning_rate)
 
     def evaluate(self, chunks: list[_Chunk]) -> dict[str, float]:
         """Return the mean of each term over validation rows, outside training."""
@@ -311,13 +303,6 @@ class _Run:
         return {name: value / weight for name, value in total.items()}
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _terms(objective: Objective, state: State, x: Array, key: Array) -> dict[str, Array]:
-    """Return the terms of a batch; asked only for their names, without being run."""
-    model = eqx.combine(state.parameters, state.frozen).in_training(TrainingPass(key))
-    return objective(model, Batch(x), key, jnp.float32(0))
-
-
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _advance(
     objective: Objective,
@@ -327,7 +312,6 @@ def _advance(
     x: Array,
     weight: Array,
     steps: Array,
-    totals: tuple[dict[str, Array], Array],
     key: Array,
     clock: Mapping[str, Array],
 ) -> tuple[State, _Sums]:
@@ -343,7 +327,7 @@ def _advance(
         return sums["loss"] / batch.weight.sum(), (sums, frozen)
 
     def one(carry: Any) -> Any:
-        i, state, (totals, total_weight), _, _ = carry
+        i, state, totals, _, _ = carry
         batch = Batch(x[i], weight=weight[i])
         (value, (sums, frozen)), gradient = jax.value_and_grad(loss, has_aux=True)(
             state.parameters,
@@ -353,25 +337,23 @@ def _advance(
             state.step / clock["steps_per_epoch"],
         )
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.parameters)
-        rate = clock["learning_rate"] * schedule(state.step / clock["total"])
+        rate = learning_rate(state.step)
         parameters = jax.tree.map(lambda p, u: p + rate * u, state.parameters, updates)
-        total_weight = total_weight + batch.weight.sum()
         totals = {name: totals[name] + sums[name] for name in totals}
-        return (
-            i + 1,
-            State(parameters, frozen, optimizer_state, state.step + 1),
-            (totals, total_weight),
-            sums,
-            jnp.isfinite(value),
-        )
+        state = State(parameters, frozen, optimizer_state, state.step + 1)
+        return i + 1, state, totals, sums, jnp.isfinite(value)
 
-    start = (jnp.int32(0), state, totals, jax.tree.map(jnp.zeros_like, totals[0]), jnp.bool_(True))
-    i, state, (sums, total), last, ok = jax.lax.while_loop(lambda carry: (carry[0] < steps) & carry[4], one, start)
-    ok = ok & functools.reduce(
-        jnp.logical_and, [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.parameters)]
-    )
-    rate = clock["learning_rate"] * schedule((state.step - 1) / clock["total"])
-    return state, _Sums(sums, total, ok, last, i - 1, rate)
+    def learning_rate(step: Array) -> Array:
+        return clock["learning_rate"] * schedule(step / clock["total"])
+
+    batch = Batch(x[0], weight=weight[0])
+    sums = jax.eval_shape(loss, state.parameters, state.frozen, batch, key, jnp.float32(0))[1][0]
+    zeros = {name: jnp.zeros((), value.dtype) for name, value in sums.items()}
+    start = (jnp.int32(0), state, zeros, zeros, jnp.bool_(True))
+    i, state, totals, last, ok = jax.lax.while_loop(lambda carry: (carry[0] < steps) & carry[4], one, start)
+    finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.parameters)]
+    ok = functools.reduce(jnp.logical_and, finite, ok)
+    return state, _Sums(totals, ok, last, i - 1, learning_rate(state.step - 1))
 
 
 @functools.partial(jax.jit, static_argnums=0)
