@@ -306,3 +306,12 @@ def test_threads_can_fit_side_by_side():
     for thread in threads:
         thread.join()
     assert_equal_models(results[0], om.VAE(**TINY, random_state=0).fit(X))
+
+
+def test_weight_decay_shrinks_matrices_and_nothing_else():
+    ae = om.AutoEncoder(**TINY, optimizer="adamw", learning_rate=1e-9, weight_decay=1e7, schedule="constant").fit(X)
+    start = om.AutoEncoder(**TINY, optimizer="adamw", learning_rate=1e-9, weight_decay=0.0, schedule="constant").fit(X)
+    steps = 4 * 5  # epochs of 230 rows in batches of 50
+    for decayed, plain in zip(leaves(ae), leaves(start), strict=True):
+        factor = 0.99**steps if decayed.ndim == 2 else 1.0
+        np.testing.assert_allclose(decayed, factor * plain, rtol=1e-3, atol=1e-6)

@@ -7,7 +7,9 @@ rate nor the number of epochs, and is made once for all of them.
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
@@ -56,7 +58,8 @@ def optimizer(name: str, gradient_clip: float | None, weight_decay: float) -> op
     Args:
         name: "adam", "adamw", "nadam", "rmsprop" or "sgd" (with momentum 0.9).
         gradient_clip: The largest global norm of the gradient; `None`: no limit.
-        weight_decay: For "adamw": how much of each weight is taken away, times the learning rate.
+        weight_decay: For "adamw": how much of each weight is taken away, times the learning rate; biases and gains
+            stay (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019).
     """
     rules = {
         "adam": optax.scale_by_adam,
@@ -68,5 +71,10 @@ def optimizer(name: str, gradient_clip: float | None, weight_decay: float) -> op
     parts = [optax.clip_by_global_norm(gradient_clip)] if gradient_clip else []
     parts.append(rules[name]())
     if name == "adamw":
-        parts.append(optax.add_decayed_weights(weight_decay))
+        parts.append(optax.add_decayed_weights(weight_decay, mask=_matrices))
     return optax.chain(*parts, optax.scale(-1.0))
+
+
+def _matrices(parameters: Any) -> Any:
+    """Return which parameters decay: weights, but no biases, gains or scales."""
+    return jax.tree.map(lambda leaf: jnp.ndim(leaf) >= 2, parameters)

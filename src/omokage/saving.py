@@ -104,7 +104,7 @@ def load(folder: str | os.PathLike[str], custom: Mapping[str, type]) -> Saved:
         # Each unit has a bias of four bytes at least, so sizes that a crafted file makes up cost nothing.
         sizes, weights = (parameters["latent_dim"], *parameters["hidden"]), files["weights.safetensors"]
         if min(sizes) < 1 or 4 * sum(sizes) > len(weights):
-            raise ValueError(f"latent_dim and hidden, {sizes}, do not go with weights of {len(weights)} bytes")
+            raise ValueError(f"latent_dim and hidden do not go with weights of {len(weights)} bytes")
         blank = build.model(parameters, recipe, schema.event, None)
     except FileFormatError as error:
         raise FileFormatError(f"{folder}/{error}") from None
