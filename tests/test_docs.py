@@ -54,3 +54,16 @@ def test_the_readme_names_no_command_that_does_not_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert targets
     assert all(f"\n{target}:" in makefile for target in targets)
+
+
+def test_the_configuration_in_the_docs_is_sound():
+    import tomllib
+
+    from omokage.build import from_table
+    from omokage.settings import VAESettings, check
+
+    text = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    values = {name: from_table(name, v) if isinstance(v, dict) else v for name, v in tomllib.loads(block).items()}
+    assert check(VAESettings, values).hidden == (128, 64)
+    assert values["objective"].beta == 4
