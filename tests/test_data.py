@@ -615,6 +615,19 @@ def test_whole_weights_are_the_same_as_repeated_rows_in_a_table():
     assert np.array_equal(*blocks)
 
 
+def test_rows_of_weight_0_are_as_if_they_were_not_there():
+    X = np.random.default_rng(0).normal(size=(50, 2))
+    weight = np.where(np.arange(50) < 6, 0.5, 0.0)
+    weighted, fewer = Table(X, weight), Table(X[:6], np.full(6, 0.5))
+    schema = Schema.learn(weighted.moments, None, "scale")
+    assert schema.to_json() == Schema.learn(fewer.moments, None, "scale").to_json()
+    (source, validation), (other, expected) = (table.rows(schema, 0.5, 0) for table in (weighted, fewer))
+    assert np.array_equal(validation, expected)
+    blocks = [next(rows.epoch(np.random.default_rng(0), 99)) for rows in (source, other)]
+    assert np.array_equal(blocks[0][0], blocks[1][0])
+    assert blocks[0][1].tolist() == blocks[1][1].tolist() == [0.5] * 3
+
+
 @pytest.mark.parametrize(
     ("weight", "parts"),
     [

@@ -82,6 +82,8 @@ def fit(
     texts = {name: text for name, text in vars(settings).items() if text is not None}
     values |= {name: from_text(kind, name, text) for name, text in texts.items()}
     check(kind, values)
+    if checkpoint is not None and checkpoint.resolve() == out.resolve():
+        raise ParameterError(f"--checkpoint and --out both name {out}: the model needs a folder of its own.")
     rows = _opened(data, encoding, array, id)
 
     from omokage.build import from_table
@@ -269,6 +271,8 @@ def _map_rows(
     array: str | None,
 ) -> None:
     """Write `function(estimator, rows)` for all rows, in order, a batch at a time, behind the id columns."""
+    if out.resolve() == Path(data).resolve():
+        raise ParameterError(f"--out: {out} is the file that is read; name another.")
     source = _opened(data, encoding, array, ids, passed=True)
 
     import polars as pl

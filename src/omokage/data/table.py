@@ -56,8 +56,10 @@ class Table:
             return self._spool, validation
         x = schema.encode(self.matrix)
         index, weight = canonical_order(x), self.weight
+        if weight is not None:
+            index = index[weight[index] > 0]
         if held_out:
-            count = min(max(1, round(held_out * len(x))), len(x) - 1)
+            count = min(max(1, round(held_out * len(index))), len(index) - 1)
             chosen, index = np.split(order.permutation(index), [count])
             validation = x[chosen]
         return MemoryRows(x, None if weight is None else weight[index], index), validation
