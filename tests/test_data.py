@@ -577,6 +577,11 @@ def test_a_streamed_file_has_the_moments_and_rows_of_one_in_memory(tmp_path, mon
     assert np.array_equal(*rows)
 
 
+def everything(source, seed=0):
+    """Return all rows of one epoch of a source, (n, D)."""
+    return np.concatenate([x for x, _ in source.epoch(np.random.default_rng(seed), 100)])
+
+
 @pytest.mark.parametrize("large", [False, True])
 def test_rows_that_are_held_out_are_not_trained_on(tmp_path, monkeypatch, large):
     if large:
@@ -585,12 +590,11 @@ def test_rows_that_are_held_out_are_not_trained_on(tmp_path, monkeypatch, large)
     table = Table(csv(tmp_path, X))
     schema = Schema.learn(table.moments, table.names, "scale")
     source, validation = table.rows(schema, 0.1, seed=4)
-    trained = np.concatenate([x for x, _ in source.epoch(np.random.default_rng(0), 100)])
-    together = schema.decode(np.concatenate([trained, validation]))[:, 0].round().astype(int)
+    together = schema.decode(np.concatenate([everything(source), everything(validation)]))[:, 0].round().astype(int)
     assert sorted(together) == list(range(1000))
-    assert 70 <= len(validation) <= 100
+    assert 70 <= validation.count <= 100
     again = Table(csv(tmp_path, X)).rows(schema, 0.1, seed=4)[1]
-    assert np.array_equal(validation, again)
+    assert np.array_equal(everything(validation), everything(again))
 
 
 def test_held_out_rows_do_not_depend_on_the_order_of_the_rows():
@@ -598,7 +602,7 @@ def test_held_out_rows_do_not_depend_on_the_order_of_the_rows():
     tables = [Table(X), Table(X[::-1])]
     schema = Schema.learn(tables[0].moments, None, "scale")
     first, second = (table.rows(schema, 0.2, 0) for table in tables)
-    assert np.array_equal(first[1], second[1])
+    assert np.array_equal(everything(first[1]), everything(second[1]))
     blocks = [next(source.epoch(np.random.default_rng(0), 80))[0] for source, _ in (first, second)]
     assert np.array_equal(*blocks)
 
@@ -622,7 +626,8 @@ def test_rows_of_weight_0_are_as_if_they_were_not_there():
     schema = Schema.learn(weighted.moments, None, "scale")
     assert schema.to_json() == Schema.learn(fewer.moments, None, "scale").to_json()
     (source, validation), (other, expected) = (table.rows(schema, 0.5, 0) for table in (weighted, fewer))
-    assert np.array_equal(validation, expected)
+    assert np.array_equal(everything(validation), everything(expected))
+    assert validation.weight.tolist() == expected.weight.tolist() == [0.5] * 3
     blocks = [next(rows.epoch(np.random.default_rng(0), 99)) for rows in (source, other)]
     assert np.array_equal(blocks[0][0], blocks[1][0])
     assert blocks[0][1].tolist() == blocks[1][1].tolist() == [0.5] * 3

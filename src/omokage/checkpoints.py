@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from omokage import __version__
-from omokage.errors import FileFormatError, ParameterError
+from omokage.errors import FileFormatError, ParameterError, listing
 from omokage.storage import INDEX, read_folder, read_json, write_folder
 from omokage.training import Best, Snapshot, State
 from omokage.weights import from_bytes, to_bytes
@@ -57,6 +57,8 @@ def read_checkpoint(folder: str | os.PathLike[str], start: Snapshot, settings: M
     if path.exists() and (kind := read_json(path / INDEX).get("kind")) != "checkpoint":
         raise FileFormatError(f"{folder}: holds a {kind}, not a checkpoint. Name another folder.")
     index, files = read_folder(folder, (_WEIGHTS,), version=_FORMAT)
+    if missing := {"settings", "best", "history"} - index.keys():
+        raise FileFormatError(f"{folder}/{INDEX}: no entries {listing(sorted(missing))}; the file was changed.")
     then = index["settings"]
     if differing := [name for name in {**then, **settings} if then.get(name) != settings.get(name)]:
         changes = "; ".join(

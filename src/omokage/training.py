@@ -109,7 +109,7 @@ def train(
     rows: RowSource,
     plan: Plan,
     *,
-    validation: NDArray[np.float32] | None = None,
+    validation: RowSource | None = None,
     column: Callable[[int], str] = str,
     on_epoch: Callable[[Record], object] | None = None,
     on_progress: Callable[[int, float], object] | None = None,
@@ -122,7 +122,7 @@ def train(
         objective: What is made small.
         rows: What to train on.
         plan: How.
-        validation: Rows, (n, D), on which the objective is reported after each epoch.
+        validation: Rows on which the objective is reported after each epoch.
         column: What messages call a column.
         on_epoch: Called with the record of each epoch.
         on_progress: Called after each chunk with the epoch and the share of it that is done.
@@ -135,7 +135,10 @@ def train(
     state, best, history = snapshot
     shape = _chunk_shape(rows, plan.batch_size)
     run = _Run(objective, plan, state, steps_per_epoch=-(-rows.count // shape[1]))
-    tried = None if validation is None else list(_chunks(iter([(validation, None)]), shape))
+    tried = []
+    if validation is not None:
+        blocks = validation.epoch(np.random.default_rng(plan.seed), shape[0] * shape[1])
+        tried = list(_chunks(blocks, shape))
     interrupted, problem = False, None
     try:
         with _ctrl_c_between_chunks() as stop_if_asked:
@@ -151,7 +154,7 @@ def train(
                         on_progress(epoch, done)
                     stop_if_asked()
                 record |= run.finish(epoch, column)
-                if tried is not None:
+                if tried:
                     record |= {f"validation_{name}": value for name, value in run.evaluate(tried).items()}
                     if best is None or record["validation_loss"] < best.loss:
                         best = Best(run.state.parameters, run.state.frozen, record["validation_loss"], epoch)

@@ -44,25 +44,26 @@ class Table:
         else:
             self._spooled(self.given, estimator)
 
-    def rows(self, schema: Schema, held_out: float, seed: int) -> tuple[RowSource, NDArray[np.float32] | None]:
-        """Return the rows for training, and a share of them, standardised, that is held out (`None` where 0)."""
+    def rows(self, schema: Schema, held_out: float, seed: int) -> tuple[RowSource, RowSource | None]:
+        """Return the rows for training, and a share of them that is held out (`None` where 0)."""
         order = np.random.default_rng([seed, 0])
-        validation: NDArray[np.float32] | None = None
         if self._spool is not None:
             self._spool.encode = schema.encode
-            if held_out:
-                count = min(_MOST_HELD_OUT, int(held_out * self._spool.count))
-                validation = self._spool.hold_out(order, count)
-            return self._spool, validation
+            count = min(_MOST_HELD_OUT, int(held_out * self._spool.count))
+            return self._spool, MemoryRows(self._spool.hold_out(order, count)) if held_out else None
         x = schema.encode(self.matrix)
-        index, weight = canonical_order(x), self.weight
-        if weight is not None:
-            index = index[weight[index] > 0]
-        if held_out:
-            count = min(max(1, round(held_out * len(index))), len(index) - 1)
-            chosen, index = np.split(order.permutation(index), [count])
-            validation = x[chosen]
-        return MemoryRows(x, None if weight is None else weight[index], index), validation
+        index = canonical_order(x)
+        if self.weight is not None:
+            index = index[self.weight[index] > 0]
+
+        def some(index: NDArray[np.int64]) -> MemoryRows:
+            return MemoryRows(x, None if self.weight is None else self.weight[index], index)
+
+        if not held_out:
+            return some(index), None
+        count = min(max(1, round(held_out * len(index))), len(index) - 1)
+        chosen, index = np.split(order.permutation(index), [count])
+        return some(index), some(chosen)
 
     def columns(self) -> Any:
         """Return something from which scikit-learn reads the names and number of columns; of no file, X itself."""

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from omokage import build, inference, saving
 from omokage.checkpoints import read_checkpoint, write_checkpoint
 from omokage.compilation import keep_compiled
+from omokage.data.rows import MemoryRows
 from omokage.data.schema import Schema
 from omokage.data.table import Table, read_rows
 from omokage.data.vectors import to_matrix
@@ -96,7 +97,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             held_out = parameters["validation_fraction"] if early and X_valid is None else 0.0
             rows, validation = table.rows(schema, held_out, seed)
             if X_valid is not None:
-                validation = schema.encode(self._matrix(X_valid))
+                validation = MemoryRows(schema.encode(self._matrix(X_valid)))
             plan = build.plan(parameters, rows.count, seed)
             snapshot, keep = begin(start, plan), None
             if checkpoint is not None:
