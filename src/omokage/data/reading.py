@@ -20,7 +20,9 @@ over, unless there is one column.
 import gzip
 import os
 import secrets
+import shutil
 import struct
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -177,9 +179,11 @@ def write_table(path: str | os.PathLike[str], content: Columns | Iterable[Column
     if not path.parent.is_dir():
         raise FileFormatError(f"{path}: the folder {path.parent} does not exist. Make it first.")
     target = path.resolve()  # through a link, so that the link stays one
-    part = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    folder = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    part = folder / target.name
     frames = _frames(content)
     try:
+        folder.mkdir()
         with part.open("xb") as file:
             if extension in PARQUET:
                 _write_parquet(part, frames)
@@ -196,8 +200,17 @@ def write_table(path: str | os.PathLike[str], content: Columns | Iterable[Column
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{path}: these columns cannot be written as {extension}: {_first_line(error)}") from None
     finally:
-        part.unlink(missing_ok=True)
+        _remove(folder)
     return path
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder in which a thread of Polars may yet make a file, after an error has ended the writing."""
+    for _ in range(100):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.02)
 
 
 def _frames(content: Columns | Iterable[Columns]) -> Iterator[pl.DataFrame]:
