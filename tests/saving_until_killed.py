@@ -75,6 +75,7 @@ def models(paths: list[str]) -> list:
         estimator = omokage.VAE(**saved.parameters)
         estimator.model_, estimator.schema_ = saved.model, saved.schema
         estimator.recipe_, estimator.history_ = saved.recipe, saved.history
+        estimator._fitted_parameters = saved.parameters
         found.append(estimator)
     return found
 

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_iris
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -232,3 +233,60 @@ def test_settings_are_frozen_and_common():
     assert issubclass(VAESettings, CommonSettings)
     with pytest.raises(ValueError, match="frozen"):
         VAESettings().latent_dim = 3
+
+
+@pytest.mark.parametrize("kind", [om.VAE, om.AutoEncoder])
+def test_a_model_that_is_not_fitted_says_so(kind):
+    for method in ("transform", "inverse_transform", "reconstruct", "score_samples", "terms", "score"):
+        with pytest.raises(NotFittedError):
+            getattr(kind(), method)(IRIS)
+
+
+def test_rows_that_the_likelihood_cannot_have_made_are_refused():
+    """A Bernoulli would call them more than normal: its log-density is linear in x."""
+    bits = np.eye(6, 4)
+    vae = om.VAE(**SETTINGS).fit(bits)
+    with pytest.raises(DataError, match="expected values from 0 to 1, as at fit; got 255 at row 0, column 0"):
+        vae.score_samples(bits * 255)
+    with pytest.raises(DataError, match="expected values from 0 to 1"):
+        om.VAE(**SETTINGS).fit(bits, X_valid=bits * 2)
+
+
+def test_what_is_saved_is_what_was_fitted(tmp_path):
+    vae = om.VAE(**SETTINGS).fit(IRIS)
+    features = vae.transform(IRIS)
+    vae.set_params(activation="tanh", latent_dim=3).save(tmp_path / "m")
+    np.testing.assert_array_equal(om.load(tmp_path / "m").transform(IRIS), features)
+
+
+def test_a_point_mass_has_no_likelihood():
+    vae = om.VAE(**SETTINGS, posterior="point", objective="reconstruction").fit(IRIS)
+    with pytest.raises(ParameterError, match="posterior='point' has no density"):
+        vae.log_likelihood(IRIS)
+
+
+def test_denoising_a_vae_keeps_its_kl():
+    assert om.VAE(**SETTINGS, objective="denoising").fit(IRIS).history_[-1]["kl"] >= 0
+
+
+def test_constant_columns_leave_the_others_alone():
+    X = IRIS.to_numpy()
+    wide = np.hstack([X, np.full((len(X), 5), 7.5)])
+    settings = {**SETTINGS, "epochs": 60}
+    plain, beside = (om.VAE(**settings).fit(data).reconstruct(data)[:, :4] for data in (X, wide))
+    errors = [np.mean(((X - rebuilt) / X.std(0)) ** 2) for rebuilt in (plain, beside)]
+    assert errors[1] < 2 * errors[0] + 0.05
+
+
+def test_rates_are_not_taken_for_grey_levels():
+    random = np.random.default_rng(0)
+    rates = random.random((50, 4)) * [1.0, 1e-3, 1e-3, 1e-3]
+    vae = om.VAE(**SETTINGS).fit(rates)
+    assert (vae.recipe_.likelihood.scale, vae.recipe_.standardize) == ("feature", "scale")
+
+
+def test_rows_of_zeros_and_ones_get_draws_of_their_own():
+    bits = (np.random.default_rng(0).random((2000, 32)) > 0.5).astype(float)
+    vae = om.VAE(**{**SETTINGS, "epochs": 1}).fit(bits)
+    noise = vae.reconstruct(bits, sample=True) - vae.reconstruct(bits)
+    assert len(np.unique(noise, axis=0)) > 0.99 * len(np.unique(bits, axis=0))

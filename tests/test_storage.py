@@ -512,6 +512,7 @@ def test_settings_of_every_kind_are_written(tmp_path, vae):
     }
     other = om.VAE(**{**SMALL, **settings})
     other.model_, other.recipe_, other.schema_, other.history_ = vae.model_, vae.recipe_, vae.schema_, vae.history_
+    other._fitted_parameters = other._checked()
     back = om.load(other.save(tmp_path / "m"))
     assert back.hidden == (8,)
     assert (back.latent_dim, back.learning_rate, back.gradient_clip) == (2, 0.25, float("inf"))
@@ -521,6 +522,7 @@ def test_settings_of_every_kind_are_written(tmp_path, vae):
 def test_an_object_that_cannot_be_written_is_refused_before_anything_is(vae, tmp_path):
     other = om.VAE(**SMALL, activation=np.tanh)
     other.model_, other.recipe_, other.schema_, other.history_ = vae.model_, vae.recipe_, vae.schema_, vae.history_
+    other._fitted_parameters = other._checked()
     with refused(ParameterError, "activation=<ufunc 'tanh'>", "cannot be written", "Use a name, or an instance"):
         other.save(tmp_path / "m")
     assert names_in(tmp_path) == []
@@ -530,6 +532,7 @@ def test_a_third_partys_class_loads_only_when_it_is_handed_over(vae, tmp_path):
     recipe = dataclasses.replace(vae.recipe_, likelihood=Loud(scale="shared", loudness=2.5))
     other = om.VAE(**SMALL, likelihood=recipe.likelihood)
     other.model_, other.recipe_, other.schema_, other.history_ = vae.model_, recipe, vae.schema_, vae.history_
+    other._fitted_parameters = other._checked()
     folder = other.save(tmp_path / "m")
     name = f"{Loud.__module__}.Loud"
     with refused(FileFormatError, f"names the class {name!r}", "not omokage's", f"custom={{{name!r}: ...}}"):

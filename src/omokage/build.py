@@ -1,6 +1,6 @@
 """Names and settings to objects: the only place that knows which name means which class."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -43,8 +43,19 @@ class Recipe:
     objective: Any
     standardize: Standardization
 
+    @property
+    def bounded(self) -> bool:
+        """Whether the likelihood is one of values in [0, 1] only."""
+        return getattr(self.likelihood, "support", "real") != "real"
 
-def decide(parameters: Mapping[str, Any], moments: Moments, name: Any) -> Recipe:
+
+# What cannot change when a fitted model is trained further.
+STRUCTURE = (
+    "latent_dim", "hidden", "network", "activation", "normalization", "likelihood", "posterior", "prior", "standardize",
+)  # fmt: skip
+
+
+def decide(parameters: Mapping[str, Any], moments: Moments, name: Callable[[int], Any]) -> Recipe:
     """Return the objects that the parameters name, with "auto" decided by the data.
 
     Args:
@@ -53,11 +64,12 @@ def decide(parameters: Mapping[str, Any], moments: Moments, name: Any) -> Recipe
         name: From the number of a column to what messages call it.
 
     Raises:
-        ParameterError: If an object is not of the kind that its parameter takes.
+        ParameterError: If an object is not of the kind that its parameter takes, or parts make no sense together.
         DataError: If the data are outside of what the likelihood can be a density of.
     """
     plain = "posterior" not in parameters
     kinds = set(column_kinds(moments))
+    alike = "real" not in kinds and _fills_the_unit_interval(moments)
     likelihood = parameters["likelihood"]
     if likelihood == "auto":
         if kinds == {"binary"}:
@@ -65,25 +77,39 @@ def decide(parameters: Mapping[str, Any], moments: Moments, name: Any) -> Recipe
         elif plain:
             likelihood = likelihoods.Gaussian(scale="unit")
         else:
-            likelihood = likelihoods.Gaussian(scale="feature" if "real" in kinds else "shared")
+            likelihood = likelihoods.Gaussian(scale="shared" if alike else "feature")
     elif likelihood == "gaussian" and plain:
         likelihood = likelihoods.Gaussian(scale="unit")
     likelihood = _made("likelihood", likelihood, _LIKELIHOODS, ("parameters", "distribution"))
     bounded = getattr(likelihood, "support", "real") != "real"
     standardize = parameters["standardize"]
     if standardize == "auto":
-        standardize = False if bounded else "scale" if "real" in kinds else "center"
+        standardize = False if bounded else "center" if alike else "scale"
     elif standardize is True:
         standardize = "scale"
-    if bounded:
-        _check_support(likelihood, standardize, moments, name)
-    return Recipe(
+    recipe = Recipe(
         likelihood,
         _made("posterior", parameters.get("posterior", "point"), _POSTERIORS, ("parameters", "distribution")),
         _made("prior", parameters.get("prior", "normal"), _PRIORS, ("parameters", "distribution")),
-        _made("objective", parameters["objective"], _OBJECTIVES, ("__call__",)),
+        objective(parameters),
         standardize,
     )
+    check_support(recipe, moments, name)
+    if isinstance(recipe.posterior, posteriors.PointMass) and isinstance(recipe.objective, objectives.ELBO):
+        remedy = "" if plain else ", or posterior='diagonal'"
+        raise ParameterError(
+            "objective: the ELBO needs a posterior with a density, and a point mass has none. "
+            f"Take objective='reconstruction'{remedy}."
+        )
+    return recipe
+
+
+def objective(parameters: Mapping[str, Any]) -> Any:
+    """Return the objective that the parameters name; denoising a VAE keeps its KL."""
+    chosen = parameters["objective"]
+    if chosen == "denoising" and "posterior" in parameters:
+        return objectives.Denoising(objective=objectives.ELBO())
+    return _made("objective", chosen, _OBJECTIVES, ("__call__",))
 
 
 def from_table(parameter: str, table: Mapping[str, Any]) -> Any:
@@ -114,19 +140,6 @@ def from_table(parameter: str, table: Mapping[str, Any]) -> Any:
         raise ParameterError(
             f"{parameter}: {table['name']} has no setting {listing(unknown)}; it has {listing(known, 10) or 'none'}."
         ) from None
-
-
-def check_pairs(recipe: Recipe) -> None:
-    """Check that the parts make sense together.
-
-    Raises:
-        ParameterError: If the ELBO is asked of a posterior without a density.
-    """
-    if isinstance(recipe.posterior, posteriors.PointMass) and isinstance(recipe.objective, objectives.ELBO):
-        raise ParameterError(
-            "objective: the ELBO needs a posterior with a density, and posterior='point' has none. "
-            "Take objective='reconstruction', or posterior='diagonal'."
-        )
 
 
 def model(parameters: Mapping[str, Any], recipe: Recipe, event: Event, random: np.random.Generator | None) -> Model:
@@ -189,17 +202,32 @@ def _made(parameter: str, value: Any, classes: Mapping[str, Any], needs: tuple[s
     return value
 
 
-def _check_support(likelihood: Any, standardize: Standardization, moments: Moments, name: Any) -> None:
-    if standardize is not False:
+def _fills_the_unit_interval(moments: Moments) -> bool:
+    """Say whether columns in [0, 1] share a scale, as grey levels do and rates or shares may not."""
+    varying = moments.high > moments.low
+    return bool(np.median(moments.high[varying] - moments.low[varying]) >= 0.5) if varying.any() else True
+
+
+def check_support(recipe: Recipe, moments: Moments, name: Callable[[int], Any]) -> None:
+    """Check that the likelihood can be a density of such data.
+
+    Raises:
+        ParameterError: If data that must stay as they are would be standardised.
+        DataError: If there are values outside of [0, 1] where these are needed.
+    """
+    if not recipe.bounded:
+        return
+    kind = type(recipe.likelihood).__name__
+    if recipe.standardize is not False:
         raise ParameterError(
-            f"standardize={standardize!r}: {type(likelihood).__name__} is a density on [0, 1] and takes the data "
-            "as they are. Leave standardize='auto', or choose likelihood='gaussian'."
+            f"standardize={recipe.standardize!r}: {kind} is a density on [0, 1] and takes the data as they are. "
+            "Leave standardize='auto', or choose likelihood='gaussian'."
         )
     outside = np.flatnonzero((moments.low < 0) | (moments.high > 1))
     if outside.size:
         first = outside[0]
         raise DataError(
-            f"X: {type(likelihood).__name__} needs values from 0 to 1; columns {listing(map(name, outside))} have "
-            f"others (from {moments.low[first]:.6g} to {moments.high[first]:.6g} in the first). Divide by the largest "
-            "value, or choose likelihood='gaussian'."
+            f"X: {kind} needs values from 0 to 1; columns {listing(name(int(j)) for j in outside)} have others (from "
+            f"{moments.low[first]:.6g} to {moments.high[first]:.6g} in the first). Divide by the largest value, or "
+            "choose likelihood='gaussian'."
         )

@@ -16,6 +16,7 @@ from omokage.weights import from_bytes, to_bytes
 
 _FORMAT = 1
 _WEIGHTS = "state.safetensors"
+CHECKPOINT_FILES = (_WEIGHTS,)
 
 
 def write_checkpoint(folder: str | os.PathLike[str], snapshot: Snapshot, settings: Mapping[str, Any]) -> None:

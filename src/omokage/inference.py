@@ -98,8 +98,11 @@ def _reconstruct_drawn(model: Model, x: Array, key: Array) -> Array:
 def _draw_by_content(model: Model, x: Array, key: Array) -> Array:
     """Draw z for each row with a key of its own, made from the row's content, (B, L)."""
     bits = jax.lax.bitcast_convert_type(x.reshape(len(x), -1), jnp.uint32)
-    multipliers = jnp.arange(1, 2 * bits.shape[1], 2, dtype=jnp.uint32) * jnp.uint32(0x9E3779B1)
-    hashes = (bits * multipliers).sum(1, dtype=jnp.uint32)
+    places = jnp.arange(1, 2 * bits.shape[1], 2, dtype=jnp.uint32) * jnp.uint32(0x9E3779B1)
+    # Mixed before they are added up: floats such as 0 and 1 differ in their upper bits only.
+    mixed = (bits ^ (bits >> 16) ^ places) * jnp.uint32(0x7FEB352D)
+    mixed = (mixed ^ (mixed >> 15)) * jnp.uint32(0x846CA68B)
+    hashes = (mixed ^ (mixed >> 16)).sum(1, dtype=jnp.uint32)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, hashes)
     return model.posterior.draw(model.posterior.outputs(x), keys)
 

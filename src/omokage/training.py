@@ -156,6 +156,11 @@ def train(
                 record |= run.finish(epoch, column)
                 if tried:
                     record |= {f"validation_{name}": value for name, value in run.evaluate(tried).items()}
+                    if not np.isfinite(record["validation_loss"]):
+                        raise TrainingError(
+                            f"Training stopped in epoch {epoch}: the validation loss is not finite. The last good "
+                            "weights are kept. Look for extreme values among the validation rows."
+                        )
                     if best is None or record["validation_loss"] < best.loss:
                         best = Best(run.state.parameters, run.state.frozen, record["validation_loss"], epoch)
                 seconds = time.perf_counter() - began
@@ -327,7 +332,8 @@ def _advance(
         terms = objective(model.in_training(training), batch, key, epoch)
         sums = {name: (batch.weight * term).sum() for name, term in terms.items()}
         _, frozen = eqx.partition(with_statistics(model, training.statistics), trainable(model))
-        return sums["loss"] / batch.weight.sum(), (sums, frozen)
+        # Weights have a mean of 1 over the rows, not over this batch: dividing by their sum here would undo them.
+        return sums["loss"] / (batch.weight > 0).sum(), (sums, frozen)
 
     def one(carry: Any) -> Any:
         i, state, totals, _, _ = carry
@@ -378,11 +384,11 @@ def _diverged(epoch: int, sums: _Sums, chunk: _Chunk, column: Callable[[int], st
     """Return the error that says where a loss stopped being finite, and what to try."""
     names = [name for name, value in sums.last.items() if not np.isfinite(value) and name != "loss"]
     what = f"the term {' and '.join(repr(name) for name in names)}" if names else "the loss or its gradient"
-    x = np.abs(chunk.x[int(sums.at)])
+    x = np.abs(chunk.x[: chunk.steps].reshape(-1, chunk.x.shape[-1]))
     order = np.argsort(-x.max(0))[:3]
     columns = ", ".join(f"{column(int(j))} ({x[:, j].max():.3g})" for j in order)
     return TrainingError(
         f"Training stopped in epoch {epoch}, step {int(sums.at) + 1} of a chunk: {what} is not finite. The largest "
-        f"standardised values of that minibatch are in columns {columns}. The last good weights are kept. Try a lower "
+        f"standardised values of its rows are in columns {columns}. The last good weights are kept. Try a lower "
         "learning_rate, gradient_clip=1.0, or clip or transform columns with extreme values."
     )

@@ -4,6 +4,7 @@ A source has `count`, `features` and `epoch(order, size)`, which yields the rows
 drawn from a generator, as blocks of `size` rows (the last may be shorter). The training loop knows no more.
 """
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
@@ -28,6 +29,11 @@ class RowSource(Protocol):
     @property
     def count(self) -> int:
         """The number of rows that an epoch has."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Text that differs where the rows do."""
         ...
 
     def epoch(self, order: np.random.Generator, size: int) -> Iterator[Block]:
@@ -63,13 +69,19 @@ class MemoryRows:
             self.index = np.repeat(self.index, copies)
             share = np.ones(len(self.index))
             share[np.cumsum(copies[copies > 0]) - 1] = (weight - (copies - 1))[copies > 0]
-            if not (share == 1).all():
-                self.weight = share.astype(np.float32)
+            if not (share == share[0]).all():
+                self.weight = (share / share.mean()).astype(np.float32)
 
     @property
     def count(self) -> int:
         """The number of rows that an epoch has."""
         return len(self.index)
+
+    @property
+    def digest(self) -> str:
+        """Text that differs where the rows or their weights do, whatever their order."""
+        weight = np.uint64(1) if self.weight is None else self.weight.view(np.uint32).astype(np.uint64)
+        return f"{(_hashes(self.x)[self.index] * weight).sum(dtype=np.uint64):016x}"
 
     def epoch(self, order: np.random.Generator, size: int) -> Iterator[Block]:
         """Yield all rows once, in an order drawn from `order`, `size` at a time."""
@@ -117,6 +129,11 @@ class SpooledRows:
         short = self._written // self._size in self._pieces  # the last piece, where it is not full
         return len(self._pieces) * self._size - (-self._written % self._size if short else 0)
 
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the first rows: reading all would take as long as an epoch."""
+        return hashlib.sha256(self.read(0, min(_READ, self._written)).tobytes()).hexdigest()
+
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Return rows start to stop as they were given, (stop - start, D)."""
         width = self._dtype.itemsize * self.features
@@ -160,11 +177,16 @@ def canonical_order(x: NDArray[np.float32]) -> NDArray[np.int64]:
         >>> np.array_equal(x[canonical_order(x)], x[::-1][canonical_order(x[::-1])])
         True
     """
+    return np.argsort(_hashes(x), kind="stable")
+
+
+def _hashes(x: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Return a number for each row, (n,), made of its content."""
     bits = np.ascontiguousarray(x + np.float32(0)).view(np.uint32)  # + 0 makes -0 and 0 one
-    # A random odd 64-bit multiplier a column: rows that differ share a sum with probability about 2^-64.
+    # A random odd 64-bit multiplier a column.
     multipliers = np.random.default_rng(0).integers(1, 2**63, x.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     sums = np.empty(len(x), np.uint64)
     for start in range(0, len(x), 4096):
         part = bits[start : start + 4096].astype(np.uint64)
         sums[start : start + 4096] = (part * multipliers).sum(1, dtype=np.uint64)
-    return np.argsort(sums, kind="stable")
+    return sums

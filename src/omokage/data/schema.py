@@ -19,7 +19,7 @@ Kind = Literal["real", "binary", "unit"]
 Standardization = Literal["scale", "center"] | bool
 
 # Below this share of a column's magnitude a spread is rounding noise: float64 resolves 2e-16 of it.
-_CONSTANT = 1e-12
+_CONSTANT = 1e-14
 
 
 @dataclass
@@ -154,7 +154,9 @@ class Schema:
     @property
     def event(self) -> Event:
         """One row, as the model side sees it."""
-        return Event((self.features,), self.scale, self.deviation / self.scale)
+        spread = self.deviation / self.scale
+        usual = np.sqrt(np.mean(spread[~self.constant] ** 2)) if not self.constant.all() else 1.0
+        return Event((self.features,), self.scale, np.where(self.constant, usual, spread))
 
     @property
     def log_jacobian(self) -> float:
@@ -162,10 +164,11 @@ class Schema:
         return -float(np.log(self.scale).sum())
 
     def encode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
-        """Return standardised rows, (B, D), from raw ones."""
+        """Return standardised rows, (B, D), from raw ones; held within ±1e15, whose square float32 still holds."""
         x = np.empty(raw.shape, np.float32)
         for start in range(0, len(raw), 16_384):  # so that the float64 in between stays small
-            x[start : start + 16_384] = (raw[start : start + 16_384] - self.location) / self.scale
+            part = (raw[start : start + 16_384] - self.location) / self.scale
+            x[start : start + 16_384] = np.clip(part, -1e15, 1e15)
         return x
 
     def decode(self, x: NDArray[Any]) -> NDArray[np.float64]:

@@ -117,11 +117,12 @@ def _opened(X: Any) -> Any:
 
 
 def _is_small(file: Any) -> bool:
-    """Say whether a file is read whole; one of text by its size, one that states its rows by what they take."""
+    """Say whether a file is read whole: one of text by its size, one that states its rows by what they take."""
     rows = file.rows()
-    if rows is None or file.names is None:
-        return file.path.stat().st_size <= _IN_MEMORY_BYTES
-    return rows * len(file.names) * 8 <= _IN_MEMORY_BYTES
+    if rows is None:
+        return bool(file.path.stat().st_size <= _IN_MEMORY_BYTES)
+    columns = len(file.names) if file.names is not None else int(np.prod(file.row_shape))
+    return bool(rows * columns * 8 <= _IN_MEMORY_BYTES)
 
 
 def _checked_weight(sample_weight: Any, rows: int) -> NDArray[np.float64]:

@@ -76,6 +76,23 @@ def to_matrix(
     return matrix, names
 
 
+def check_unit_interval(matrix: NDArray[Any], names: tuple[str, ...] | None) -> None:
+    """Check that every entry lies in [0, 1], where a likelihood that lives there is defined.
+
+    Raises:
+        DataError: Naming row and column of the first offender and how many there are.
+    """
+    bad = (matrix < 0) | (matrix > 1)
+    if not bad.any():
+        return
+    row, column = np.argwhere(bad)[0]
+    where = repr(names[column]) if names else str(column)
+    raise DataError(
+        f"X: expected values from 0 to 1, as at fit; got {matrix[row, column]:.6g} at row {row}, column {where}"
+        f"{f', and {bad.sum() - 1} more entries outside' if bad.sum() > 1 else ''}. Scale the rows as those of the fit."
+    )
+
+
 def check_finite(matrix: NDArray[Any], names: tuple[str, ...] | None, first_row: int = 0) -> None:
     """Check that every entry is finite, and small enough for a finite float32.
 

@@ -1,6 +1,7 @@
 """What every estimator has: scikit-learn's contract over the engine. Constructors store, `fit` checks."""
 
 import contextlib
+import dataclasses
 import os
 import secrets
 import warnings
@@ -15,15 +16,16 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from omokage import build, inference, saving
-from omokage.checkpoints import read_checkpoint, write_checkpoint
+from omokage.checkpoints import CHECKPOINT_FILES, read_checkpoint, write_checkpoint
 from omokage.compilation import keep_compiled
-from omokage.data.rows import MemoryRows
+from omokage.data.rows import MemoryRows, RowSource
 from omokage.data.schema import Schema
 from omokage.data.table import Table, read_rows
-from omokage.data.vectors import to_matrix
-from omokage.errors import DataError, ParameterError
+from omokage.data.vectors import check_unit_interval, to_matrix
+from omokage.errors import DataError, ParameterError, listing
 from omokage.progress import display
 from omokage.settings import CommonSettings, check
+from omokage.storage import check_target
 from omokage.summary import Summary, summary
 from omokage.training import Record, Snapshot, begin, train
 
@@ -88,6 +90,10 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             If the loss stopped being finite; the last good weights are kept in `model_`.
         """
         parameters = self._checked()
+        if checkpoint is not None:
+            check_target(checkpoint, CHECKPOINT_FILES)
+        elif resume:
+            raise ParameterError("resume=True: expected a checkpoint folder to go on from; give checkpoint=.")
         seed = _seed(parameters["random_state"])
         table = Table(X, sample_weight, estimator=type(self).__name__)
         self._note_columns(table.columns())
@@ -97,11 +103,11 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             held_out = parameters["validation_fraction"] if early and X_valid is None else 0.0
             rows, validation = table.rows(schema, held_out, seed)
             if X_valid is not None:
-                validation = MemoryRows(schema.encode(self._matrix(X_valid)))
+                validation = MemoryRows(schema.encode(self._matrix(X_valid, recipe)))
             plan = build.plan(parameters, rows.count, seed)
             snapshot, keep = begin(start, plan), None
             if checkpoint is not None:
-                settings = self._fingerprint(parameters, schema, rows.count, seed, plan.epochs)
+                settings = self._fingerprint(parameters, schema, rows, seed, plan.epochs)
                 snapshot = (read_checkpoint(checkpoint, snapshot, settings) if resume else None) or snapshot
                 keep = _keeper(checkpoint, checkpoint_every, plan.epochs, settings)
             with display(plan.epochs, parameters["verbose"]) as shown:
@@ -117,7 +123,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                     keep=keep,
                 )
         self.model_, self.history_, self.schema_, self.recipe_ = result.model, result.history, schema, recipe
-        self._n_features_out = parameters["latent_dim"]
+        self._n_features_out, self._fitted_parameters = parameters["latent_dim"], parameters
         if result.problem is not None:
             raise result.problem
         if result.interrupted:
@@ -135,8 +141,9 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         >>> omokage.AutoEncoder(latent_dim=2, hidden=(), epochs=1, verbose=0).fit(X).transform(X).shape
         (64, 2)
         """
+        x = self._encoded(X)
         with self._device():
-            return inference.encode(self.model_, self._encoded(X))
+            return inference.encode(self.model_, x)
 
     def inverse_transform(self, Z: Any) -> NDArray[np.float64]:
         """Return the decoder means of features, (n, D), in raw units, for Z of shape (n, latent_dim)."""
@@ -189,7 +196,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         check_is_fitted(self)
         content = saving.Saved(
             type(self).__name__,
-            self.get_params(deep=False),
+            self._fitted_parameters,
             self.recipe_,
             self.schema_,
             self.model_,
@@ -232,10 +239,21 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _prepared(self, parameters: dict[str, Any], table: Table, seed: int) -> tuple[build.Recipe, Schema, Any]:
         """Return parts, schema and first weights; those of the fitted model where training goes on."""
         names = table.names
-        recipe = build.decide(parameters, table.moments, lambda j: names[j] if names else j)
-        build.check_pairs(recipe)
+
+        def name(j: int) -> Any:
+            return names[j] if names else j
+
         if self.warm_start and hasattr(self, "model_"):
+            then = self._fitted_parameters
+            if changed := [key for key in build.STRUCTURE if key in then and then[key] != parameters[key]]:
+                raise ParameterError(
+                    f"warm_start: {listing(changed)} cannot change when training goes on; set them back, or "
+                    "warm_start=False."
+                )
+            recipe = dataclasses.replace(self.recipe_, objective=build.objective(parameters))
+            build.check_support(recipe, table.moments, name)
             return recipe, self.schema_, self.model_
+        recipe = build.decide(parameters, table.moments, name)
         schema = Schema.learn(table.moments, names, recipe.standardize)
         if parameters["latent_dim"] > schema.features:
             warnings.warn(
@@ -246,7 +264,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return recipe, schema, build.model(parameters, recipe, schema.event, np.random.default_rng([seed, 1]))
 
     def _fingerprint(
-        self, parameters: dict[str, Any], schema: Schema, rows: int, seed: int, epochs: int
+        self, parameters: dict[str, Any], schema: Schema, rows: RowSource, seed: int, epochs: int
     ) -> dict[str, Any]:
         """Return, as JSON values, all that a run depends on."""
         described = {
@@ -259,19 +277,25 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             **described,
             "random_state": seed,
             "epochs": epochs,
-            "rows": rows,
+            "rows": rows.count,
+            "digest": rows.digest,
             **columns,
         }
 
-    def _matrix(self, X: Any) -> NDArray[Any]:
+    def _matrix(self, X: Any, recipe: build.Recipe | None = None) -> NDArray[Any]:
+        """Return rows that the fitted model, or one of this recipe, can be asked about."""
+        if recipe is None:
+            check_is_fitted(self)
         X = read_rows(X)
-        matrix, _ = to_matrix(X, estimator=type(self).__name__)
+        matrix, names = to_matrix(X, estimator=type(self).__name__)
         validate_data(self, X, reset=False, skip_check_array=True)
+        if (recipe or self.recipe_).bounded:
+            check_unit_interval(matrix, names)
         return matrix
 
     def _encoded(self, X: Any) -> NDArray[np.float32]:
-        check_is_fitted(self)
-        return self.schema_.encode(self._matrix(X))
+        matrix = self._matrix(X)
+        return self.schema_.encode(matrix)
 
 
 def _seed(random_state: Any) -> int:

@@ -43,5 +43,5 @@ def load(folder: AnyPath, *, custom: dict[str, type] | None = None) -> Any:
     estimator.n_features_in_ = content.schema.features
     if content.schema.names is not None:
         estimator.feature_names_in_ = np.array(content.schema.names, dtype=object)
-    estimator._n_features_out = estimator.latent_dim
+    estimator._n_features_out, estimator._fitted_parameters = estimator.latent_dim, content.parameters
     return estimator

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from omokage import inference
+from omokage.errors import ParameterError
 from omokage.estimators.base import Estimator, count
+from omokage.posteriors import PointMass
 from omokage.settings import VAESettings
 
 
@@ -140,7 +142,8 @@ class VAE(Estimator):
         X : array or data frame of shape (n, D)
             Rows.
         samples : int
-            K, how many z are drawn for each row; the same noise serves all rows.
+            K, how many z are drawn for each row; the same noise serves all rows, so the error of a mean over many rows
+            is that of one row, and falls with K alone.
         seed : int
             Of the draws.
 
@@ -149,8 +152,9 @@ class VAE(Estimator):
         dict
             "reconstruction" (E_q log p(x|z)), "kl" (KL(q‖p)) and "elbo", their difference, at most log p(x).
         """
+        x = self._encoded(X)
         with self._device():
-            parts = inference.terms(self.model_, self._encoded(X), count("samples", samples), seed)
+            parts = inference.terms(self.model_, x, count("samples", samples), seed)
         raw = {name: value.astype(np.float64) for name, value in parts.items()}
         for name in raw.keys() - {"kl"}:
             raw[name] += self.schema_.log_jacobian
@@ -177,8 +181,11 @@ class VAE(Estimator):
         -----
         Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
         """
+        x = self._encoded(X)
+        if isinstance(self.recipe_.posterior, PointMass):
+            raise ParameterError("posterior='point' has no density, so its model has no likelihood; see `terms`.")
         with self._device():
-            bound = inference.log_likelihood(self.model_, self._encoded(X), count("samples", samples), seed)
+            bound = inference.log_likelihood(self.model_, x, count("samples", samples), seed)
         return bound.astype(np.float64) + self.schema_.log_jacobian
 
     def sample(self, n: int = 1, *, mean: bool = False, seed: int = 0) -> NDArray[np.float64]:
