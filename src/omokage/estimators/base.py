@@ -69,7 +69,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         X_valid : like X, optional
             Rows on which the objective is reported after each epoch, and by which early stopping decides.
         sample_weight : array of shape (n,), optional
-            How much each row counts: weight 2 is the same as the row twice (but early stopping then holds out other rows).
+            How much each row counts: weight 2 is the same as the row twice (early stopping then holds out other rows).
         checkpoint : path, optional
             A folder in which the state of the run is kept after every `checkpoint_every` epochs.
         resume : bool
