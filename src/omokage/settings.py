@@ -89,7 +89,7 @@ class CommonSettings(BaseModel):
         Literal["auto", "scale", "center"] | bool,
         Field(
             description="scale: columns to mean 0 and deviation 1; center: to mean 0; false: as they are; auto: as "
-            "they are for likelihoods on [0, 1], else center where all columns lie in [0, 1], else scale."
+            "they are for likelihoods on [0, 1], else center where columns fill [0, 1], else scale."
         ),
     ] = "auto"
     data: Annotated[Literal["auto", "vectors"], Field(description="Kind of data.")] = "auto"
@@ -124,7 +124,7 @@ class VAESettings(CommonSettings):
         Literal["auto", "gaussian", "bernoulli", "continuous_bernoulli"],
         Field(
             description="p(x|z); auto: Bernoulli where all columns are 0/1, else Gaussian with a learned scale: one "
-            "for all columns where they lie in [0, 1], else one for each.",
+            "for all columns where they fill [0, 1], else one for each.",
             json_schema_extra=Instance,
         ),
     ] = "auto"

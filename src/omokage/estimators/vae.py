@@ -35,7 +35,7 @@ class VAE(Estimator):
     likelihood : str or likelihood
         p(x|z): "gaussian", "bernoulli", "continuous_bernoulli", or an instance from `omokage.likelihoods`. "auto":
         Bernoulli where all columns are 0/1, else a Gaussian with a learned, floored scale: one for all columns where
-        they all lie in [0, 1], else one for each.
+        they fill [0, 1], as grey levels do, else one for each.
     prior : str or prior
         p(z): "normal".
     posterior : str or posterior
@@ -62,7 +62,7 @@ class VAE(Estimator):
     validation_fraction : float
         Share of the rows held out where early stopping is on and no `X_valid` is given.
     standardize : str or bool
-        "scale", "center", False; "auto": False for likelihoods on [0, 1], else "center" where all columns lie in
+        "scale", "center", False; "auto": False for likelihoods on [0, 1], else "center" where columns fill
         [0, 1], else "scale". Log-densities are in raw units whichever it is.
     data : "auto" or "vectors"
         Kind of data.
