@@ -359,8 +359,8 @@ def _meaning(figures: dict[str, Any]) -> list[str]:
         "that of PCA with as many components (mean and standard error of the differences). PCA has one noise level for "
         "all pixels, the VAE one for each pixel of each picture: that makes a difference too, not the code alone.",
         "The ELBO and the importance-weighted bound are, on average over draws, at most the true log-likelihood of the "
-        "VAE, so it is not flattered. Its settings were chosen on another division of the same 1,797 digits, so some of "
-        "those held out here had a part in the choice.",
+        "VAE, so it is not flattered. Its settings were chosen on another division of the same 1,797 digits, so some "
+        "of those held out here had a part in the choice.",
     ]
 
 
