@@ -15,7 +15,7 @@ is at least the length of a code for the grey levels themselves (Theis, van den 
 evaluation of generative models", 2016, section 3.1). The same rows with the same noise are given to probabilistic PCA,
 whose likelihood is exact, while that of the autoencoder is itself bounded from below.
 
-The settings below were chosen on a fifth of the training part. The held-out part decides nothing.
+The settings below were chosen on another division of the same digits, which the report says.
 """
 
 import math
