@@ -334,7 +334,7 @@ def test_every_setting_has_a_flag_with_its_choices(command):
         assert (f"--{name.replace('_', '-')}" in flags) == (name not in ("warm_start", "verbose")), name
     words = re.sub(r"[\s│]+", "", out)
     assert "[relu|leaky|elu|gelu|silu|softplus|tanh|sigmoid|identity]Default:relu." in words
-    assert "Default:512,256." in words
+    assert "[auto|mlp|gru]Default:auto." in words
 
 
 # ------------------------------------------------------------------------------------------------ errors

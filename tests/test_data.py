@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from omokage.data import rows as rows_module
 from omokage.data import table as table_module
+from omokage.batch import Batch
 from omokage.data.rows import MemoryRows, SpooledRows, canonical_order
 from omokage.data.schema import Moments, Schema, check_names, column_kinds
 from omokage.data.table import Table
@@ -425,10 +426,14 @@ def spool(X, size=500):
 def epoch(source, seed=0, size=64):
     """Return the numbers of the rows of an epoch, having checked the sizes of its blocks."""
     blocks = list(source.epoch(np.random.default_rng(seed), size))
-    assert all(len(x) == size for x, _ in blocks[:-1])
-    assert 0 < len(blocks[-1][0]) <= size
-    assert all(x.dtype == np.float32 for x, _ in blocks)
-    return np.concatenate([x[:, 0] for x, _ in blocks]).astype(int)
+    assert all(len(block.x) == size for block in blocks[:-1])
+    assert 0 < len(blocks[-1].x) <= size
+    assert all(block.x.dtype == np.float32 for block in blocks)
+    return np.concatenate([block.x[:, 0] for block in blocks]).astype(int)
+
+
+def in_memory(x, weight=None):
+    return MemoryRows(Batch(x), weight)
 
 
 @pytest.fixture
@@ -437,10 +442,10 @@ def small_pools(monkeypatch):
 
 
 @pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 1000, 1023, 1024, 1025, 2048, 5000])
-@pytest.mark.parametrize("make", [MemoryRows, spool])
+@pytest.mark.parametrize("make", [in_memory, spool])
 def test_an_epoch_has_every_row_once(make, count, small_pools):
     source = make(numbered(count))
-    assert (source.count, source.features) == (count, 2)
+    assert (source.count, source.entries) == (count, 2)
     assert sorted(epoch(source)) == list(range(count))
     assert sorted(epoch(source, size=7)) == list(range(count))
 
@@ -452,7 +457,7 @@ def test_an_epoch_of_a_large_spool_has_every_row_once(count, small_pools):
     assert np.array_equal(np.sort(epoch(source, size=1000)), np.arange(count))
 
 
-@pytest.mark.parametrize("make", [MemoryRows, spool])
+@pytest.mark.parametrize("make", [in_memory, spool])
 def test_the_order_depends_on_the_generator_only(make, small_pools):
     first, second = make(numbered(3000)), make(numbered(3000))
     order = epoch(first, 1)
@@ -505,7 +510,7 @@ def test_rows_of_a_spool_are_encoded_when_they_are_read():
 @quick
 @given(st.lists(st.integers(0, 5), min_size=2, max_size=40).filter(any))
 def test_a_row_of_whole_weight_comes_so_often(weight):
-    source = MemoryRows(numbered(len(weight)), np.array(weight, float))
+    source = in_memory(numbered(len(weight)), np.array(weight, float))
     assert np.array_equal(np.sort(epoch(source)), np.repeat(np.arange(len(weight)), weight))
     assert source.weight is None
 
@@ -514,11 +519,11 @@ def test_a_row_of_whole_weight_comes_so_often(weight):
 @given(st.lists(st.floats(0, 40).map(lambda w: round(w, 3)), min_size=2, max_size=40).filter(any), st.integers(-30, 30))
 def test_the_weights_of_an_epoch_are_shares_like_those_of_the_rows(weight, exponent):
     weight = np.array(weight) * 10.0**exponent
-    source = MemoryRows(numbered(len(weight)), weight)
+    source = in_memory(numbered(len(weight)), weight)
     sums = np.zeros(len(weight))
-    for x, share in source.epoch(np.random.default_rng(0), 8):
-        assert share is None or (share > 0).all()
-        np.add.at(sums, x[:, 0].astype(int), 1 if share is None else share)
+    for block in source.epoch(np.random.default_rng(0), 8):
+        assert block.weight is None or (block.weight > 0).all()
+        np.add.at(sums, block.x[:, 0].astype(int), 1 if block.weight is None else block.weight)
     np.testing.assert_allclose(sums / sums.sum(), weight / weight.sum(), rtol=1e-5)
     assert source.count <= MemoryRows.MOST * len(weight)
 
@@ -529,8 +534,8 @@ def test_the_canonical_order_forgets_how_rows_were_given(x, random):
     shuffled = list(range(len(x)))
     random.shuffle(shuffled)
     y = x[shuffled]
-    assert np.array_equal(x[canonical_order(x)], y[canonical_order(y)])
-    assert sorted(canonical_order(x)) == list(range(len(x)))
+    assert np.array_equal(x[canonical_order(Batch(x))], y[canonical_order(Batch(y))])
+    assert sorted(canonical_order(Batch(x))) == list(range(len(x)))
 
 
 def test_the_canonical_order_takes_both_zeros_for_one():
@@ -538,8 +543,8 @@ def test_the_canonical_order_takes_both_zeros_for_one():
     x[::3, 1] = 0
     y = x.copy()
     y[::6, 1] = -0.0
-    assert np.array_equal(canonical_order(x), canonical_order(y))
-    assert np.array_equal(canonical_order(x), canonical_order(np.asfortranarray(x)))
+    assert np.array_equal(canonical_order(Batch(x)), canonical_order(Batch(y)))
+    assert np.array_equal(canonical_order(Batch(x)), canonical_order(Batch(np.asfortranarray(x))))
 
 
 # ------------------------------------------------------------------------------------------------ table
@@ -572,14 +577,14 @@ def test_a_streamed_file_has_the_moments_and_rows_of_one_in_memory(tmp_path, mon
     for table in (whole, parts):
         source, validation = table.rows(schema, 0, 0)
         assert validation is None
-        blocks = [x for x, _ in source.epoch(np.random.default_rng(0), 100)]
+        blocks = [block.x for block in source.epoch(np.random.default_rng(0), 100)]
         rows.append(np.concatenate(blocks)[np.lexsort(np.concatenate(blocks).T)])
     assert np.array_equal(*rows)
 
 
 def everything(source, seed=0):
     """Return all rows of one epoch of a source, (n, D)."""
-    return np.concatenate([x for x, _ in source.epoch(np.random.default_rng(seed), 100)])
+    return np.concatenate([block.x for block in source.epoch(np.random.default_rng(seed), 100)])
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -603,7 +608,7 @@ def test_held_out_rows_do_not_depend_on_the_order_of_the_rows():
     schema = Schema.learn(tables[0].moments, None, "scale")
     first, second = (table.rows(schema, 0.2, 0) for table in tables)
     assert np.array_equal(everything(first[1]), everything(second[1]))
-    blocks = [next(source.epoch(np.random.default_rng(0), 80))[0] for source, _ in (first, second)]
+    blocks = [next(source.epoch(np.random.default_rng(0), 80)).x for source, _ in (first, second)]
     assert np.array_equal(*blocks)
 
 
@@ -614,7 +619,7 @@ def test_whole_weights_are_the_same_as_repeated_rows_in_a_table():
     schema = Schema.learn(weighted.moments, None, "scale")
     np.testing.assert_allclose(schema.location, Schema.learn(repeated.moments, None, "scale").location, rtol=1e-6)
     blocks = [
-        next(table.rows(schema, 0, 0)[0].epoch(np.random.default_rng(5), 99))[0] for table in (weighted, repeated)
+        next(table.rows(schema, 0, 0)[0].epoch(np.random.default_rng(5), 99)).x for table in (weighted, repeated)
     ]
     assert np.array_equal(*blocks)
 
@@ -628,8 +633,8 @@ def test_rows_of_weight_0_are_as_if_they_were_not_there():
     (source, validation), (other, expected) = (table.rows(schema, 0.5, 0) for table in (weighted, fewer))
     assert np.array_equal(everything(validation), everything(expected))
     blocks = [next(rows.epoch(np.random.default_rng(0), 99)) for rows in (source, other)]
-    assert np.array_equal(blocks[0][0], blocks[1][0])
-    assert blocks[0][1] is None and blocks[1][1] is None  # all alike
+    assert np.array_equal(blocks[0].x, blocks[1].x)
+    assert blocks[0].weight is None and blocks[1].weight is None  # all alike
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 import omokage as om
 from omokage import build
 from omokage.batch import Batch, Event
-from omokage.data.schema import Moments
-from omokage.objectives import ELBO, Denoising, Reconstruction
+from omokage.data.table import Table
+from omokage.objectives import ELBO, Denoising, MomentMatching, Reconstruction
 
 KEY = jax.random.key(0)
 NOW = jnp.float32(jnp.inf)
@@ -18,8 +18,8 @@ NOW = jnp.float32(jnp.inf)
 @pytest.fixture(scope="module")
 def model():
     parameters = om.VAE(3, hidden=(7,), likelihood="gaussian", standardize=False).get_params()
-    moments = Moments.empty(4).updated(np.random.default_rng(0).normal(size=(9, 4)) * 9)
-    model = build.model(parameters, build.decide(parameters, moments, str), Event.plain(4), np.random.default_rng(0))
+    table = Table(np.random.default_rng(0).normal(size=(9, 4)) * 9)
+    model = build.model(parameters, build.decide(parameters, table, str), Event.plain(4), np.random.default_rng(0))
     return jax.tree.map(jnp.asarray, model)
 
 
@@ -117,6 +117,45 @@ def test_corruptions_do_what_they_say():
     assert bool((~changed | (speckled == x.max(0)) | (speckled == x.min(0))).all())
 
 
+def test_moment_matching_is_the_sum_of_three_means(model, batch):
+    posterior, terms = model.encode(batch), MomentMatching(0.3)(model, batch, KEY, NOW)
+    outputs = model.decode(posterior.sample(KEY)).mean
+    error = np.square(batch.x - outputs).mean(1)
+    mean, deviation = np.asarray(posterior.base_dist.loc), np.asarray(posterior.base_dist.scale)
+    latent = np.square(mean).mean(1) + np.square(1 - deviation**2).mean(1)
+    np.testing.assert_allclose(terms["loss"], error + 0.3 * latent, rtol=1e-5)
+    np.testing.assert_allclose(terms["squared_error"], error, rtol=1e-5)
+
+
+def test_moment_matching_looks_at_observed_entries_only(model, batch):
+    mask = jnp.ones(batch.x.shape, bool).at[:, 2].set(False)
+    one, other = (
+        MomentMatching()(model, batch._replace(x=batch.x.at[:, 2].set(value), inputs=batch.x, mask=mask), KEY, NOW)
+        for value in (0.0, 1e6)
+    )
+    np.testing.assert_allclose(one["loss"], other["loss"], rtol=1e-6)
+
+
+def test_moment_matching_with_the_weights_of_sums_is_near_the_elbo_of_a_unit_gaussian(model, batch):
+    """D/2 times the loss with moments = L/D is ½ ‖x - x̂‖² + ½ Σ (μ² + (1-σ²)²); near the prior the KL is
+    ½ Σ μ² + ¼ Σ (1-σ²)², so the two agree where posteriors have a variance of 1."""
+    posterior = model.encode(batch)
+    terms = MomentMatching(3 / 4)(model, batch, KEY, NOW)
+    mean, variance = np.asarray(posterior.mean), np.asarray(posterior.variance)
+    kl_of_means = 0.5 * np.square(mean).sum(1)
+    np.testing.assert_allclose(
+        2 * terms["loss"],
+        2 * terms["squared_error"] + kl_of_means + 0.5 * np.square(1 - variance).sum(1),
+        rtol=1e-5,
+    )
+
+
+def test_moment_matching_refuses_a_point_mass(batch):
+    ae = om.AutoEncoder(2, hidden=(5,), objective=MomentMatching(), epochs=1, verbose=0)
+    with pytest.raises(om.errors.ParameterError, match="MomentMatching needs a posterior with a variance"):
+        ae.fit(np.asarray(batch.x))
+
+
 @pytest.mark.parametrize(
     ("make", "text"),
     [
@@ -124,6 +163,7 @@ def test_corruptions_do_what_they_say():
         (lambda: ELBO(beta=float("nan")), "ELBO(beta=nan): expected a number of at least 0."),
         (lambda: ELBO(samples=0), "ELBO(samples=0): expected a whole number of at least 1."),
         (lambda: ELBO(free_bits=1.0, capacity=2.0), "free_bits and capacity both hold the KL up"),
+        (lambda: MomentMatching(-1.0), "MomentMatching(moments=-1.0): expected a number of at least 0."),
         (lambda: Denoising("gausian"), "expected one of gaussian, masking, salt-and-pepper. Did you mean 'gaussian'?"),
         (lambda: Denoising("masking", 1.5), "Denoising(amount=1.5): expected a number from 0 to 1."),
         (lambda: Denoising("gaussian", -1), "Denoising(amount=-1): expected a number at least 0."),

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 import omokage as om
 from omokage import build, inference
 from omokage.batch import Batch, Event
-from omokage.data.schema import Moments
+from omokage.data.table import Table
 from omokage.settings import VAESettings, check
 
 D, L = 5, 2
@@ -27,7 +27,7 @@ def linear():
     random = np.random.default_rng(1)
     parameters = om.VAE(L, hidden=(), likelihood="gaussian", standardize=False).get_params()
     check(VAESettings, parameters)
-    recipe = build.decide(parameters, Moments.empty(D).updated(random.normal(size=(9, D)) * 9), str)
+    recipe = build.decide(parameters, Table(random.normal(size=(9, D)) * 9), str)
     model = build.model(parameters, recipe, Event.plain(D), random)
     log_scale = random.normal(size=D).astype(np.float32) * 0.3 - 0.5
     model = eqx.tree_at(lambda m: m.likelihood.learned["log_scale"], model, log_scale)
@@ -45,7 +45,7 @@ def linear():
 def test_the_bound_is_below_the_exact_log_likelihood_by_the_kl_to_the_exact_posterior(linear):
     model, x, exact, means, S = linear
     samples = 4000
-    bound = np.float64(inference.terms(model, x, samples)["elbo"])
+    bound = np.float64(inference.terms(model, Batch(x), samples)["elbo"])
     assert (bound < exact + 0.05).all()
     q = model.encode(Batch(x)).base_dist
     mean, variance = np.float64(q.loc), np.float64(q.scale) ** 2
@@ -67,7 +67,7 @@ def test_the_bound_is_below_the_exact_log_likelihood_by_the_kl_to_the_exact_post
 
 def test_terms_add_up_and_the_kl_is_the_closed_form(linear):
     model, x, *_ = linear
-    parts = inference.terms(model, x, 7)
+    parts = inference.terms(model, Batch(x), 7)
     np.testing.assert_allclose(parts["reconstruction"] - parts["kl"], parts["elbo"], rtol=1e-4, atol=1e-4)
     q = model.encode(Batch(x)).base_dist
     mean, variance = np.float64(q.loc), np.float64(q.scale) ** 2
@@ -78,7 +78,7 @@ def test_the_importance_weighted_bound_rises_with_draws_to_the_exact_value(linea
     model, x, exact, *_ = linear
     means, errors = [], []
     for samples in (1, 8, 64, 4096):
-        runs = np.stack([inference.log_likelihood(model, x, samples, seed).mean() for seed in range(8)])
+        runs = np.stack([inference.log_likelihood(model, Batch(x), samples, seed).mean() for seed in range(8)])
         means.append(runs.mean())
         errors.append(runs.std(ddof=1) / np.sqrt(len(runs)))
     for low, high, error in zip(means, means[1:], np.hypot(errors[:-1], errors[1:]), strict=False):
@@ -111,8 +111,8 @@ def test_with_the_exact_posterior_one_draw_gives_the_exact_value(linear):
             for array in (W, A, -A @ np.float64(head.bias), np.zeros((L, D)), np.log(np.diag(S)))
         ),
     )
-    np.testing.assert_allclose(inference.terms(model, x, 1)["elbo"], exact, atol=2e-4)
-    np.testing.assert_allclose(inference.log_likelihood(model, x, 1), exact, atol=2e-4)
+    np.testing.assert_allclose(inference.terms(model, Batch(x), 1)["elbo"], exact, atol=2e-4)
+    np.testing.assert_allclose(inference.log_likelihood(model, Batch(x), 1), exact, atol=2e-4)
 
 
 # The last number is of epochs: two columns of the third table are nearly functions of others, and noise scales of a

@@ -14,19 +14,24 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from omokage import errors, likelihoods, objectives, posteriors, priors
+    from omokage import data, errors, likelihoods, nets, objectives, posteriors, priors
     from omokage.data import datasets
     from omokage.estimators import VAE, AutoEncoder, load
 
-__all__ = ["VAE", "AutoEncoder", "datasets", "errors", "likelihoods", "load", "objectives", "posteriors", "priors"]
+__all__ = [
+    "VAE", "AutoEncoder", "data", "datasets", "errors", "likelihoods", "load", "nets", "objectives", "posteriors",
+    "priors",
+]  # fmt: skip
 
 _HOMES = {
     "VAE": "omokage.estimators",
     "AutoEncoder": "omokage.estimators",
     "load": "omokage.estimators",
+    "data": "omokage.data",
     "datasets": "omokage.data.datasets",
     "errors": "omokage.errors",
     "likelihoods": "omokage.likelihoods",
+    "nets": "omokage.nets",
     "objectives": "omokage.objectives",
     "posteriors": "omokage.posteriors",
     "priors": "omokage.priors",

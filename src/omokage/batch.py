@@ -1,8 +1,9 @@
 """What the data side and the model side share: a batch of rows, and what one row is.
 
-Notation, here and everywhere: B rows, D features, L latent dimensions, K draws; x data, z latent.
+Notation, here and everywhere: B rows, D features, T steps, C channels, L latent dimensions, K draws; x data, z latent.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,10 +15,11 @@ class Batch(NamedTuple):
     """Rows on their way through a model; a pytree whose absent parts are `None`.
 
     Attributes:
-        x: The (standardised) data, (B, *event).
+        x: The (standardised) data, (B, *event); sequences are padded with zeros, (B, T, C).
         inputs: What the posterior sees where that is not x itself, as in denoising; like x.
-        mask: Which entries of x were observed, boolean, like x; `None`: all of them.
-        lengths: How many steps each row has, (B,), where rows are sequences.
+        mask: Which entries of x were observed, boolean, like x; `None`: all that there are. Those that were not are
+            0 in x.
+        lengths: How many steps each row has, (B,), where rows are sequences of unlike lengths; `None`: all T.
         context: What the model is conditioned on, (B, C).
         weight: How much each row counts, (B,); `None`: one each.
     """
@@ -34,22 +36,41 @@ class Batch(NamedTuple):
         """What the posterior sees: `inputs` where given, else `x`."""
         return self.x if self.inputs is None else self.inputs
 
+    @property
+    def observed(self) -> Any:
+        """Which entries of x count, boolean, (B, *event) or (B, T, 1); `None`: all of them."""
+        if self.mask is not None or self.lengths is None:
+            return self.mask
+        return self.lengths[:, None, None] > np.arange(self.x.shape[1])[:, None]
+
+    @property
+    def steps(self) -> Any:
+        """Which steps there are, boolean, (B, T); `None`: all of them."""
+        return None if self.lengths is None else self.lengths[:, None] > np.arange(self.x.shape[1])
+
+    def map(self, function: Callable[[Any], Any]) -> "Batch":
+        """Return the batch with `function` applied to each array that is there."""
+        return Batch(*(None if array is None else function(array) for array in self))
+
 
 @dataclass(frozen=True, eq=False)
 class Event:
     """What one row is.
 
     Attributes:
-        shape: The shape of one row of x, `(D,)` for vectors.
+        shape: The shape of one row of x, `(D,)` for vectors, `(H, W, C)` for images; of one step, `(C,)`, for
+            sequences.
         unit: How many raw units one unit of x is, for each entry; it multiplies back what
             standardising divided by. Shape `shape`.
         spread: The standard deviation of each entry of x over the training rows; where learned scales start.
             Shape `shape`.
+        missing: Whether entries can be missing, so that networks are told which are.
     """
 
     shape: tuple[int, ...]
     unit: NDArray[np.float64]
     spread: NDArray[np.float64]
+    missing: bool = False
 
     @staticmethod
     def plain(*shape: int) -> "Event":

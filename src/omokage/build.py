@@ -8,12 +8,14 @@ import numpy as np
 
 from omokage import likelihoods, objectives, posteriors, priors
 from omokage.batch import Event
+from omokage.data.kinds import KINDS, AnyTable, name_of
 from omokage.data.schema import Moments, Standardization, column_kinds
 from omokage.density import Density
 from omokage.errors import DataError, ParameterError, listing, suggest
 from omokage.model import Model
-from omokage.nets.layers import INITIALIZERS
-from omokage.nets.mlp import MLP
+from omokage.nets.layers import INITIALIZERS, Making
+from omokage.nets.mlp import Dense
+from omokage.nets.recurrent import Recurrent
 from omokage.optimizers import SCHEDULES, optimizer
 from omokage.training import Plan
 
@@ -29,6 +31,7 @@ _OBJECTIVES: dict[str, Any] = {
     "reconstruction": objectives.Reconstruction,
     "denoising": objectives.Denoising,
 }
+_NETWORKS: dict[str, Any] = {"mlp": Dense, "gru": Recurrent}
 _LEAST_EPOCHS, _MOST_EPOCHS, _STEPS = 30, 1000, 2000
 _PATIENCE = 10
 
@@ -42,6 +45,7 @@ class Recipe:
     prior: Any
     objective: Any
     standardize: Standardization
+    network: Any
 
     @property
     def bounded(self) -> bool:
@@ -55,12 +59,12 @@ STRUCTURE = (
 )  # fmt: skip
 
 
-def decide(parameters: Mapping[str, Any], moments: Moments, name: Callable[[int], Any]) -> Recipe:
+def decide(parameters: Mapping[str, Any], table: AnyTable, name: Callable[[int], Any]) -> Recipe:
     """Return the objects that the parameters name, with "auto" decided by the data.
 
     Args:
         parameters: Checked parameters of an estimator; one without "posterior" is a plain autoencoder.
-        moments: Of the training rows.
+        table: The training rows.
         name: From the number of a column to what messages call it.
 
     Raises:
@@ -68,8 +72,9 @@ def decide(parameters: Mapping[str, Any], moments: Moments, name: Callable[[int]
         DataError: If the data are outside of what the likelihood can be a density of.
     """
     plain = "posterior" not in parameters
-    kinds = set(column_kinds(moments))
-    alike = "real" not in kinds and _fills_the_unit_interval(moments)
+    kinds = set(column_kinds(table.moments))
+    unit = "real" not in kinds
+    alike = table.alike or (unit and _fills_the_unit_interval(table.moments))
     likelihood = parameters["likelihood"]
     if likelihood == "auto":
         if kinds == {"binary"}:
@@ -84,7 +89,7 @@ def decide(parameters: Mapping[str, Any], moments: Moments, name: Callable[[int]
     bounded = getattr(likelihood, "support", "real") != "real"
     standardize = parameters["standardize"]
     if standardize == "auto":
-        standardize = False if bounded else "center" if alike else "scale"
+        standardize = False if bounded else "center" if alike and unit else "scale"
     elif standardize is True:
         standardize = "scale"
     recipe = Recipe(
@@ -93,8 +98,9 @@ def decide(parameters: Mapping[str, Any], moments: Moments, name: Callable[[int]
         _made("prior", parameters.get("prior", "normal"), _PRIORS, ("parameters", "distribution")),
         objective(parameters),
         standardize,
+        _network(parameters, name_of(table)),
     )
-    check_support(recipe, moments, name)
+    check_support(recipe, table.moments, name)
     if isinstance(recipe.posterior, posteriors.PointMass) and isinstance(recipe.objective, objectives.ELBO):
         remedy = "" if plain else ", or posterior='diagonal'"
         raise ParameterError(
@@ -102,6 +108,27 @@ def decide(parameters: Mapping[str, Any], moments: Moments, name: Callable[[int]
             f"Take objective='reconstruction'{remedy}."
         )
     return recipe
+
+
+def _network(parameters: Mapping[str, Any], kind: str) -> Any:
+    """Return the kind of network."""
+    chosen = parameters["network"]
+    if chosen == "auto":
+        chosen = {"vectors": "mlp", "images": "conv", "sequences": "gru"}[kind]
+    network = _made("network", chosen, _NETWORKS, ("encoder", "decoder"))
+    if kind not in network.kinds:
+        fitting = [name for name, family in _NETWORKS.items() if kind in family.kinds]
+        raise ParameterError(
+            f"network={parameters['network']!r}: takes {' or '.join(network.kinds)}, and X is {kind}. "
+            f"Expected one of {', '.join(map(repr, fitting))}."
+        )
+    return network
+
+
+def widths(parameters: Mapping[str, Any], recipe: Recipe) -> tuple[int, ...]:
+    """Return the widths of the hidden layers."""
+    hidden = parameters["hidden"]
+    return tuple(recipe.network.default_hidden if isinstance(hidden, str) and hidden == "auto" else hidden)
 
 
 def objective(parameters: Mapping[str, Any]) -> Any:
@@ -122,7 +149,14 @@ def from_table(parameter: str, table: Mapping[str, Any]) -> Any:
     Raises:
         ParameterError: If the parameter takes no object, or the object no such setting.
     """
-    kinds = {"likelihood": _LIKELIHOODS, "posterior": _POSTERIORS, "prior": _PRIORS, "objective": _OBJECTIVES}
+    kinds = {
+        "data": KINDS,
+        "network": _NETWORKS,
+        "likelihood": _LIKELIHOODS,
+        "posterior": _POSTERIORS,
+        "prior": _PRIORS,
+        "objective": _OBJECTIVES,
+    }
     if parameter not in kinds:
         raise ParameterError(f"{parameter}: expected a value, not a table.")
     names, settings = kinds[parameter], {key: value for key, value in table.items() if key != "name"}
@@ -147,24 +181,19 @@ def model(parameters: Mapping[str, Any], recipe: Recipe, event: Event, random: n
     initializer = parameters["initializer"]
     if isinstance(initializer, str):
         initializer = INITIALIZERS["lecun_uniform" if initializer == "auto" else initializer]
-    latent, widths = Event.plain(parameters["latent_dim"]), tuple(parameters["hidden"])
+    latent = Event.plain(parameters["latent_dim"])
 
-    def network(inputs: int, widths: tuple[int, ...], name: str) -> MLP:
-        return MLP(
-            inputs,
-            widths,
-            random=random,
-            activation=parameters["activation"],
-            normalization=parameters["normalization"],
-            dropout=parameters["dropout"],
-            initializer=initializer,
-            name=name,
-        )
+    def make(name: str) -> Making:
+        activation, normalization = parameters["activation"], parameters["normalization"]
+        return Making(random, activation, normalization, parameters["dropout"], initializer, name)
 
+    hidden = widths(parameters, recipe)
+    encoder = recipe.network.encoder(event, hidden, make("posterior"))
+    decoder = recipe.network.decoder(latent.size, event, hidden, make("likelihood"))
     heads: Any = {"initializer": initializer, "random": random}
     return Model(
-        posterior=Density(recipe.posterior, latent, network(event.size, widths, "posterior"), **heads),
-        likelihood=Density(recipe.likelihood, event, network(latent.size, widths[::-1], "likelihood"), **heads),
+        posterior=Density(recipe.posterior, latent, encoder, **heads),
+        likelihood=Density(recipe.likelihood, event, decoder, **heads),
         prior=Density(recipe.prior, latent, None, **heads),
     )
 

@@ -2,13 +2,16 @@
 
 A *family* says which parameters it has (`parameters`) and which distribution they make (`distribution`);
 it holds settings and no arrays. A `Density` is a family with the arrays that belong to it: the network
-from the input to features h, a linear head from h to each `Output`, and the `Learned` and `Fixed` values.
+from the input to features h, a head from h to each `Output`, and the `Learned` and `Fixed` values.
 
     q(z|x): family over z, network from x        p(x|z): family over x, network from z
     p(z):   family over z, no network
 
 To add a member one writes a frozen dataclass with these two methods, and passes an instance wherever a
 name is accepted.
+
+A network is called as `network(inputs, batch, training)` and makes its own heads, since it knows where its features
+stand: one place for a vector, one for each step of a sequence, one for each patch of a picture.
 """
 
 from collections.abc import Mapping
@@ -21,8 +24,8 @@ import numpy as np
 from jax import Array
 from numpyro.distributions import Distribution
 
-from omokage.batch import Event
-from omokage.nets.layers import Frozen, Initializer, Linear, TrainingPass
+from omokage.batch import Batch, Event
+from omokage.nets.layers import Frozen, Initializer, TrainingPass
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +69,10 @@ class Density(eqx.Module):
     """A family with a network and the arrays that belong to it; see the module's text."""
 
     network: Any
-    heads: dict[str, Linear]
+    heads: dict[str, Any]
     learned: dict[str, Any]
     fixed: dict[str, Frozen]
     family: Any = eqx.field(static=True)
-    shapes: tuple[tuple[str, tuple[int, ...]], ...] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -86,20 +88,16 @@ class Density(eqx.Module):
         Args:
             family: Which distribution, and what it needs.
             event: What one row of the distribution is.
-            network: From the input to (B, features), with the number as its `features`; `None`: no input.
+            network: From the input to features, with their number as `features`, and `head`; `None`: no input.
             initializer: For the heads' weights.
             random: Where the first weights come from; `None` leaves them blank, to be loaded.
         """
         parameters = family.parameters(event)
         outputs = {name: parameter for name, parameter in parameters.items() if isinstance(parameter, Output)}
         self.family, self.network = family, network
-        self.shapes = tuple((name, output.shape) for name, output in outputs.items())
-        self.heads = {}
-        for name, output in outputs.items():
-            head = Linear(network.features, int(np.prod(output.shape)), initializer, random)
-            self.heads[name] = eqx.tree_at(
-                lambda linear: linear.bias, head, head.bias + np.ravel(output.start).astype(np.float32)
-            )
+        self.heads = {
+            name: network.head(output.shape, output.start, initializer, random) for name, output in outputs.items()
+        }
         self.learned = {
             name: np.asarray(parameter.start, np.float32)
             for name, parameter in parameters.items()
@@ -111,16 +109,20 @@ class Density(eqx.Module):
             if isinstance(parameter, Fixed)
         }
 
-    def __call__(self, x: Array | None = None, training: TrainingPass | None = None) -> Distribution:
-        """Return the distribution for each row of x, (B, ...)."""
-        return self.given(self.outputs(x, training))
+    def __call__(
+        self, inputs: Array | None = None, batch: Batch | None = None, training: TrainingPass | None = None
+    ) -> Distribution:
+        """Return the distribution for each row of `inputs`, (B, ...); `batch` says what else is known of the rows."""
+        return self.given(self.outputs(inputs, batch, training))
 
-    def outputs(self, x: Array | None = None, training: TrainingPass | None = None) -> dict[str, Array]:
-        """Return what the heads give for each row of x, (B, *shape) by name."""
+    def outputs(
+        self, inputs: Array | None = None, batch: Batch | None = None, training: TrainingPass | None = None
+    ) -> dict[str, Array]:
+        """Return what the heads give for each row of `inputs`, (B, *places, *shape) by name."""
         if not self.heads:
             return {}
-        features = self.network(x, training)
-        return {name: self.heads[name](features).reshape(-1, *shape) for name, shape in self.shapes}
+        features = self.network(inputs, batch, training)
+        return {name: head(features, training) for name, head in self.heads.items()}
 
     def given(self, outputs: dict[str, Array]) -> Distribution:
         """Return the distribution for these outputs, of all rows or of one."""

@@ -20,6 +20,10 @@ class DataError(OmokageError, ValueError):
     """The data cannot be used as they are."""
 
 
+class DataTypeError(DataError, TypeError):
+    """Data that are no numbers, where scikit-learn's contract asks for a TypeError."""
+
+
 class FileFormatError(OmokageError, ValueError):
     """A file is missing, damaged, of another format, or not what it claims to be."""
 

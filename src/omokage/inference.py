@@ -18,7 +18,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from omokage.batch import Batch
-from omokage.model import Model, divergence, is_point_mass
+from omokage.model import Model, divergence, divergences, is_point_mass
 
 _ROWS = 256
 _MICRO_BATCHES = 16
@@ -27,35 +27,51 @@ _DRAWS = 32  # drawn at a time where many are asked for
 Function = Callable[..., Any]
 
 
-def encode(model: Model, x: NDArray[np.float32]) -> NDArray[np.float32]:
+def encode(model: Model, rows: Batch) -> NDArray[np.float32]:
     """Return the posterior means, (n, L)."""
-    return _over_rows(_encode, model, x)
+    return _over_rows(_encode, model, rows)
 
 
-def decode(model: Model, z: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the means of p(x|z), (n, *event), for z of shape (n, L)."""
-    return _over_rows(_decode, model, z)
+def deviations(model: Model, rows: Batch) -> NDArray[np.float32]:
+    """Return the standard deviations of the posterior in each latent dimension, (n, L)."""
+    return _over_rows(_deviations, model, rows)
 
 
-def reconstruct(model: Model, x: NDArray[np.float32], seed: int | None = None) -> NDArray[np.float32]:
+def decode(model: Model, z: NDArray[np.float32], rows: Batch | None = None) -> NDArray[np.float32]:
+    """Return the means of p(x|z), (n, *event), for z of shape (n, L); where rows are sequences, as long as `rows`."""
+    return _over_rows(_decode, model, (z, rows))
+
+
+def reconstruct(model: Model, rows: Batch, seed: int | None = None) -> NDArray[np.float32]:
     """Return the mean of p(x|z) at the posterior mean, or with a seed at a drawn z, (n, *event)."""
     if seed is None:
-        return _over_rows(_reconstruct, model, x)
-    return _over_rows(_reconstruct_drawn, model, x, jax.random.key(seed))
+        return _over_rows(_reconstruct, model, rows)
+    return _over_rows(_reconstruct_drawn, model, rows, jax.random.key(seed))
 
 
-def sample(model: Model, count: int, seed: int, mean: bool = False) -> NDArray[np.float32]:
-    """Return draws from p(x), or with `mean` the means of p(x|z) at draws of z, (count, *event)."""
-    numbers = np.arange(count, dtype=np.uint32)
-    return _over_rows(_sample_mean if mean else _sample, model, numbers, jax.random.key(seed))
+def sample(
+    model: Model, count: int, seed: int, mean: bool = False, rows: Batch | None = None, first: Any = None
+) -> NDArray[np.float32]:
+    """Return draws from p(x), or with `mean` the means of p(x|z) at draws of z, (count, *event).
+
+    Args:
+        model: The model.
+        count: How many.
+        seed: Of the draws.
+        mean: Without the noise of p(x|z).
+        rows: Where rows are sequences: as many, as long as the draws shall be.
+        first: The numbers of the draws, (count,), on which each depends; `None`: from 0 on.
+    """
+    numbers = np.arange(count, dtype=np.uint32) if first is None else np.asarray(first, np.uint32)
+    return _over_rows(_sample_mean if mean else _sample, model, (numbers, rows), jax.random.key(seed))
 
 
-def terms(model: Model, x: NDArray[np.float32], samples: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
+def terms(model: Model, rows: Batch, samples: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
     """Return the parts of the bound of each row, in nats of standardised x, (n,) each.
 
     Args:
         model: The model.
-        x: (n, *event).
+        rows: n of them.
         samples: K, how many z are drawn.
         seed: Of the draws, which are common to all rows.
 
@@ -66,54 +82,96 @@ def terms(model: Model, x: NDArray[np.float32], samples: int, seed: int = 0) -> 
     The bound is the mean of log p(x,z) - log q(z|x): where q is near the true posterior this hardly varies, much
     less than log p(x|z) does. Where the KL has a closed form, the reconstruction is bound plus KL; it is unbiased too.
     """
-    return _over_rows(_terms, model, x, jax.random.key(seed), samples)
+    return _over_rows(_terms, model, rows, jax.random.key(seed), samples)
 
 
-def log_likelihood(model: Model, x: NDArray[np.float32], samples: int, seed: int = 0) -> NDArray[np.float32]:
+def entries(model: Model, rows: Batch, samples: int, seed: int = 0) -> NDArray[np.float32]:
+    """Return E_q log p(x|z) of each entry, in nats of standardised x, (n, *event), by K draws common to all rows."""
+    return _over_rows(_entries, model, rows, jax.random.key(seed), samples)
+
+
+def kl_by_dimension(model: Model, rows: Batch) -> NDArray[np.float32] | None:
+    """Return KL(q‖p) of each row and latent dimension, (n, L), in nats; `None` where it does not factorise."""
+    first = rows.map(lambda array: array[:1])
+    if jax.eval_shape(lambda: _divergences(model, first)) is None:
+        return None
+    return _over_rows(_divergences, model, rows)
+
+
+def log_likelihood(model: Model, rows: Batch, samples: int, seed: int = 0) -> NDArray[np.float32]:
     """Return the importance-weighted bound on log p(x) of each row, in nats of standardised x, (n,).
 
     Source: Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016. The draws are common to all
     rows and come `_DRAWS` at a time, so memory does not grow with their number.
     """
-    return _over_rows(_log_likelihood, model, x, jax.random.key(seed), samples)
+    return _over_rows(_log_likelihood, model, rows, jax.random.key(seed), samples)
 
 
-def _encode(model: Model, x: Array) -> Array:
-    return model.encode(Batch(x)).mean
+def impute(model: Model, rows: Batch, rounds: int, samples: int, seed: int = 0) -> NDArray[np.float32]:
+    """Return x with what was not observed replaced by its mean given what was, (n, *event).
+
+    First the holes are filled with the model's own reconstruction, again and again (Rezende, Mohamed and Wierstra,
+    "Stochastic Backpropagation", 2014, section 6), so that the posterior sees likely rows. Then K draws from it are
+    weighted by p(x_observed, z) / q(z|x), and the decoder's means averaged with these weights (Mattei and Frellsen,
+    "MIWAE", 2019, equation 14).
+
+    Args:
+        model: The model.
+        rows: With a `mask`.
+        rounds: How often the holes are filled before.
+        samples: K.
+        seed: Of the draws.
+    """
+    return _over_rows(_impute, model, rows, jax.random.key(seed), rounds, samples)
 
 
-def _decode(model: Model, z: Array) -> Array:
-    return model.decode(z).mean
+def _encode(model: Model, batch: Batch) -> Array:
+    return model.encode(batch).mean
 
 
-def _reconstruct(model: Model, x: Array) -> Array:
-    return model.decode(model.encode(Batch(x)).mean).mean
+def _deviations(model: Model, batch: Batch) -> Array:
+    return jnp.sqrt(model.encode(batch).variance)
 
 
-def _reconstruct_drawn(model: Model, x: Array, key: Array) -> Array:
-    z = _draw_by_content(model, x, key)
-    return model.decode(z).mean
+def _divergences(model: Model, batch: Batch) -> Array | None:
+    return divergences(model.encode(batch), model.latent(batch))
 
 
-def _draw_by_content(model: Model, x: Array, key: Array) -> Array:
+def _decode(model: Model, rows: tuple[Array, Batch | None]) -> Array:
+    return model.decode(*rows).mean
+
+
+def _reconstruct(model: Model, batch: Batch) -> Array:
+    return model.decode(model.encode(batch).mean, batch).mean
+
+
+def _reconstruct_drawn(model: Model, batch: Batch, key: Array) -> Array:
+    return model.decode(_draw_by_content(model, batch, key), batch).mean
+
+
+def _draw_by_content(model: Model, batch: Batch, key: Array) -> Array:
     """Draw z for each row with a key of its own, made from the row's content, (B, L)."""
-    bits = jax.lax.bitcast_convert_type(x.reshape(len(x), -1), jnp.uint32)
-    places = jnp.arange(1, 2 * bits.shape[1], 2, dtype=jnp.uint32) * jnp.uint32(0x9E3779B1)
+    bits = jax.lax.bitcast_convert_type(batch.x, jnp.uint32)
+    places = jnp.arange(1, 2 * math.prod(bits.shape[1:]), 2, dtype=jnp.uint32).reshape(bits.shape[1:])
     # Mixed before they are added up: floats such as 0 and 1 differ in their upper bits only.
-    mixed = (bits ^ (bits >> 16) ^ places) * jnp.uint32(0x7FEB352D)
+    mixed = (bits ^ (bits >> 16) ^ places * jnp.uint32(0x9E3779B1)) * jnp.uint32(0x7FEB352D)
     mixed = (mixed ^ (mixed >> 15)) * jnp.uint32(0x846CA68B)
-    hashes = (mixed ^ (mixed >> 16)).sum(1, dtype=jnp.uint32)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, hashes)
-    return model.posterior.draw(model.posterior.outputs(x), keys)
+    mixed = mixed ^ (mixed >> 16)
+    if batch.observed is not None:  # so that padding makes no difference
+        mixed = jnp.where(batch.observed, mixed, 0)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, mixed.reshape(len(mixed), -1).sum(1, dtype=jnp.uint32))
+    return model.posterior.draw(model.posterior.outputs(batch.seen, batch), keys)
 
 
-def _sample(model: Model, numbers: Array, key: Array) -> Array:
+def _sample(model: Model, rows: tuple[Array, Batch | None], key: Array) -> Array:
+    numbers, batch = rows
     z, keys = _prior_draws(model, numbers, key)
-    return model.likelihood.draw(model.likelihood.outputs(z), keys).astype(jnp.float32)
+    return model.likelihood.draw(model.likelihood.outputs(z, batch), keys).astype(jnp.float32)
 
 
-def _sample_mean(model: Model, numbers: Array, key: Array) -> Array:
-    return _decode(model, _prior_draws(model, numbers, key)[0])
+def _sample_mean(model: Model, rows: tuple[Array, Batch | None], key: Array) -> Array:
+    numbers, batch = rows
+    return _decode(model, (_prior_draws(model, numbers, key)[0], batch))
 
 
 def _prior_draws(model: Model, numbers: Array, key: Array) -> tuple[Array, Array]:
@@ -122,16 +180,43 @@ def _prior_draws(model: Model, numbers: Array, key: Array) -> tuple[Array, Array
     return jax.vmap(lambda key: model.latent().sample(key))(keys[:, 0]), keys[:, 1]
 
 
-def _common_draws(model: Model, x: Array, key: Array, samples: int) -> Array:
+def _common_draws(model: Model, batch: Batch, key: Array, samples: int) -> Array:
     """Return draws of z from the same noise for all rows, (K, B, L)."""
-    outputs = model.posterior.outputs(x)
-    keys = jnp.broadcast_to(key, (len(x),))
+    outputs = model.posterior.outputs(batch.seen, batch)
+    keys = jnp.broadcast_to(key, (len(batch.x),))
     return jnp.moveaxis(model.posterior.draw(outputs, keys, (samples,)), 1, 0)
 
 
-def _terms(model: Model, x: Array, key: Array, samples: int) -> dict[str, Array]:
-    batch = Batch(x)
-    posterior, prior = model.encode(batch), model.latent()
+def _entries(model: Model, batch: Batch, key: Array, samples: int) -> Array:
+    if is_point_mass(model.encode(batch)):
+        return model.log_likelihoods(model.encode(batch).mean[None], batch)[0]
+
+    def more(total: Array, z: Array, kept: Array) -> Array:
+        densities = model.log_likelihoods(z, batch)
+        return total + jnp.where(kept.reshape(-1, *[1] * (densities.ndim - 1)), densities, 0).sum(0)
+
+    return _over_draws(more, jnp.zeros(batch.x.shape), model, batch, key, samples) / samples
+
+
+def _impute(model: Model, batch: Batch, key: Array, rounds: int, samples: int) -> Array:
+    known = batch.mask if batch.mask is not None else jnp.ones(batch.x.shape, bool)
+
+    def filled(_: Any, x: Array) -> Array:
+        return jnp.where(known, batch.x, _reconstruct(model, batch._replace(x=x)))
+
+    # In the network's eyes the filled entries are observed; in the density only those that were.
+    full = batch._replace(x=jax.lax.fori_loop(0, rounds, filled, batch.x), mask=None)
+    posterior, prior = model.encode(full), model.latent(batch)
+    z = _common_draws(model, full, key, samples)
+    weights = model.log_likelihood(z, batch) + prior.log_prob(z) - posterior.log_prob(z)  # (K, B)
+    shares = jax.nn.softmax(weights, axis=0)
+    means = model.decode(z, batch).mean.reshape(*z.shape[:2], *batch.x.shape[1:])
+    average = (shares.reshape(*shares.shape, *[1] * (batch.x.ndim - 1)) * means).sum(0)
+    return jnp.where(known, batch.x, average)
+
+
+def _terms(model: Model, batch: Batch, key: Array, samples: int) -> dict[str, Array]:
+    posterior, prior = model.encode(batch), model.latent(batch)
     if is_point_mass(posterior):
         return {"reconstruction": model.log_likelihood(posterior.mean[None], batch)[0]}
 
@@ -140,27 +225,26 @@ def _terms(model: Model, x: Array, key: Array, samples: int) -> dict[str, Array]
         bound = model.log_likelihood(z, batch) - ratio
         return total[0] + jnp.where(kept, bound, 0).sum(0), total[1] + jnp.where(kept, ratio, 0).sum(0)
 
-    zero = jnp.zeros(len(x))
-    bound, ratio = (total / samples for total in _over_draws(more, (zero, zero), model, x, key, samples))
+    zero = jnp.zeros(len(batch.x))
+    bound, ratio = (total / samples for total in _over_draws(more, (zero, zero), model, batch, key, samples))
     kl = divergence(posterior, prior)
     kl = ratio if kl is None else kl
     return {"reconstruction": bound + kl, "kl": kl, "elbo": bound}
 
 
-def _log_likelihood(model: Model, x: Array, key: Array, samples: int) -> Array:
-    batch = Batch(x)
-    posterior, prior = model.encode(batch), model.latent()
+def _log_likelihood(model: Model, batch: Batch, key: Array, samples: int) -> Array:
+    posterior, prior = model.encode(batch), model.latent(batch)
 
     def more(total: Array, z: Array, kept: Array) -> Array:
         weights = model.log_likelihood(z, batch) + prior.log_prob(z) - posterior.log_prob(z)
         return jnp.logaddexp(total, jax.nn.logsumexp(jnp.where(kept, weights, -jnp.inf), 0))
 
-    total = _over_draws(more, jnp.full(len(x), -jnp.inf), model, x, key, samples)
+    total = _over_draws(more, jnp.full(len(batch.x), -jnp.inf), model, batch, key, samples)
     return total - math.log(samples)
 
 
 def _over_draws(
-    more: Callable[[Any, Array, Array], Any], start: Any, model: Model, x: Array, key: Array, samples: int
+    more: Callable[[Any, Array, Array], Any], start: Any, model: Model, batch: Batch, key: Array, samples: int
 ) -> Any:
     """Fold `more(total, z, kept)` over draws, some at a time: z is (k, B, L); `kept`, (k, 1), says which count."""
     size = min(samples, _DRAWS)
@@ -169,32 +253,50 @@ def _over_draws(
     def one(total: Any, part: tuple[Array, Array]) -> tuple[Any, None]:
         number, key = part
         kept = (number * size + jnp.arange(size) < samples)[:, None]
-        return more(total, _common_draws(model, x, key, size), kept), None
+        return more(total, _common_draws(model, batch, key, size), kept), None
 
     return jax.lax.scan(one, start, (jnp.arange(parts), jax.random.split(key, parts)))[0]
 
 
-def _over_rows(function: Function, model: Model, rows: NDArray[Any], *arguments: Any) -> Any:
-    """Return `function(model, micro-batch, *arguments)` for all rows, as NumPy arrays with n rows."""
-    capacity = 1 if len(rows) <= _ROWS else _MICRO_BATCHES
-    pieces = []
-    for start in range(0, len(rows), capacity * _ROWS):
-        part = rows[start : start + capacity * _ROWS]
-        padded = np.zeros((capacity * _ROWS, *rows.shape[1:]), rows.dtype)
+def _over_rows(function: Function, model: Model, rows: Any, *arguments: Any) -> Any:
+    """Return `function(model, micro-batch, *arguments)` for all rows, as NumPy arrays with n rows.
+
+    Args:
+        function: See there.
+        model: The model.
+        rows: A tree of arrays with n rows each.
+        arguments: Passed on.
+    """
+    total = len(jax.tree.leaves(rows)[0])
+    capacity = 1 if total <= _ROWS else _MICRO_BATCHES
+
+    def batches(array: NDArray[Any], start: int) -> Array:
+        part = array[start : start + capacity * _ROWS]
+        padded = np.zeros((capacity * _ROWS, *array.shape[1:]), array.dtype)
         padded[: len(part)] = part
-        batches = padded.reshape(capacity, _ROWS, *rows.shape[1:])
-        result = _run(function, model, jnp.asarray(batches), jnp.int32(-(-len(part) // _ROWS)), *arguments)
+        return jnp.asarray(padded.reshape(capacity, _ROWS, *array.shape[1:]))
+
+    pieces = []
+    for start in range(0, total, capacity * _ROWS):
+        here = jax.tree.map(lambda array, start=start: batches(array, start), rows)
+        count = -(-min(total - start, capacity * _ROWS) // _ROWS)
+        result = _run(function, model, here, jnp.int32(count), *arguments)
         pieces.append(jax.tree.map(lambda a: np.asarray(a).reshape(-1, *a.shape[2:]), result))
-    return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(rows)], *pieces)
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:total], *pieces)
 
 
 @eqx.filter_jit
-def _run(function: Function, model: Model, batches: Array, count: Array, *arguments: Any) -> Any:
+def _run(function: Function, model: Model, batches: Any, count: Array, *arguments: Any) -> Any:
     """Run `function` on the first `count` micro-batches of (M, 256, ...), one after the other."""
-    shapes = jax.eval_shape(lambda: function(model, batches[0], *arguments))
-    empty = jax.tree.map(lambda shape: jnp.zeros((len(batches), *shape.shape), shape.dtype), shapes)
 
-    def one(i: Array, results: Any) -> Any:
-        return jax.tree.map(lambda all_, new: all_.at[i].set(new), results, function(model, batches[i], *arguments))
+    def one(i: Any) -> Any:
+        return function(model, jax.tree.map(lambda array: array[i], batches), *arguments)
 
-    return jax.lax.fori_loop(0, count, one, empty)
+    shapes = jax.eval_shape(lambda: one(0))
+    length = len(jax.tree.leaves(batches)[0])
+    empty = jax.tree.map(lambda shape: jnp.zeros((length, *shape.shape), shape.dtype), shapes)
+
+    def more(i: Array, results: Any) -> Any:
+        return jax.tree.map(lambda all_, new: all_.at[i].set(new), results, one(i))
+
+    return jax.lax.fori_loop(0, count, more, empty)

@@ -32,15 +32,22 @@ class Model(eqx.Module):
 
     def encode(self, batch: Batch) -> Distribution:
         """Return q(z|x), batch shape (B,), event shape (L,)."""
-        return self.posterior(batch.seen, self.training)
+        return self.posterior(batch.seen, batch, self.training)
 
     def decode(self, z: Array, batch: Batch | None = None) -> Distribution:
-        """Return p(x|z) for z of shape (..., L): batch shape (rows of z, *event), leading dimensions folded."""
-        return self.likelihood(z.reshape(-1, z.shape[-1]), self.training)
+        """Return p(x|z) for z of shape (..., L): batch shape (rows of z, *event), leading dimensions folded.
+
+        `batch` says how many steps there are, where rows are sequences, and what the rows are conditioned on.
+        """
+        folded = z.reshape(-1, z.shape[-1])
+        if batch is not None and len(batch.x) != len(folded):
+            copies = len(folded) // len(batch.x)
+            batch = batch.map(lambda a: jnp.broadcast_to(a, (copies, *a.shape)).reshape(-1, *a.shape[1:]))
+        return self.likelihood(folded, batch, self.training)
 
     def latent(self, batch: Batch | None = None) -> Distribution:
         """Return p(z), event shape (L,)."""
-        return self.prior(None, self.training)
+        return self.prior(None, batch, self.training)
 
     def log_likelihoods(self, z: Array, batch: Batch) -> Array:
         """Return log p(x|z) of every entry, (K, B, *event), for z of shape (K, B, L); unobserved entries are 0."""
@@ -52,7 +59,8 @@ class Model(eqx.Module):
         else:
             densities = given.log_prob(batch.x)
         densities = densities.reshape(*z.shape[:2], *batch.x.shape[1:])
-        return densities if batch.mask is None else jnp.where(batch.mask, densities, 0)
+        observed = batch.observed
+        return densities if observed is None else jnp.where(observed, densities, 0)
 
     def log_likelihood(self, z: Array, batch: Batch) -> Array:
         """Return log p(x|z) of every row, (K, B), for z of shape (K, B, L)."""

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from omokage import __version__, build, likelihoods, objectives, posteriors, priors
-from omokage.data.schema import Schema
+from omokage import __version__, build, likelihoods, nets, objectives, posteriors, priors
+from omokage.data.kinds import KINDS, AnySchema, name_of, schema_from_json
 from omokage.errors import FileFormatError, OmokageError, ParameterError
 from omokage.model import Model
 from omokage.storage import parse_json, read_folder, write_folder
@@ -30,13 +30,14 @@ FORMAT = 1
 FILES = ("schema.json", "weights.safetensors", "history.json", "README.md")
 _READ = FILES[:-1]  # the card may be edited
 # Parameters that only matter in training: an object there is left out of the file.
+_ENTRIES = {"vectors": "columns", "images": "pixels of images", "sequences": "channels of sequences"}
 _TRAINING_ONLY = {"optimizer": "adam", "schedule": "auto", "initializer": "auto", "random_state": None}
 _OWN: dict[str, Any] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": member
-    for module in (likelihoods, posteriors, priors, objectives)
+    for module in (likelihoods, posteriors, priors, objectives, nets)
     for name, member in vars(module).items()
     if dataclasses.is_dataclass(member) and isinstance(member, type) and "." not in name
-}
+} | {f"data.{kind.__name__}": kind for kind in KINDS.values()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Saved:
     kind: str
     parameters: dict[str, Any]
     recipe: build.Recipe
-    schema: Schema
+    schema: AnySchema
     model: Model
     history: list[dict[str, Any]]
 
@@ -94,7 +95,7 @@ def load(folder: str | os.PathLike[str], custom: Mapping[str, type]) -> Saved:
     """
     index, files = read_folder(folder, _READ, version=FORMAT)
     try:
-        schema = Schema.from_json(parse_json(files["schema.json"], "schema.json", dict))
+        schema = schema_from_json(parse_json(files["schema.json"], "schema.json", dict))
         history = parse_json(files["history.json"], "history.json", list)
         if not all(isinstance(record, dict) for record in history):
             raise FileFormatError("history.json: expected a record for each epoch.")
@@ -102,7 +103,7 @@ def load(folder: str | os.PathLike[str], custom: Mapping[str, type]) -> Saved:
         parameters = {str(name): restore(value, custom) for name, value in index["parameters"].items()}
         recipe = build.Recipe(**{name: restore(value, custom) for name, value in index["recipe"].items()})
         # Each unit has a bias of four bytes at least, so sizes that a crafted file makes up cost nothing.
-        sizes, weights = (parameters["latent_dim"], *parameters["hidden"]), files["weights.safetensors"]
+        sizes, weights = (parameters["latent_dim"], *build.widths(parameters, recipe)), files["weights.safetensors"]
         if min(sizes) < 1 or 4 * sum(sizes) > len(weights):
             raise ValueError(f"latent_dim and hidden do not go with weights of {len(weights)} bytes")
         blank = build.model(parameters, recipe, schema.event, None)
@@ -201,7 +202,7 @@ def _card(content: Saved) -> str:
     )
     return "\n".join(
         [
-            f"# {content.kind} of {content.schema.features} columns",
+            f"# {content.kind} of {content.schema.features} {_ENTRIES[name_of(content.schema)]}",
             "",
             f"Written by omokage {__version__}. Read it with `omokage.load(folder)`, or see `omokage info folder`.",
             "",

@@ -36,12 +36,19 @@ class CommonSettings(BaseModel):
 
     latent_dim: Annotated[int, Field(ge=1, description="Latent dimensions, L.")] = 10
     hidden: Annotated[
-        tuple[AtLeastOne, ...],
-        Field(description="Widths of the encoder's hidden layers; the decoder mirrors them; none: linear."),
-    ] = (512, 256)
-    network: Annotated[Literal["auto", "mlp"], Field(description="Kind of network; auto: by the kind of data.")] = (
-        "auto"
-    )
+        Literal["auto"] | tuple[AtLeastOne, ...],
+        Field(
+            description="Widths of the encoder's hidden layers (units of recurrent ones, channels of convolutions); "
+            "the decoder mirrors them; none: linear; auto: 512,256, or what suits the network."
+        ),
+    ] = "auto"
+    network: Annotated[
+        Literal["auto", "mlp", "gru"],
+        Field(
+            description="Kind of network; auto: mlp for vectors, gru for sequences.",
+            json_schema_extra=Instance,
+        ),
+    ] = "auto"
     activation: Annotated[Activation, Field(description="Activation of hidden layers.", json_schema_extra=Instance)] = (
         "relu"
     )
@@ -92,7 +99,13 @@ class CommonSettings(BaseModel):
             "they are for likelihoods on [0, 1], else center where columns fill [0, 1], else scale."
         ),
     ] = "auto"
-    data: Annotated[Literal["auto", "vectors"], Field(description="Kind of data.")] = "auto"
+    data: Annotated[
+        Literal["auto", "vectors", "images", "sequences"],
+        Field(
+            description="Kind of data; auto: by its shape. Sequences of a table need series = its column of names.",
+            json_schema_extra=Instance,
+        ),
+    ] = "auto"
     warm_start: Annotated[bool, Field(description="Let fit train a fitted model further.")] = False
     device: Annotated[Literal["auto", "cpu", "gpu", "tpu"], Field(description="Where to compute.")] = "auto"
     random_state: Annotated[
@@ -163,7 +176,7 @@ def from_text(kind: type[CommonSettings], name: str, text: str) -> Any:
         >>> from_text(VAESettings, "hidden", "64,32"), from_text(VAESettings, "epochs", "auto")
         ((64, 32), 'auto')
     """
-    if name == "hidden":
+    if name == "hidden" and text != "auto":
         return tuple(_scalar(part) for part in text.replace(",", " ").split() if part != "none")
     return _scalar(text)
 

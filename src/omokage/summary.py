@@ -71,11 +71,9 @@ def _part(name: str, density: Density) -> list[Layer]:
     rows = []
     features: tuple[int, ...] = ()
     for number, layer in enumerate(getattr(density.network, "layers", ())):
-        if hasattr(layer, "weight"):
-            features = (len(layer.bias),)
+        features = getattr(layer, "shape", features)
         rows.append(Layer(f"{name}.layers.{number}", type(layer).__name__, features, count(layer)))
-    shapes = dict(density.shapes)
-    rows += [Layer(f"{name}.{key}", "Linear", shapes[key], count(head)) for key, head in density.heads.items()]
+    rows += [Layer(f"{name}.{key}", "Linear", head.shape, count(head)) for key, head in density.heads.items()]
     rows += [
         Layer(f"{name}.{key}", "learned", np.shape(value), np.size(value)) for key, value in density.learned.items()
     ]

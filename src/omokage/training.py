@@ -1,8 +1,9 @@
 """The training loop: it knows neither the model nor the objective, only that one gives named terms for the other.
 
-Rows reach the device in chunks of minibatches, (steps, batch, features), of one shape whatever the number of rows;
-a compiled program runs the steps of a chunk, while the next chunk is gathered. Keys and orders are derived from the
-seed and the number of the step or epoch, so a run can be taken up again at any epoch as if it had not stopped.
+Rows reach the device in chunks of minibatches, (steps, batch, ...), of one shape whatever the number of rows, or of a
+few shapes where sequences are of unlike lengths; a compiled program runs the steps of a chunk, while the next chunk is
+gathered. Keys and orders are derived from the seed and the number of the step or epoch, so a run can be taken up again
+at any epoch as if it had not stopped.
 """
 
 import contextlib
@@ -134,7 +135,7 @@ def train(
     """
     state, best, history = snapshot
     shape = _chunk_shape(rows, plan.batch_size)
-    run = _Run(objective, plan, state, steps_per_epoch=-(-rows.count // shape[1]))
+    run = _Run(objective, plan, state, rows.steps(shape[1]))
     tried = []
     if validation is not None:
         blocks = validation.epoch(np.random.default_rng(plan.seed), shape[0] * shape[1])
@@ -214,35 +215,39 @@ def _ctrl_c_between_chunks() -> Iterator[Callable[[], None]]:
 class _Chunk(NamedTuple):
     """Minibatches of one shape; only the first `steps` are filled."""
 
-    x: NDArray[np.float32]  # (S, B, D)
-    weight: NDArray[np.float32]  # (S, B)
+    rows: Batch  # of NumPy arrays, (S, B, ...)
     steps: int
 
 
 def _chunk_shape(rows: RowSource, batch_size: int) -> tuple[int, int]:
     """Return steps and rows a step; the number of rows matters only where they are few."""
     batch_size = min(batch_size, rows.count)
-    steps = max(1, min(_MOST_STEPS, _CHUNK_BYTES // (4 * batch_size * rows.features)))
+    steps = max(1, min(_MOST_STEPS, _CHUNK_BYTES // (4 * batch_size * rows.entries)))
     return (min(16, steps) if rows.count <= 16 * batch_size else steps), batch_size
 
 
-def _chunks(
-    blocks: Iterator[tuple[NDArray[np.float32], NDArray[np.float32] | None]], shape: tuple[int, int]
-) -> Iterator[_Chunk]:
+def _chunks(blocks: Iterator[Batch], shape: tuple[int, int]) -> Iterator[_Chunk]:
     """Cut blocks of rows to chunks; the last minibatch is filled up with other rows, of weight 0."""
     steps, size = shape
-    for block, block_weight in blocks:
-        for start in range(0, len(block), steps * size):
-            x = block[start : start + steps * size]
-            count = -(-len(x) // size)
-            chunk = _Chunk(np.zeros((steps, size, x.shape[1]), np.float32), np.zeros((steps, size), np.float32), count)
-            chunk.x.reshape(steps * size, -1)[: len(x)] = x
-            chunk.x.reshape(steps * size, -1)[len(x) : count * size] = np.resize(
-                block, (count * size - len(x), x.shape[1])
-            )
-            weight = 1 if block_weight is None else block_weight[start : start + steps * size]
-            chunk.weight.reshape(-1)[: len(x)] = weight
-            yield chunk
+    for block in blocks:
+        weight = np.ones(len(block.x), np.float32) if block.weight is None else block.weight
+        for start in range(0, len(block.x), steps * size):
+            here = slice(start, start + steps * size)
+            filled = functools.partial(_filled, here=here, shape=shape)
+            weights = np.zeros(steps * size, np.float32)
+            weights[: len(weight[here])] = weight[here]
+            rows = block._replace(weight=None).map(filled)._replace(weight=weights.reshape(shape))
+            yield _Chunk(rows, -(-len(weight[here]) // size))
+
+
+def _filled(rows: NDArray[Any], here: slice, shape: tuple[int, int]) -> NDArray[Any]:
+    """Return the rows `here` as minibatches, (S, B, ...), the last of them filled up, and zeros after it."""
+    chosen, (steps, size) = rows[here], shape
+    chunk = np.zeros((steps * size, *rows.shape[1:]), rows.dtype)
+    chunk[: len(chosen)] = chosen
+    rest = -len(chosen) % size
+    chunk[len(chosen) : len(chosen) + rest] = np.resize(rows, (rest, *rows.shape[1:]))
+    return chunk.reshape(*shape, *rows.shape[1:])
 
 
 class _Sums(NamedTuple):
@@ -276,7 +281,7 @@ class _Run:
         self._wait(epoch, column)
         static = (self.objective, self.plan.optimizer, self.plan.schedule)
         steps = np.int32(chunk.steps)
-        self.state, sums = _advance(*static, self.state, chunk.x, chunk.weight, steps, self.key, self.clock)
+        self.state, sums = _advance(*static, self.state, chunk.rows, steps, self.key, self.clock)
         self.running, self.steps = (chunk, sums), self.steps + chunk.steps
         return self.steps / self.steps_per_epoch
 
@@ -296,7 +301,7 @@ class _Run:
             raise _diverged(epoch, sums, chunk, column)
         self.good = self.state
         self.totals = {name: self.totals.get(name, 0.0) + float(total) for name, total in sums.totals.items()}
-        self.weight += float(chunk.weight.sum(dtype=np.float64))
+        self.weight += float(chunk.rows.weight.sum(dtype=np.float64))
         return float(sums.learning_rate)
 
     def evaluate(self, chunks: list[_Chunk]) -> dict[str, float]:
@@ -305,9 +310,9 @@ class _Run:
         for number, chunk in enumerate(chunks):
             key = jax.random.fold_in(jax.random.fold_in(self.key, 2**31 - 1), number)  # the same in each epoch
             state = self.state
-            terms = _evaluate(self.objective, state.parameters, state.frozen, chunk.x, chunk.weight, key)
+            terms = _evaluate(self.objective, state.parameters, state.frozen, chunk.rows, key)
             total = {name: total.get(name, 0.0) + float(value) for name, value in terms.items()}
-        weight = sum(float(chunk.weight.sum()) for chunk in chunks)
+        weight = sum(float(chunk.rows.weight.sum()) for chunk in chunks)
         return {name: value / weight for name, value in total.items()}
 
 
@@ -317,8 +322,7 @@ def _advance(
     optimizer: optax.GradientTransformation,
     schedule: Schedule,
     state: State,
-    x: Array,
-    weight: Array,
+    rows: Batch,
     steps: Array,
     key: Array,
     clock: Mapping[str, Array],
@@ -337,7 +341,7 @@ def _advance(
 
     def one(carry: Any) -> Any:
         i, state, totals, _, _ = carry
-        batch = Batch(x[i], weight=weight[i])
+        batch = rows.map(lambda array: array[i])
         (value, (sums, frozen)), gradient = jax.value_and_grad(loss, has_aux=True)(
             state.parameters,
             state.frozen,
@@ -355,7 +359,7 @@ def _advance(
     def learning_rate(step: Array) -> Array:
         return clock["learning_rate"] * schedule(step / clock["total"])
 
-    batch = Batch(x[0], weight=weight[0])
+    batch = rows.map(lambda array: array[0])
     sums = jax.eval_shape(loss, state.parameters, state.frozen, batch, key, jnp.float32(0))[1][0]
     zeros = {name: jnp.zeros((), value.dtype) for name, value in sums.items()}
     start = (jnp.int32(0), state, zeros, zeros, jnp.bool_(True))
@@ -366,17 +370,15 @@ def _advance(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _evaluate(
-    objective: Objective, parameters: Any, frozen: Any, x: Array, weight: Array, key: Array
-) -> dict[str, Array]:
+def _evaluate(objective: Objective, parameters: Any, frozen: Any, rows: Batch, key: Array) -> dict[str, Array]:
     """Return the weighted sum of each term over the minibatches of a chunk, outside training."""
     model = eqx.combine(parameters, frozen)
 
-    def one(number: Array, x: Array, weight: Array) -> dict[str, Array]:
-        terms = objective(model, Batch(x, weight=weight), jax.random.fold_in(key, number), jnp.float32(jnp.inf))
-        return {name: jnp.where(weight > 0, weight * term, 0).sum() for name, term in terms.items()}
+    def one(number: Array, batch: Batch) -> dict[str, Array]:
+        terms = objective(model, batch, jax.random.fold_in(key, number), jnp.float32(jnp.inf))
+        return {name: jnp.where(batch.weight > 0, batch.weight * term, 0).sum() for name, term in terms.items()}
 
-    terms = jax.lax.map(lambda args: one(*args), (jnp.arange(len(x)), x, weight))
+    terms = jax.lax.map(lambda args: one(*args), (jnp.arange(len(rows.x)), rows))
     return {name: values.sum() for name, values in terms.items()}
 
 
@@ -384,7 +386,8 @@ def _diverged(epoch: int, sums: _Sums, chunk: _Chunk, column: Callable[[int], st
     """Return the error that says where a loss stopped being finite, and what to try."""
     names = [name for name, value in sums.last.items() if not np.isfinite(value) and name != "loss"]
     what = f"the term {' and '.join(repr(name) for name in names)}" if names else "the loss or its gradient"
-    x = np.abs(chunk.x[: chunk.steps].reshape(-1, chunk.x.shape[-1]))
+    x = np.abs(chunk.rows.x[: chunk.steps])
+    x = x.reshape(-1, x.shape[-1]) if x.ndim == 4 else x.reshape(-1, int(np.prod(x.shape[2:])))
     order = np.argsort(-x.max(0))[:3]
     columns = ", ".join(f"{column(int(j))} ({x[:, j].max():.3g})" for j in order)
     return TrainingError(

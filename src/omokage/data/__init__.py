@@ -1,1 +1,7 @@
-"""Raw input to arrays and back: schema, vectors, files, data sets. Knows nothing of models."""
+"""The data side: raw input to arrays and back."""
+
+from omokage.data.images import Images
+from omokage.data.kinds import Vectors
+from omokage.data.sequences import Sequences
+
+__all__ = ["Images", "Sequences", "Vectors"]

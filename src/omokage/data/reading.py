@@ -63,11 +63,13 @@ class TableFile:
         names: Column names; `None` for arrays, which have none.
         row_shape: The shape of one row of an array, as the file states it; `None` for tables. IDX pictures
             come flattened, (rows, height * width), and this is (height, width).
+        flattened: Whether rows come flattened.
     """
 
     path: Path
     names: tuple[str, ...] | None
     row_shape: tuple[int, ...] | None
+    flattened: bool
     _rows: int | None = field(repr=False)
     _batches: Callable[[int], Iterator[Batch]] = field(repr=False)
     _read: Callable[[], Batch] = field(repr=False)
@@ -137,7 +139,7 @@ def open_table(
         if extension in SEPARATORS:
             text = open_text(path, encoding, separator, SEPARATORS[extension], types or {}, missing)
             names = _chosen(path, text.names, columns)
-            return TableFile(path, names, None, None, partial(text.batches, names), partial(text.read, names))
+            return TableFile(path, names, None, False, None, partial(text.batches, names), partial(text.read, names))
         if path.suffix.lower() in PARQUET:
             return _open_parquet(path, columns)
         source: ArrayFile | None
@@ -151,7 +153,7 @@ def open_table(
     if source and columns is not None:
         raise ParameterError(f"columns: {path} holds an array, whose columns have no names; leave it out.")
     if source:
-        return TableFile(path, None, source.shape[1:], source.shape[0], source.batches, source.read)
+        return TableFile(path, None, source.shape[1:], source.idx, source.shape[0], source.batches, source.read)
     hint = " Save the sheet as CSV (UTF-8) first." if extension in (".xlsx", ".xls", ".ods") else ""
     raise FileFormatError(f"{path}: not a format that omokage reads. It reads {FORMATS}.{hint}")
 
@@ -332,7 +334,9 @@ def _open_parquet(path: Path, columns: Sequence[str] | None) -> TableFile:
         with _parquet_errors(path):
             return scan.select(names).collect()
 
-    return TableFile(path, names, None, rows, partial(_parquet_batches, path, scan, names, len(every), rows), read)
+    return TableFile(
+        path, names, None, False, rows, partial(_parquet_batches, path, scan, names, len(every), rows), read
+    )
 
 
 def _parquet_batches(

@@ -1,20 +1,20 @@
 """Training rows that can be read again and again, each time in a new order: from memory, or spooled on disk.
 
-A source has `count`, `features` and `epoch(order, size)`, which yields the rows of one epoch in an order
-drawn from a generator, as blocks of `size` rows (the last may be shorter). The training loop knows no more.
+A source has `count`, `entries` (numbers in a row, at most), `steps(batch_size)` (minibatches in an epoch) and
+`epoch(order, size)`, which yields the rows of one epoch in an order drawn from a generator, as batches of at most
+`size` rows, of one shape or of few. The training loop knows no more.
 """
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omokage.errors import FileFormatError
-
-Block = tuple[NDArray[np.float32], NDArray[np.float32] | None]  # rows (B, D), their weights (B,)
+from omokage.batch import Batch
+from omokage.errors import DataError, FileFormatError
 
 _READ = 1024  # rows that are read from disk in one piece, at most
 _LEAST_PIECES = 64
@@ -24,7 +24,7 @@ _POOL = 131_072  # rows from all over the file that are mixed with one another
 class RowSource(Protocol):
     """Rows for training."""
 
-    features: int
+    entries: int
 
     @property
     def count(self) -> int:
@@ -36,7 +36,11 @@ class RowSource(Protocol):
         """Text that differs where the rows do."""
         ...
 
-    def epoch(self, order: np.random.Generator, size: int) -> Iterator[Block]:
+    def steps(self, batch_size: int) -> int:
+        """Return how many minibatches an epoch has."""
+        ...
+
+    def epoch(self, order: np.random.Generator, size: int) -> Iterator[Batch]:
         """Yield all rows once, in an order drawn from `order`, `size` at a time."""
         ...
 
@@ -53,13 +57,13 @@ class MemoryRows:
 
     def __init__(
         self,
-        x: NDArray[np.float32],
+        rows: Batch,
         weight: NDArray[np.float64] | None = None,
         index: NDArray[np.int64] | None = None,
     ):
-        """Take the rows `index` of x, (n, D), with a weight for each of them; `None`: all, and one each."""
-        self.x, self.features = x, x.shape[1]
-        self.index = np.arange(len(x)) if index is None else index
+        """Take the rows `index`, with a weight for each of them; `None`: all, and one each."""
+        self.rows, self.entries = rows, int(np.prod(rows.x.shape[1:]))
+        self.index = np.arange(len(rows.x)) if index is None else index
         self.weight: NDArray[np.float32] | None = None
         if weight is not None:
             copies = np.ceil(weight)
@@ -81,14 +85,52 @@ class MemoryRows:
     def digest(self) -> str:
         """Text that differs where the rows or their weights do, whatever their order."""
         weight = np.uint64(1) if self.weight is None else self.weight.view(np.uint32).astype(np.uint64)
-        return f"{(_hashes(self.x)[self.index] * weight).sum(dtype=np.uint64):016x}"
+        return f"{(hashes(self.rows)[self.index] * weight).sum(dtype=np.uint64):016x}"
 
-    def epoch(self, order: np.random.Generator, size: int) -> Iterator[Block]:
+    def steps(self, batch_size: int) -> int:
+        """Return how many minibatches an epoch has."""
+        return -(-self.count // batch_size)
+
+    def epoch(self, order: np.random.Generator, size: int) -> Iterator[Batch]:
         """Yield all rows once, in an order drawn from `order`, `size` at a time."""
         places = order.permutation(self.count)
         for start in range(0, self.count, size):
             here = places[start : start + size]
-            yield self.x[self.index[here]], None if self.weight is None else self.weight[here]
+            chosen = self.index[here]
+            weight = None if self.weight is None else self.weight[here]
+            yield _chosen(self.rows, chosen)._replace(weight=weight)
+
+
+class GroupedRows:
+    """Rows of several shapes, each group of one: minibatches are of one group, and the groups take turns at random."""
+
+    TURN = 16  # minibatches of one group after one another
+
+    def __init__(self, groups: Sequence[MemoryRows]):
+        """Take the groups that have rows."""
+        self.groups = [group for group in groups if group.count]
+        self.entries = max(group.entries for group in self.groups)
+
+    @property
+    def count(self) -> int:
+        """The number of rows that an epoch has."""
+        return sum(group.count for group in self.groups)
+
+    @property
+    def digest(self) -> str:
+        """Text that differs where the rows or their weights do, whatever their order."""
+        return "".join(group.digest for group in self.groups)
+
+    def steps(self, batch_size: int) -> int:
+        """Return how many minibatches an epoch has."""
+        return sum(group.steps(batch_size) for group in self.groups)
+
+    def epoch(self, order: np.random.Generator, size: int) -> Iterator[Batch]:
+        """Yield all rows once, in an order drawn from `order`, at most `size` at a time."""
+        sources = [group.epoch(order, size) for group in self.groups]
+        turns = np.repeat(np.arange(len(sources)), [-(-group.count // size) for group in self.groups])
+        for turn in order.permutation(turns):
+            yield next(sources[turn])
 
 
 class SpooledRows:
@@ -103,11 +145,11 @@ class SpooledRows:
         """Write the blocks, (B, D) each and of one type, to the temporary file."""
         self._file = tempfile.TemporaryFile(prefix="omokage-")  # noqa: SIM115 - lives as long as the object
         self.encode: Callable[[NDArray[Any]], NDArray[np.float32]] = lambda raw: raw.astype(np.float32)
-        self._written = self.features = 0
+        self._written = self.entries = 0
         self._dtype = np.dtype(np.float32)
         for block in blocks:
             if self._written == 0:
-                self._dtype, self.features = block.dtype, block.shape[1]
+                self._dtype, self.entries = block.dtype, block.shape[1]
             self._write(np.ascontiguousarray(block, self._dtype))
             self._written += len(block)
         self._size = min(_READ, max(1, self._written // _LEAST_PIECES))
@@ -136,10 +178,14 @@ class SpooledRows:
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Return rows start to stop as they were given, (stop - start, D)."""
-        width = self._dtype.itemsize * self.features
+        width = self._dtype.itemsize * self.entries
         self._file.seek(start * width)
         rows = np.frombuffer(self._file.read((stop - start) * width), self._dtype)
-        return rows.reshape(-1, self.features)
+        return rows.reshape(-1, self.entries)
+
+    def steps(self, batch_size: int) -> int:
+        """Return how many minibatches an epoch has."""
+        return -(-self.count // batch_size)
 
     def hold_out(self, order: np.random.Generator, rows: int) -> NDArray[np.float32]:
         """Take about so many rows out of the epochs, in pieces from all over the file, and return them encoded."""
@@ -147,46 +193,94 @@ class SpooledRows:
         chosen, self._pieces = np.split(order.permutation(self._pieces), [count])
         return self.encode(self._raw(np.sort(chosen)))
 
-    def epoch(self, order: np.random.Generator, size: int) -> Iterator[Block]:
+    def epoch(self, order: np.random.Generator, size: int) -> Iterator[Batch]:
         """Yield all rows once, in an order drawn from `order`, `size` at a time."""
         pieces = order.permutation(self._pieces)
         together = max(_POOL, 4 * size) // self._size
-        rest = np.empty((0, self.features), np.float32)
+        rest = np.empty((0, self.entries), np.float32)
         for start in range(0, len(pieces), together):
             pool = self.encode(self._raw(pieces[start : start + together]))
             pool = np.concatenate([rest, pool[order.permutation(len(pool))]])
             whole = len(pool) // size * size
             for place in range(0, whole, size):
-                yield pool[place : place + size], None
+                yield Batch(pool[place : place + size])
             rest = pool[whole:]
         if len(rest):
-            yield rest, None
+            yield Batch(rest)
 
     def _raw(self, pieces: NDArray[np.int64]) -> NDArray[Any]:
         bounds = [(piece * self._size, min(self._written, (piece + 1) * self._size)) for piece in pieces]
         return np.concatenate([self.read(start, stop) for start, stop in bounds])
 
 
-def canonical_order(x: NDArray[np.float32]) -> NDArray[np.int64]:
+def together(groups: Sequence[MemoryRows]) -> RowSource:
+    """Return one source of the rows of all groups."""
+    return groups[0] if len(groups) == 1 else GroupedRows(groups)
+
+
+def _chosen(rows: Batch, index: NDArray[np.int64]) -> Batch:
+    return rows.map(lambda array: array[index])
+
+
+def canonical_order(rows: Batch) -> NDArray[np.int64]:
     """Return an order of the rows that depends on their contents alone.
 
     A fit that starts from it does not depend on the order in which the rows were given.
 
     Example:
         >>> x = np.array([[1, 2], [0, 5], [1, 1]], np.float32)
-        >>> np.array_equal(x[canonical_order(x)], x[::-1][canonical_order(x[::-1])])
+        >>> np.array_equal(x[canonical_order(Batch(x))], x[::-1][canonical_order(Batch(x[::-1]))])
         True
     """
-    return np.argsort(_hashes(x), kind="stable")
+    return np.argsort(hashes(rows), kind="stable")
+
+
+def hashes(rows: Batch) -> NDArray[np.uint64]:
+    """Return a number for each row, (n,), made of its content: what was observed, and how many steps there are."""
+    sums = _hashes(rows.x)
+    if rows.mask is not None:
+        sums += np.uint64(2) * _hashes(rows.mask.astype(np.float32))
+    return sums if rows.lengths is None else sums + rows.lengths.astype(np.uint64)
 
 
 def _hashes(x: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """Return a number for each row, (n,), made of its content."""
-    bits = np.ascontiguousarray(x + np.float32(0)).view(np.uint32)  # + 0 makes -0 and 0 one
+    flat = x.reshape(len(x), -1)
     # A random odd 64-bit multiplier a column.
-    multipliers = np.random.default_rng(0).integers(1, 2**63, x.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    multipliers = np.random.default_rng(0).integers(1, 2**63, flat.shape[1], dtype=np.uint64)
+    multipliers = multipliers * np.uint64(2) + np.uint64(1)
     sums = np.empty(len(x), np.uint64)
     for start in range(0, len(x), 4096):
-        part = bits[start : start + 4096].astype(np.uint64)
-        sums[start : start + 4096] = (part * multipliers).sum(1, dtype=np.uint64)
+        bits = np.ascontiguousarray(flat[start : start + 4096] + np.float32(0)).view(
+            np.uint32
+        )  # + 0 makes -0 and 0 one
+        sums[start : start + 4096] = (bits.astype(np.uint64) * multipliers).sum(1, dtype=np.uint64)
     return sums
+
+
+def divide(
+    index: NDArray[np.int64], held_out: float, order: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows to train on, and a share of them that is held out: at least one of each where it is not 0."""
+    if not held_out or len(index) < 2:
+        return index, index[:0]
+    count = min(max(1, round(held_out * len(index))), len(index) - 1)
+    chosen, rest = np.split(order.permutation(index), [count])
+    return rest, chosen
+
+
+def checked_weight(sample_weight: Any, rows: int) -> NDArray[np.float64]:
+    """Return one number of at least 0 for each row, (n,); raises DataError if that is not what was given."""
+    try:
+        weight = np.asarray(sample_weight, np.float64)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"sample_weight: expected one number for each of {rows} rows ({error}).") from None
+    if weight.ndim == 0:
+        weight = np.full(rows, float(weight))
+    if weight.shape != (rows,):
+        raise DataError(f"sample_weight: expected one number for each of {rows} rows, got shape {weight.shape}.")
+    if not np.isfinite(weight).all() or (weight < 0).any():
+        row = int(np.argmax(~np.isfinite(weight) | (weight < 0)))
+        raise DataError(f"sample_weight: expected finite numbers of at least 0, got {weight[row]} in row {row}.")
+    if np.count_nonzero(weight) < 2:
+        raise DataError("sample_weight: expected at least two rows whose weight is not zero.")
+    return weight

@@ -12,7 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from omokage.batch import Event
+from omokage.batch import Batch, Event
+from omokage.data.encoded import Encoded
+from omokage.data.vectors import check_unit_interval, to_matrix
 from omokage.errors import DataError, FileFormatError, listing
 
 Kind = Literal["real", "binary", "unit"]
@@ -152,6 +154,11 @@ class Schema:
         return len(self.kinds)
 
     @property
+    def columns(self) -> "Schema":
+        """The schema of the columns: this one."""
+        return self
+
+    @property
     def event(self) -> Event:
         """One row, as the model side sees it."""
         spread = self.deviation / self.scale
@@ -162,6 +169,32 @@ class Schema:
     def log_jacobian(self) -> float:
         """What to add to log p(x) to get log p(raw), in nats per row."""
         return -float(np.log(self.scale).sum())
+
+    def log_jacobians(self, rows: Encoded) -> float:
+        """Return what to add to log p(x) of each row, in nats: one number, since rows are alike."""
+        return self.log_jacobian
+
+    def rows(self, X: Any, *, unit_interval: bool = False, name: str = "X", estimator: str = "") -> Encoded:
+        """Return rows of a matrix or data frame, checked and encoded.
+
+        Args:
+            X: (n, D).
+            unit_interval: Whether values must lie in [0, 1].
+            name: What messages call X.
+            estimator: What messages call the model.
+
+        Raises:
+            DataError: If they cannot be used.
+        """
+        matrix, names = to_matrix(X, estimator=estimator, name=name)
+        if matrix.shape[1] != self.features:
+            raise DataError(
+                f"{name} has {matrix.shape[1]} features, but {estimator or 'the model'} is expecting {self.features} "
+                "features as input."
+            )
+        if unit_interval:
+            check_unit_interval(matrix, names, name)
+        return Encoded.of(Batch(self.encode(matrix)))
 
     def encode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
         """Return standardised rows, (B, D), from raw ones; held within ±1e15, whose square float32 still holds."""
@@ -174,6 +207,10 @@ class Schema:
     def decode(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Return raw rows, (..., D), from standardised ones."""
         return np.asarray(x, np.float64) * self.scale + self.location
+
+    def by_entry(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return numbers for each entry in the shape of X."""
+        return values
 
     def column(self, index: int) -> str:
         """Return what messages call a column: its quoted name, or its number counted from 0."""

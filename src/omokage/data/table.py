@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from omokage.data.rows import MemoryRows, RowSource, SpooledRows, canonical_order
-from omokage.data.schema import Moments, Schema
+from omokage.batch import Batch
+from omokage.data.rows import MemoryRows, RowSource, SpooledRows, canonical_order, checked_weight, divide
+from omokage.data.schema import Moments, Schema, Standardization
 from omokage.data.vectors import Matrix, to_matrix
 from omokage.errors import DataError
 
@@ -18,7 +18,15 @@ _BLOCK = 65_536
 
 
 class Table:
-    """Numeric rows and their moments; from an array, a data frame, or a file of any size."""
+    """Numeric rows and their moments; from an array, a data frame, or a file of any size.
+
+    Attributes:
+        alike: Whether the columns share a scale whatever their values are, as pixels do.
+        names: Column names, if there are any.
+        moments: Of the columns.
+    """
+
+    alike = False
 
     def __init__(self, X: Any, sample_weight: Any = None, *, estimator: str = ""):
         """Read the rows.
@@ -34,7 +42,7 @@ class Table:
         """
         self.names: tuple[str, ...] | None
         self._spool: SpooledRows | None = None
-        self.given = _opened(X)
+        self.given = opened(X)
         if not hasattr(self.given, "batches"):
             self._in_memory(X, sample_weight, estimator)
         elif _is_small(self.given):
@@ -44,26 +52,27 @@ class Table:
         else:
             self._spooled(self.given, estimator)
 
-    def rows(self, schema: Schema, held_out: float, seed: int) -> tuple[RowSource, RowSource | None]:
+    def rows(self, schema: Any, held_out: float, seed: int) -> tuple[RowSource, RowSource | None]:
         """Return the rows for training, and a share of them that is held out (`None` where 0)."""
         order = np.random.default_rng([seed, 0])
         if self._spool is not None:
             self._spool.encode = schema.encode
             count = min(_MOST_HELD_OUT, int(held_out * self._spool.count))
-            return self._spool, MemoryRows(self._spool.hold_out(order, count)) if held_out else None
-        x = schema.encode(self.matrix)
-        index = canonical_order(x)
+            return self._spool, MemoryRows(Batch(self._spool.hold_out(order, count))) if held_out else None
+        rows = Batch(schema.encode(self.matrix))
+        index = canonical_order(rows)
         if self.weight is not None:
             index = index[self.weight[index] > 0]
+        training, checking = (
+            MemoryRows(rows, None if self.weight is None else self.weight[chosen], chosen) if len(chosen) else None
+            for chosen in divide(index, held_out, order)
+        )
+        assert training is not None  # a share of less than all is held out
+        return training, checking
 
-        def some(index: NDArray[np.int64]) -> MemoryRows:
-            return MemoryRows(x, None if self.weight is None else self.weight[index], index)
-
-        if not held_out:
-            return some(index), None
-        count = min(max(1, round(held_out * len(index))), len(index) - 1)
-        chosen, index = np.split(order.permutation(index), [count])
-        return some(index), some(chosen)
+    def schema(self, standardize: Standardization) -> Schema:
+        """Return what is learned of the columns."""
+        return Schema.learn(self.moments, self.names, standardize)
 
     def columns(self) -> Any:
         """Return something from which scikit-learn reads the names and number of columns; of no file, X itself."""
@@ -77,7 +86,7 @@ class Table:
 
     def _in_memory(self, X: Any, sample_weight: Any, estimator: str) -> None:
         self.matrix, self.names = to_matrix(X, minimum_rows=2, estimator=estimator)
-        self.weight = None if sample_weight is None else _checked_weight(sample_weight, len(self.matrix))
+        self.weight = None if sample_weight is None else checked_weight(sample_weight, len(self.matrix))
         self.moments = Moments.empty(self.matrix.shape[1])
         for start in range(0, len(self.matrix), _BLOCK):
             here = slice(start, start + _BLOCK)
@@ -101,13 +110,7 @@ class Table:
             yield matrix
 
 
-def read_rows(X: Any) -> Any:
-    """Return the rows of a file where X is one or the path of one, else X."""
-    given = _opened(X)
-    return given.read() if hasattr(given, "batches") else given
-
-
-def _opened(X: Any) -> Any:
+def opened(X: Any) -> Any:
     """Return the open file that a path names, else X."""
     if not isinstance(X, str | os.PathLike):
         return X
@@ -123,20 +126,3 @@ def _is_small(file: Any) -> bool:
         return bool(file.path.stat().st_size <= _IN_MEMORY_BYTES)
     columns = len(file.names) if file.names is not None else int(np.prod(file.row_shape))
     return bool(rows * columns * 8 <= _IN_MEMORY_BYTES)
-
-
-def _checked_weight(sample_weight: Any, rows: int) -> NDArray[np.float64]:
-    try:
-        weight = np.asarray(sample_weight, np.float64)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"sample_weight: expected one number for each of {rows} rows ({error}).") from None
-    if weight.ndim == 0:
-        weight = np.full(rows, float(weight))
-    if weight.shape != (rows,):
-        raise DataError(f"sample_weight: expected one number for each of {rows} rows, got shape {weight.shape}.")
-    if not np.isfinite(weight).all() or (weight < 0).any():
-        row = int(np.argmax(~np.isfinite(weight) | (weight < 0)))
-        raise DataError(f"sample_weight: expected finite numbers of at least 0, got {weight[row]} in row {row}.")
-    if np.count_nonzero(weight) < 2:
-        raise DataError("sample_weight: expected at least two rows whose weight is not zero.")
-    return weight

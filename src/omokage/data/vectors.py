@@ -12,19 +12,15 @@ from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
-from omokage.errors import DataError, listing
+from omokage.errors import DataError, DataTypeError, listing
 
 Matrix = NDArray[np.float32] | NDArray[np.float64]
 
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-class DataTypeError(DataError, TypeError):
-    """Where scikit-learn's contract asks for a TypeError."""
-
-
 def to_matrix(
-    X: Any, *, minimum_rows: int = 1, estimator: str = "", first_row: int = 0
+    X: Any, *, minimum_rows: int = 1, estimator: str = "", first_row: int = 0, name: str = "X"
 ) -> tuple[Matrix, tuple[str, ...] | None]:
     """Return the rows as a finite float matrix, and the column names if there are any.
 
@@ -33,6 +29,7 @@ def to_matrix(
         minimum_rows: How few rows are refused.
         estimator: What messages call the model.
         first_row: The number of the first row in the whole input, for messages.
+        name: What messages call X.
 
     Raises:
         DataError: If it is empty, has strings or missing values, repeats a column name, or is not two-dimensional.
@@ -44,16 +41,16 @@ def to_matrix(
     try:
         frame = nw.from_native(X, pass_through=True)
     except DuplicateError as error:
-        raise DataError(f"X: column names must differ. {_one_line(error)}") from None
+        raise DataError(f"{name}: column names must differ. {_one_line(error)}") from None
     names = None
     if isinstance(frame, nw.LazyFrame):
-        raise DataError("X: expected rows, got a lazy frame. Call .collect() on it first.")
+        raise DataError(f"{name}: expected rows, got a lazy frame. Call .collect() on it first.")
     if isinstance(frame, nw.DataFrame):
-        _check_numeric(frame, first_row)
-        names = tuple(str(name) for name in frame.columns)
+        _check_numeric(frame, first_row, name)
+        names = tuple(str(column) for column in frame.columns)
         if len(set(names)) < len(names):
             raise DataError(
-                f"X: column names must differ; {listing(sorted({n for n in names if names.count(n) > 1}))} repeat."
+                f"{name}: column names must differ; {listing(sorted({n for n in names if names.count(n) > 1}))} repeat."
             )
         # Nulls become NaN on the way, and are then named by row and column.
         columns = [column.cast(nw.Float64).to_numpy() for column in frame.iter_columns()]
@@ -67,16 +64,16 @@ def to_matrix(
             ensure_all_finite=False,
             ensure_min_samples=minimum_rows,
             estimator=estimator or None,
-            input_name="X",
+            input_name=name,
         )
     except (ValueError, TypeError) as error:
         kind = DataTypeError if isinstance(error, TypeError) else DataError
-        raise kind(f"X: {_one_line(error)}{_first_text(X, first_row)}") from None
-    check_finite(matrix, names, first_row)
+        raise kind(f"{name}: {_one_line(error)}{_first_text(X, first_row)}") from None
+    check_finite(matrix, names, first_row, name)
     return matrix, names
 
 
-def check_unit_interval(matrix: NDArray[Any], names: tuple[str, ...] | None) -> None:
+def check_unit_interval(matrix: NDArray[Any], names: tuple[str, ...] | None, name: str = "X") -> None:
     """Check that every entry lies in [0, 1], where a likelihood that lives there is defined.
 
     Raises:
@@ -88,18 +85,19 @@ def check_unit_interval(matrix: NDArray[Any], names: tuple[str, ...] | None) -> 
     row, column = np.argwhere(bad)[0]
     where = repr(names[column]) if names else str(column)
     raise DataError(
-        f"X: expected values from 0 to 1, as at fit; got {matrix[row, column]:.6g} at row {row}, column {where}"
+        f"{name}: expected values from 0 to 1, as at fit; got {matrix[row, column]:.6g} at row {row}, column {where}"
         f"{f', and {bad.sum() - 1} more entries outside' if bad.sum() > 1 else ''}. Scale the rows as those of the fit."
     )
 
 
-def check_finite(matrix: NDArray[Any], names: tuple[str, ...] | None, first_row: int = 0) -> None:
+def check_finite(matrix: NDArray[Any], names: tuple[str, ...] | None, first_row: int = 0, name: str = "X") -> None:
     """Check that every entry is finite, and small enough for a finite float32.
 
     Args:
         matrix: (rows, features).
         names: Column names for messages.
         first_row: The number of the matrix's first row in the whole input, counted from 0.
+        name: What messages call the matrix.
 
     Raises:
         DataError: Naming row and column of the first offender and how many there are.
@@ -115,7 +113,7 @@ def check_finite(matrix: NDArray[Any], names: tuple[str, ...] | None, first_row:
     where = repr(names[column]) if names else str(column)
     reason = f"beyond {_LARGEST:.3g}, float32's largest" if np.isfinite(first) else "NaN and infinity cannot be used"
     raise DataError(
-        f"X contains {value} ({reason}) at row {first_row + row}, column {where}"
+        f"{name} contains {value} ({reason}) at row {first_row + row}, column {where}"
         f"{f', and {bad.sum() - 1} more entries like it' if bad.sum() > 1 else ''}. "
         "Drop these rows, or fill them, for example with sklearn.impute.SimpleImputer."
     )
@@ -140,15 +138,15 @@ def _first_text(X: Any, first_row: int) -> str:
     return ""
 
 
-def _check_numeric(frame: nw.DataFrame[Any], first_row: int) -> None:
+def _check_numeric(frame: nw.DataFrame[Any], first_row: int, name: str) -> None:
     offenders = []
-    for name, dtype in frame.schema.items():
+    for column, dtype in frame.schema.items():
         if not (dtype.is_numeric() or dtype == nw.Boolean):
-            offenders.append(f"{str(name)!r} ({_example(frame[name], first_row)})")
+            offenders.append(f"{str(column)!r} ({_example(frame[column], first_row)})")
     if offenders:
         more = f" and {len(offenders) - 5} more" if len(offenders) > 5 else ""
         raise DataError(
-            f"X: expected numbers in every column; not so in {', '.join(offenders[:5])}{more}. "
+            f"{name}: expected numbers in every column; not so in {', '.join(offenders[:5])}{more}. "
             "Leave these columns out (--id on the command line), or encode them as numbers first."
         )
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
 
 from omokage import inference
 from omokage.estimators.base import Estimator
@@ -44,7 +43,7 @@ class AutoEncoder(Estimator):
         self,
         latent_dim: int = 10,
         *,
-        hidden: Any = (512, 256),
+        hidden: Any = "auto",
         network: str = "auto",
         activation: Any = "relu",
         normalization: str | None = None,
@@ -72,13 +71,12 @@ class AutoEncoder(Estimator):
 
     def terms(self, X: Any) -> dict[str, NDArray[np.float64]]:
         """Return "reconstruction" (log p(x|z), nats of raw data) and "squared_error" (raw units) of each row, (n,)."""
-        matrix = self._matrix(X)
+        rows = self._encoded(X)
         with self._device():
-            parts = inference.terms(self.model_, self.schema_.encode(matrix), 1)
-        reconstruction = parts["reconstruction"].astype(np.float64) + self.schema_.log_jacobian
-        return {"reconstruction": reconstruction, "squared_error": -self.score_samples(X)}
+            parts = rows.each(lambda batch: inference.terms(self.model_, batch, 1))
+        reconstruction = parts["reconstruction"].astype(np.float64) + self.schema_.log_jacobians(rows)
+        return {"reconstruction": reconstruction, "squared_error": self._squared_errors(rows)}
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """Return the negative squared error of each row, summed over columns, in raw units squared, (n,)."""
-        check_is_fitted(self)
-        return -np.square(self._matrix(X) - self.reconstruct(X)).sum(1)
+        """Return the negative squared error of each row, summed over its entries, in raw units squared, (n,)."""
+        return -self._squared_errors(self._encoded(X))

@@ -7,7 +7,7 @@ import secrets
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import jax
 import numpy as np
@@ -16,12 +16,16 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from omokage import build, inference, saving
+from omokage.batch import Batch
 from omokage.checkpoints import CHECKPOINT_FILES, read_checkpoint, write_checkpoint
 from omokage.compilation import keep_compiled
-from omokage.data.rows import MemoryRows, RowSource
+from omokage.data.encoded import Encoded
+from omokage.data.kinds import AnySchema, AnyTable, open_data, values
+from omokage.data.rows import MemoryRows, RowSource, together
 from omokage.data.schema import Schema
-from omokage.data.table import Table, read_rows
-from omokage.data.vectors import check_unit_interval, to_matrix
+from omokage.data.sequences import SequenceSchema
+from omokage.data.table import Table
+from omokage.data.vectors import to_matrix
 from omokage.errors import DataError, ParameterError, listing
 from omokage.progress import display
 from omokage.settings import CommonSettings, check
@@ -62,14 +66,17 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
         Parameters
         ----------
-        X : array or data frame of shape (n, D), or path
-            Numbers; a path names a CSV, Parquet, .npy, .npz or IDX file, and one larger than 256 MB is streamed.
+        X : array, data frame, list of arrays, or path
+            Vectors (n, D), images (n, height, width[, channels]) or sequences (n, time, channels); see `data`. A path
+            names a folder of pictures, or a CSV, Parquet, .npy, .npz or IDX file, and one of vectors larger than 256 MB
+            is streamed.
         y : ignored
             Present by scikit-learn's convention.
         X_valid : like X, optional
             Rows on which the objective is reported after each epoch, and by which early stopping decides.
         sample_weight : array of shape (n,), optional
-            How much each row counts: weight 2 is the same as the row twice (early stopping then holds out other rows).
+            How much each row (image, series) counts: weight 2 is the same as the row twice (early stopping
+            then holds out other rows).
         checkpoint : path, optional
             A folder in which the state of the run is kept after every `checkpoint_every` epochs.
         resume : bool
@@ -95,15 +102,16 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         elif resume:
             raise ParameterError("resume=True: expected a checkpoint folder to go on from; give checkpoint=.")
         seed = _seed(parameters["random_state"])
-        table = Table(X, sample_weight, estimator=type(self).__name__)
-        self._note_columns(table.columns())
+        table = open_data(X, parameters["data"], sample_weight, estimator=type(self).__name__)
+        if isinstance(table, Table):
+            self._note_columns(table.columns())
         with self._device():
             recipe, schema, start = self._prepared(parameters, table, seed)
             early = parameters["early_stopping"] is not False
             held_out = parameters["validation_fraction"] if early and X_valid is None else 0.0
-            rows, validation = table.rows(schema, held_out, seed)
+            rows, validation = cast(Any, table).rows(schema, held_out, seed)
             if X_valid is not None:
-                validation = MemoryRows(schema.encode(self._matrix(X_valid, recipe)))
+                validation = self._validation(X_valid, schema, recipe)
             plan = build.plan(parameters, rows.count, seed)
             snapshot, keep = begin(start, plan), None
             if checkpoint is not None:
@@ -123,6 +131,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                     keep=keep,
                 )
         self.model_, self.history_, self.schema_, self.recipe_ = result.model, result.history, schema, recipe
+        self.n_features_in_ = schema.features
         self._n_features_out, self._fitted_parameters = parameters["latent_dim"], parameters
         if result.problem is not None:
             raise result.problem
@@ -141,34 +150,119 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         >>> omokage.AutoEncoder(latent_dim=2, hidden=(), epochs=1, verbose=0).fit(X).transform(X).shape
         (64, 2)
         """
-        x = self._encoded(X)
+        rows = self._encoded(X)
         with self._device():
-            return inference.encode(self.model_, x)
+            features: NDArray[np.float32] = rows.each(lambda batch: inference.encode(self.model_, batch))
+        return features
 
-    def inverse_transform(self, Z: Any) -> NDArray[np.float64]:
-        """Return the decoder means of features, (n, D), in raw units, for Z of shape (n, latent_dim)."""
-        check_is_fitted(self)
-        Z, _ = to_matrix(Z, estimator=type(self).__name__)
-        if Z.shape[1] != self._n_features_out:
-            raise DataError(f"Z: expected {self._n_features_out} columns, one a latent dimension; got {Z.shape[1]}.")
-        with self._device():
-            return self.schema_.decode(inference.decode(self.model_, Z.astype(np.float32)))
-
-    def reconstruct(self, X: Any, *, sample: bool = False, seed: int = 0) -> NDArray[np.float64]:
-        """Return what the model makes of rows, (n, D), in raw units.
+    def inverse_transform(self, Z: Any, *, length: Any = None) -> Any:
+        """Return the decoder means of features, in the units and the shape of X, for Z of shape (n, latent_dim).
 
         Parameters
         ----------
-        X : array or data frame of shape (n, D)
-            Rows.
+        Z : array of shape (n, latent_dim)
+            Features.
+        length : int or array of shape (n,), optional
+            Where X is sequences, how many steps each shall have; by default the longest of the fit.
+        """
+        check_is_fitted(self)
+        Z, _ = to_matrix(Z, estimator=type(self).__name__, name="Z")
+        if Z.shape[1] != self._n_features_out:
+            raise DataError(f"Z: expected {self._n_features_out} columns, one a latent dimension; got {Z.shape[1]}.")
+        z = Z.astype(np.float32)
+        rows = self._blank(len(z), length)
+        with self._device():
+            if rows is None:
+                return self.schema_.decode(inference.decode(self.model_, z))
+            return self.schema_.decode(
+                rows.each_padded(lambda batch, index: inference.decode(self.model_, z[index], batch))
+            )
+
+    def reconstruct(self, X: Any, *, sample: bool = False, seed: int = 0) -> Any:
+        """Return what the model makes of rows, in the units and the shape of X.
+
+        Sequences are an array (n, T, C) where they are of one length, else a list of arrays.
+
+        Parameters
+        ----------
+        X : rows
+            As for `fit`.
         sample : bool
             Go through a z drawn from the posterior, in place of its mean.
         seed : int
             Of that draw, which depends on the seed and the row's content alone.
         """
         with self._device():
-            x = self._encoded(X)
-            return self.schema_.decode(inference.reconstruct(self.model_, x, seed if sample else None))
+            rows, drawn = self._encoded(X), seed if sample else None
+            return self.schema_.decode(
+                rows.each_padded(lambda batch, _: inference.reconstruct(self.model_, batch, drawn))
+            )
+
+    def entry_scores(self, X: Any, *, samples: int = 16, seed: int = 0) -> Any:
+        """Return how well each entry is explained, E_q log p(x|z) in nats of raw data, in the shape of X.
+
+        Low values are strange. Sequences are a list of arrays where they are of unlike lengths; NaN where an entry is
+        missing.
+
+        Parameters
+        ----------
+        X : rows
+            As for `fit`.
+        samples : int
+            K, how many z are drawn for each row.
+        seed : int
+            Of the draws.
+        """
+        rows, samples = self._encoded(X), count("samples", samples)
+        shift = np.log(self.schema_.event.unit)
+
+        def entries(batch: Batch, _: Any) -> NDArray[np.float64]:
+            densities = inference.entries(self.model_, batch, samples, seed).astype(np.float64) - shift
+            return densities if batch.observed is None else np.where(batch.observed, densities, np.nan)
+
+        with self._device():
+            return self.schema_.by_entry(rows.each_padded(entries))
+
+    def step_scores(self, X: Any, *, samples: int = 16, seed: int = 0) -> Any:
+        """Return how well each step of sequences is explained, in nats of raw data, (n, T) or a list of (T,).
+
+        The sum of `entry_scores` over the channels of a step, as far as they were observed.
+        """
+        entries = self.entry_scores(X, samples=samples, seed=seed)
+        if not isinstance(self.schema_, SequenceSchema):
+            raise DataError("X: only sequences have steps; see `entry_scores`.")
+        channels = -2 if self.schema_.reading.layout == "NCT" else -1
+        if isinstance(entries, list):
+            return [np.nansum(series, axis=channels) for series in entries]
+        return np.nansum(entries, axis=channels)
+
+    def impute(self, X: Any, *, samples: int = 32, rounds: int = 20, seed: int = 0) -> Any:
+        """Return sequences with their missing entries filled by their mean given the others, in raw units.
+
+        Parameters
+        ----------
+        X : sequences
+            NaN where an entry is missing; what is there comes back as it was.
+        samples : int
+            K, how many z are weighted.
+        rounds : int
+            How often the holes are filled with the reconstruction before.
+        seed : int
+            Of the draws.
+
+        Notes
+        -----
+        Mattei and Frellsen, "MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets", 2019.
+        """
+        check_is_fitted(self)
+        schema = self.schema_
+        if not isinstance(schema, SequenceSchema):
+            raise DataError("X: only sequences can have missing entries so far; fit with data='sequences'.")
+        rows = self._encoded(X)
+        settings = (count("rounds", rounds), count("samples", samples), seed)
+        with self._device():
+            filled = schema.decode(rows.each_padded(lambda batch, _: inference.impute(self.model_, batch, *settings)))
+        return schema.kept(values(X), filled)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean of `score_samples`."""
@@ -204,6 +298,20 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         )
         return saving.save(folder, content)
 
+    def _blank(self, rows: int, length: Any) -> Encoded | None:
+        """Return sequences without content of these lengths, for a decoder to fill; `None` where rows are not such."""
+        if not isinstance(self.schema_, SequenceSchema):
+            if length is not None:
+                raise ParameterError(f"length={length!r}: only sequences have one; X was not.")
+            return None
+        lengths = np.broadcast_to(self.schema_.buckets[-1] if length is None else np.asarray(length), rows)
+        if lengths.dtype.kind not in "iu" or lengths.min() < 1:
+            raise ParameterError(f"length={length!r}: expected whole numbers of at least 1.")
+        return self.schema_.blank(lengths)
+
+    def _validation(self, X_valid: Any, schema: AnySchema, recipe: build.Recipe) -> RowSource:
+        return together([MemoryRows(batch) for _, batch in self._encoded(X_valid, "X_valid", schema, recipe).groups])
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
 
@@ -236,7 +344,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _note_columns(self, columns: Any) -> None:
         validate_data(self, columns, reset=not (self.warm_start and hasattr(self, "model_")), skip_check_array=True)
 
-    def _prepared(self, parameters: dict[str, Any], table: Table, seed: int) -> tuple[build.Recipe, Schema, Any]:
+    def _prepared(self, parameters: dict[str, Any], table: AnyTable, seed: int) -> tuple[build.Recipe, AnySchema, Any]:
         """Return parts, schema and first weights; those of the fitted model where training goes on."""
         names = table.names
 
@@ -253,9 +361,9 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             recipe = dataclasses.replace(self.recipe_, objective=build.objective(parameters))
             build.check_support(recipe, table.moments, name)
             return recipe, self.schema_, self.model_
-        recipe = build.decide(parameters, table.moments, name)
-        schema = Schema.learn(table.moments, names, recipe.standardize)
-        if parameters["latent_dim"] > schema.features:
+        recipe = build.decide(parameters, table, name)
+        schema = table.schema(recipe.standardize)
+        if parameters["latent_dim"] > schema.features and not isinstance(schema, SequenceSchema):
             warnings.warn(
                 f"latent_dim={parameters['latent_dim']} is more than the {schema.features} columns of X: features will "
                 "be redundant. A smaller latent_dim is enough.",
@@ -264,13 +372,13 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return recipe, schema, build.model(parameters, recipe, schema.event, np.random.default_rng([seed, 1]))
 
     def _fingerprint(
-        self, parameters: dict[str, Any], schema: Schema, rows: RowSource, seed: int, epochs: int
+        self, parameters: dict[str, Any], schema: AnySchema, rows: RowSource, seed: int, epochs: int
     ) -> dict[str, Any]:
         """Return, as JSON values, all that a run depends on."""
         described = {
             name: value for name, value in saving.described_parameters(parameters).items() if name != "verbose"
         }
-        learned = schema.to_json()
+        learned = schema.columns.to_json()
         columns = {"location": learned["location"], "scale": learned["scale"], "columns": learned["names"]}
         return {
             "kind": type(self).__name__,
@@ -282,20 +390,29 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             **columns,
         }
 
-    def _matrix(self, X: Any, recipe: build.Recipe | None = None) -> NDArray[Any]:
-        """Return rows that the fitted model, or one of this recipe, can be asked about."""
-        if recipe is None:
+    def _encoded(self, X: Any, name: str = "X", schema: Any = None, recipe: build.Recipe | None = None) -> Encoded:
+        """Return rows that the fitted model, or one of this schema and recipe, can be asked about."""
+        if schema is None:
             check_is_fitted(self)
-        X = read_rows(X)
-        matrix, names = to_matrix(X, estimator=type(self).__name__)
-        validate_data(self, X, reset=False, skip_check_array=True)
-        if (recipe or self.recipe_).bounded:
-            check_unit_interval(matrix, names)
-        return matrix
+            schema, recipe = self.schema_, self.recipe_
+        X = values(X, shaped=not isinstance(schema, Schema))
+        settings: Any = {"name": name, "estimator": type(self).__name__, "unit_interval": recipe and recipe.bounded}
+        rows: Encoded = schema.rows(X, **settings)
+        if isinstance(schema, Schema):  # scikit-learn's words on names
+            validate_data(self, X, reset=False, skip_check_array=True)
+        return rows
 
-    def _encoded(self, X: Any) -> NDArray[np.float32]:
-        matrix = self._matrix(X)
-        return self.schema_.encode(matrix)
+    def _squared_errors(self, rows: Encoded) -> NDArray[np.float64]:
+        """Return the squared error of each row, summed over what was observed, in raw units squared, (n,)."""
+        unit = self.schema_.event.unit
+
+        def errors(batch: Batch) -> NDArray[np.float64]:
+            gap = (batch.x.astype(np.float64) - inference.reconstruct(self.model_, batch)) * unit
+            gap = gap if batch.observed is None else np.where(batch.observed, gap, 0)
+            return np.asarray(np.square(gap).sum(tuple(range(1, gap.ndim))))
+
+        with self._device():
+            return np.asarray(rows.each(errors))
 
 
 def _seed(random_state: Any) -> int:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from omokage import inference
+from omokage.data.sequences import SequenceSchema
 from omokage.errors import ParameterError
 from omokage.estimators.base import Estimator, count
 from omokage.posteriors import PointMass
@@ -106,7 +107,7 @@ class VAE(Estimator):
         self,
         latent_dim: int = 10,
         *,
-        hidden: Any = (512, 256),
+        hidden: Any = "auto",
         network: str = "auto",
         activation: Any = "relu",
         normalization: str | None = None,
@@ -152,12 +153,12 @@ class VAE(Estimator):
         dict
             "reconstruction" (E_q log p(x|z)), "kl" (KL(q‖p)) and "elbo", their difference, at most log p(x).
         """
-        x = self._encoded(X)
+        rows, samples = self._encoded(X), count("samples", samples)
         with self._device():
-            parts = inference.terms(self.model_, x, count("samples", samples), seed)
+            parts = rows.each(lambda batch: inference.terms(self.model_, batch, samples, seed))
         raw = {name: value.astype(np.float64) for name, value in parts.items()}
         for name in raw.keys() - {"kl"}:
-            raw[name] += self.schema_.log_jacobian
+            raw[name] += self.schema_.log_jacobians(rows)
         return raw
 
     def score_samples(self, X: Any, *, samples: int = 16, seed: int = 0) -> NDArray[np.float64]:
@@ -181,15 +182,16 @@ class VAE(Estimator):
         -----
         Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
         """
-        x = self._encoded(X)
+        rows, samples = self._encoded(X), count("samples", samples)
         if isinstance(self.recipe_.posterior, PointMass):
             raise ParameterError("posterior='point' has no density, so its model has no likelihood; see `terms`.")
         with self._device():
-            bound = inference.log_likelihood(self.model_, x, count("samples", samples), seed)
-        return bound.astype(np.float64) + self.schema_.log_jacobian
+            bound = rows.each(lambda batch: inference.log_likelihood(self.model_, batch, samples, seed))
+        raw: NDArray[np.float64] = bound.astype(np.float64) + self.schema_.log_jacobians(rows)
+        return raw
 
-    def sample(self, n: int = 1, *, mean: bool = False, seed: int = 0) -> NDArray[np.float64]:
-        """Return draws from p(x), (n, D), in raw units.
+    def sample(self, n: int = 1, *, mean: bool = False, seed: int = 0, length: Any = None) -> Any:
+        """Return draws from p(x), in the units and the shape of X.
 
         Parameters
         ----------
@@ -199,7 +201,17 @@ class VAE(Estimator):
             Return the decoder means of drawn z, without the noise of p(x|z).
         seed : int
             Of the draws; the first of 10 are the same as the first of 1,000.
+        length : int or array of shape (n,), optional
+            Where X is sequences, how many steps each draw shall have; by default drawn from the lengths of the fit.
         """
         check_is_fitted(self)
+        n = count("n", n)
+        if length is None and isinstance(self.schema_, SequenceSchema):
+            length = self.schema_.draw_lengths(n, seed)
+        rows = self._blank(n, length)
         with self._device():
-            return self.schema_.decode(inference.sample(self.model_, count("n", n), seed, mean))
+            if rows is None:
+                return self.schema_.decode(inference.sample(self.model_, n, seed, mean))
+            return self.schema_.decode(
+                rows.each_padded(lambda batch, i: inference.sample(self.model_, len(i), seed, mean, batch, i))
+            )

@@ -8,6 +8,7 @@ Weights are NumPy arrays until training puts them on a device, so making a netwo
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
@@ -60,6 +61,27 @@ INITIALIZERS: dict[str, Initializer] = {
 }
 
 
+@dataclass(frozen=True)
+class Making:
+    """How the layers of a network are made.
+
+    Attributes:
+        random: Where the first weights come from; `None` leaves them blank, to be loaded.
+        activation: A key of `ACTIVATIONS`, or a function.
+        normalization: "batch", "layer" or `None`; before the activation.
+        dropout: The share of entries dropped in training.
+        initializer: For the first weights.
+        name: Prefix of the names of batch-norm layers; must differ within a model.
+    """
+
+    random: np.random.Generator | None
+    activation: str | Callable[[Array], Array]
+    normalization: str | None
+    dropout: float
+    initializer: Initializer
+    name: str
+
+
 class Frozen(eqx.Module):
     """An array in a model that no gradient step changes: a given constant, or a running statistic."""
 
@@ -85,6 +107,11 @@ class Linear(eqx.Module):
     weight: Any
     bias: Any
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of what comes out, without the rows."""
+        return (len(self.bias),)
+
     def __init__(self, inputs: int, outputs: int, initializer: Initializer, random: np.random.Generator | None):
         if random is None:  # to be filled from a file: takes no memory
             self.weight = np.broadcast_to(np.float32(0), (outputs, inputs))
@@ -95,6 +122,30 @@ class Linear(eqx.Module):
     def __call__(self, x: Array, training: TrainingPass | None = None) -> Array:
         """Return (B, outputs)."""
         return x @ self.weight.T + self.bias
+
+
+class Head(eqx.Module):
+    """From the features of each place to a parameter of a distribution: y = x Wᵀ + b, in the parameter's shape."""
+
+    weight: Any
+    bias: Any
+    shape: tuple[int, ...] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        inputs: int,
+        shape: tuple[int, ...],
+        start: Any,
+        initializer: Initializer,
+        random: np.random.Generator | None,
+    ):
+        linear = Linear(inputs, int(np.prod(shape)), initializer, random)
+        self.weight, self.shape = linear.weight, shape
+        self.bias = linear.bias + np.broadcast_to(np.asarray(start, np.float32), shape).ravel()
+
+    def __call__(self, features: Array, training: TrainingPass | None = None) -> Array:
+        """Return (B, *places, *shape) from (B, *places, inputs)."""
+        return (features @ self.weight.T + self.bias).reshape(*features.shape[:-1], *self.shape)
 
 
 class Activation(eqx.Module):

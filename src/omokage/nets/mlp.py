@@ -1,20 +1,24 @@
 """The multilayer perceptron: linear layer, normalisation, activation, dropout, as often as there are widths."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import equinox as eqx
 import numpy as np
 from jax import Array
 
+from omokage.batch import Batch, Event
 from omokage.nets.layers import (
     INITIALIZERS,
     Activation,
     BatchNorm,
     Dropout,
+    Head,
     Initializer,
     LayerNorm,
     Linear,
+    Making,
     TrainingPass,
 )
 
@@ -64,8 +68,44 @@ class MLP(eqx.Module):
         self.layers = tuple(layers)
         self.features = inputs
 
-    def __call__(self, x: Array, training: TrainingPass | None = None) -> Array:
-        """Return (B, features) from (B, inputs)."""
+    def __call__(self, inputs: Array, batch: Batch | None = None, training: TrainingPass | None = None) -> Array:
+        """Return (B, features) from (B, ...) of as many entries as `inputs`."""
+        x = inputs.reshape(len(inputs), -1)
         for layer in self.layers:
             x = layer(x, training)
         return x
+
+    def head(self, shape: tuple[int, ...], start: Any, initializer: Initializer, random: Any) -> Head:
+        """Return what makes a parameter of this shape of the features."""
+        return Head(self.features, shape, start, initializer, random)
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Multilayer perceptrons, the decoder's widths in the opposite order of the encoder's.
+
+    Rows of any shape are taken flat.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("vectors", "images")
+    default_hidden: ClassVar[tuple[int, ...]] = (512, 256)
+
+    def encoder(self, event: Event, hidden: tuple[int, ...], make: Making) -> MLP:
+        """Return a network from x to features."""
+        return self._network(event.size, hidden, make)
+
+    def decoder(self, latent_dim: int, event: Event, hidden: tuple[int, ...], make: Making) -> MLP:
+        """Return a network from z to features."""
+        return self._network(latent_dim, hidden[::-1], make)
+
+    def _network(self, inputs: int, widths: tuple[int, ...], make: Making) -> MLP:
+        return MLP(
+            inputs,
+            widths,
+            random=make.random,
+            activation=make.activation,
+            normalization=make.normalization,
+            dropout=make.dropout,
+            initializer=make.initializer,
+            name=make.name,
+        )

@@ -1,0 +1,60 @@
+"""Encoded rows: what the model side is given, in groups of one shape each, and the way back to the order of X."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omokage.batch import Batch
+
+Group = tuple[NDArray[np.int64], Batch]  # the places of the rows in X, (B,), and the rows
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Rows as batches of NumPy arrays; vectors and images are one group, sequences one for each padded length."""
+
+    groups: tuple[Group, ...]
+
+    @staticmethod
+    def of(rows: Batch) -> "Encoded":
+        """Return rows that are of one shape."""
+        return Encoded(((np.arange(len(rows.x)), rows),))
+
+    @property
+    def count(self) -> int:
+        """The number of rows, n."""
+        return sum(len(index) for index, _ in self.groups)
+
+    def each(self, function: Callable[[Batch], Any]) -> Any:
+        """Return `function` of the rows, in the order of X: an array with n rows, or a dict of such arrays."""
+        results = [function(batch) for _, batch in self.groups]
+        if isinstance(results[0], dict):
+            return {name: self._in_order([result[name] for result in results]) for name in results[0]}
+        return self._in_order(results)
+
+    def each_padded(self, function: Callable[[Batch, NDArray[np.int64]], NDArray[Any]]) -> Any:
+        """Return `function` of rows and their places, where it gives something for each step, in the order of X.
+
+        An array (n, ...) where rows are of one shape, else a list of arrays (T, ...), each of the length of its row.
+        """
+        if len(self.groups) == 1 and self.groups[0][1].lengths is None:
+            index, batch = self.groups[0]
+            return function(batch, index)
+        rows: list[Any] = [None] * self.count
+        for index, batch in self.groups:
+            lengths = batch.lengths if batch.lengths is not None else [batch.x.shape[1]] * len(index)
+            for place, length, row in zip(index, lengths, function(batch, index), strict=True):
+                rows[place] = row[:length]
+        return np.stack(rows) if len({len(row) for row in rows}) == 1 else rows
+
+    def _in_order(self, parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
+        parts = list(parts)
+        if len(parts) == 1:
+            return parts[0]
+        result = np.empty((self.count, *parts[0].shape[1:]), parts[0].dtype)
+        for (index, _), part in zip(self.groups, parts, strict=True):
+            result[index] = part
+        return result

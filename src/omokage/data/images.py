@@ -1,0 +1,222 @@
+"""Images: arrays (n, height, width) or (n, height, width, channels), or a folder of pictures.
+
+All pixels of a channel share one scale, and each has a centre of its own: standardising takes the mean picture away.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omokage.batch import Batch, Event
+from omokage.data.encoded import Encoded
+from omokage.data.rows import RowSource
+from omokage.data.schema import Schema, Standardization
+from omokage.data.table import Table
+from omokage.errors import DataError, DataTypeError, FileFormatError, ParameterError
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Images:
+    """How to read images.
+
+    Attributes:
+        size: (height, width) to which the pictures of a folder are resized; `None`: they have one size.
+        colours: "grey", "rgb", or "auto": grey where all pictures of a folder are.
+
+    Example:
+        >>> Images(size=(64, 64), colours="grey")
+        Images(size=(64, 64), colours='grey')
+    """
+
+    size: tuple[int, int] | None = None
+    colours: Literal["auto", "grey", "rgb"] = "auto"
+
+    def __post_init__(self) -> None:
+        """Check the settings, which are used long after."""
+        if self.colours not in ("auto", "grey", "rgb"):
+            raise ParameterError(f"Images(colours={self.colours!r}): expected 'auto', 'grey' or 'rgb'.")
+        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
+            raise ParameterError(f"Images(size={self.size!r}): expected (height, width), of at least 1 each.")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSchema:
+    """What was learned of images.
+
+    Attributes:
+        columns: Of the pixels, in the order of rows, columns, channels.
+        shape: (height, width, channels).
+        flat: Whether X had no axis of channels.
+        reading: How the pictures of a folder are read.
+    """
+
+    columns: Schema
+    shape: tuple[int, int, int]
+    flat: bool
+    reading: Images
+    names = None
+
+    @property
+    def features(self) -> int:
+        """The number of pixels, times channels."""
+        return self.columns.features
+
+    @property
+    def event(self) -> Event:
+        """One image, as the model side sees it."""
+        event = self.columns.event
+        return replace(
+            event, shape=self.shape, unit=event.unit.reshape(self.shape), spread=event.spread.reshape(self.shape)
+        )
+
+    @property
+    def log_jacobian(self) -> float:
+        """What to add to log p(x) to get log p(raw), in nats per image."""
+        return self.columns.log_jacobian
+
+    def log_jacobians(self, rows: Encoded) -> float:
+        """Return what to add to log p(x) of each image, in nats: one number, since images are alike."""
+        return self.log_jacobian
+
+    def rows(self, X: Any, *, unit_interval: bool = False, name: str = "X", estimator: str = "") -> Encoded:
+        """Return images, checked and encoded; raises DataError if they cannot be used."""
+        flat, shape, _ = read_images(X, self.reading, name)
+        if shape != self.shape:
+            raise DataError(
+                f"{name}: expected images of {_size(self.shape)}, as at fit; got {_size(shape)}. Resize them first, or "
+                "data=Images(size=(height, width)) for a folder."
+            )
+        if unit_interval and ((flat < 0) | (flat > 1)).any():
+            number, pixel = np.argwhere((flat < 0) | (flat > 1))[0]
+            raise DataError(
+                f"{name}: expected values from 0 to 1, as at fit; got {flat[number, pixel]:.6g} in image {number}, "
+                f"{_pixel(int(pixel), shape)}. Scale the images as those of the fit."
+            )
+        return Encoded.of(Batch(self.encode(flat)))
+
+    def encode(self, flat: NDArray[Any]) -> NDArray[np.float32]:
+        """Return standardised images, (B, H, W, C), from raw ones, (B, H·W·C)."""
+        return self.columns.encode(flat).reshape(-1, *self.shape)
+
+    def decode(self, x: NDArray[Any]) -> NDArray[np.float64]:
+        """Return raw images, in the shape of X, from standardised ones, (B, H, W, C)."""
+        return self.by_entry(self.columns.decode(np.asarray(x).reshape(len(x), -1)))
+
+    def by_entry(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return numbers for each entry in the shape of X."""
+        return values.reshape(-1, *(self.shape[:2] if self.flat else self.shape))
+
+    def column(self, index: int) -> str:
+        """Return what messages call a pixel."""
+        return _pixel(index, self.shape)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the schema as a JSON object."""
+        return {
+            "kind": "images",
+            "columns": self.columns.to_json(),
+            "shape": list(self.shape),
+            "flat": self.flat,
+            "size": None if self.reading.size is None else list(self.reading.size),
+            "colours": self.reading.colours,
+        }
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> "ImageSchema":
+        """Return the schema that `to_json` wrote; raises FileFormatError if it is not sound."""
+        try:
+            height, width, channels = (int(size) for size in value["shape"])
+            size = None if value["size"] is None else (int(value["size"][0]), int(value["size"][1]))
+            schema = ImageSchema(
+                Schema.from_json(value["columns"]),
+                (height, width, channels),
+                bool(value["flat"]),
+                Images(size, value["colours"]),
+            )
+        except (KeyError, TypeError, ValueError, IndexError, ParameterError) as error:
+            raise FileFormatError(f"schema.json: not a schema of images ({error!r}).") from None
+        if min(schema.shape) < 1 or schema.features != height * width * channels or (schema.flat and channels != 1):
+            raise FileFormatError("schema.json: its pixels and shape do not fit together.")
+        return schema
+
+
+class ImageTable:
+    """Images on their way to training."""
+
+    alike = True
+    names = None
+
+    def __init__(self, X: Any, sample_weight: Any, reading: Images, *, estimator: str = ""):
+        """Read the images; raises DataError if they or the weights cannot be used."""
+        self.reading = reading
+        flat, self.shape, self.flat = read_images(X, reading, "X")
+        if len(flat) < 2:
+            raise DataError("X: expected at least 2 images, got 1.")
+        self._table = Table(flat, sample_weight, estimator=estimator)
+        self.moments = self._table.moments
+
+    def schema(self, standardize: Standardization) -> ImageSchema:
+        """Return what is learned of the images."""
+        columns = Schema.learn(self.moments, None, standardize)
+        if standardize == "scale":
+            varying = np.where(columns.constant, np.nan, columns.deviation).reshape(-1, self.shape[2])
+            every = np.sqrt(np.nanmean(varying**2, axis=0)) if not np.isnan(varying).all(0).any() else np.nan
+            every = np.nan_to_num(np.broadcast_to(every, self.shape[2]), nan=1.0)
+            columns = replace(columns, scale=np.tile(every, len(varying)))
+        return ImageSchema(columns, self.shape, self.flat, self.reading)
+
+    def rows(self, schema: ImageSchema, held_out: float, seed: int) -> tuple[RowSource, RowSource | None]:
+        """Return the images for training, and a share of them that is held out (`None` where 0)."""
+        return self._table.rows(schema, held_out, seed)
+
+
+def read_images(X: Any, reading: Images, name: str) -> tuple[NDArray[Any], tuple[int, int, int], bool]:
+    """Return images as a float matrix (n, H·W·C), their shape, and whether X had no axis of channels.
+
+    Raises:
+        DataError: If X is not numbers of such a shape, or holds NaN or infinity.
+    """
+    if isinstance(X, str | os.PathLike) and Path(X).is_dir():
+        from omokage.data.pictures import read_pictures
+
+        X, _ = read_pictures(X, size=reading.size, colours=reading.colours)
+    try:
+        array = np.asarray(X)
+    except ValueError as error:
+        raise DataError(
+            f"{name}: expected images of one size, (n, height, width) or (n, height, width, channels); {error}."
+        ) from None
+    if array.dtype.kind not in "biuf":
+        raise DataTypeError(f"{name}: expected numbers, got {array.dtype}.")
+    if array.ndim not in (3, 4) or 0 in array.shape:
+        raise DataError(
+            f"{name}: expected images, (n, height, width) or (n, height, width, channels); got the shape {array.shape}."
+        )
+    shape = (*array.shape[1:3], 1 if array.ndim == 3 else array.shape[3])
+    flat = array.reshape(len(array), -1)
+    flat = flat.astype(np.float32 if array.dtype.itemsize <= 2 or array.dtype == np.float32 else np.float64)
+    with np.errstate(invalid="ignore"):
+        if not (flat.min() >= -_LARGEST and flat.max() <= _LARGEST):
+            bad = ~(np.abs(flat) <= _LARGEST)
+            number, pixel = np.argwhere(bad)[0]
+            raise DataError(
+                f"{name} contains {flat[number, pixel]} in image {number}, {_pixel(int(pixel), shape)}, and "
+                f"{bad.sum() - 1} more such entries. Expected finite numbers; leave these images out."
+            )
+    return flat, shape, array.ndim == 3
+
+
+def _pixel(index: int, shape: tuple[int, int, int]) -> str:
+    row, column, channel = (int(place) for place in np.unravel_index(index, shape))
+    return f"row {row}, column {column}" + (f", channel {channel}" if shape[2] > 1 else "")
+
+
+def _size(shape: tuple[int, int, int]) -> str:
+    return f"{shape[0]}×{shape[1]} pixels and {shape[2]} channel{'s' * (shape[2] > 1)}"
