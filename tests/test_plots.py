@@ -17,6 +17,7 @@ from PIL import Image
 
 from omokage import plots
 from omokage.errors import DataError
+from omokage.plots import latent, style
 
 HISTORY = [
     {
@@ -42,13 +43,24 @@ class Linear:
 
 
 def all_figures():
+    wave = np.sin(np.arange(30))
     return {
         "learning curve": plots.learning_curve(HISTORY),
-        "reconstructions": plots.reconstructions(PICTURES, PICTURES / 2, SHAPE),
+        "reconstructions": plots.reconstructions(PICTURES, PICTURES / 2, SHAPE, draws=[PICTURES / 3]),
+        "best and worst": plots.best_and_worst(PICTURES, PICTURES**2, SHAPE, colours=plots.INK_ON_PAPER),
         "grid": plots.grid(PICTURES, SHAPE, colours=plots.INK_ON_PAPER),
+        "rows": plots.picture_rows(PICTURES.reshape(2, 3, 12), SHAPE, row_labels=["a", "b"]),
+        "far out": plots.far_out(PICTURES.reshape(2, 3, 12), [8, 21], SHAPE),
         "interpolation": plots.interpolation(Linear(), PICTURES[:2], PICTURES[2:4], SHAPE),
         "codes": plots.latent_scatter(CODES, np.arange(40) % 3),
+        "codes on a scale": plots.latent_scatter(CODES, CODES[:, 0]),
+        "codes in space": plots.latent_scatter_3d(CODES, np.arange(40) % 3),
+        "jitter": plots.posterior_jitter(CODES, np.full(CODES.shape, 0.3), [0, 3], draws=np.zeros((4, 2, 5))),
+        "normality": plots.normality(CODES),
+        "divergences": plots.kl_per_dimension([2.0, 0.001]),
         "column errors": plots.column_errors(["温度", "speed"], [1.0, 0.5]),
+        "sequences": plots.sequences(wave, wave, deviations=wave**2, imputed=wave > 0.9, scores=wave**2),
+        "weights": plots.weight_panels({"first": PICTURES, "second": CODES}, shape=SHAPE),
     }
 
 
@@ -68,7 +80,7 @@ def canvas(figure):
 # ------------------------------------------------------------------------------------------- nothing outside changes
 
 
-def test_no_settings_change_and_no_pyplot():
+def test_no_settings_change_and_no_pyplot(tmp_path):
     before = dict(matplotlib.rcParams)
     for figure in all_figures().values():
         assert type(figure) is Figure
@@ -78,9 +90,10 @@ def test_no_settings_change_and_no_pyplot():
 import sys
 from omokage import plots
 plots.svg(plots.grid([[0.0, 1.0]], (1, 2)))
+plots.latent_rotation([[0, 0, 1], [1, 2, 3]], [0, 1], sys.argv[1], frames=2)
 assert "matplotlib.pyplot" not in sys.modules
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "turn.gif")], check=True, timeout=120)
 
 
 @pytest.mark.parametrize("style", ["dark_background", "ggplot"])
@@ -263,7 +276,7 @@ def test_each_label_has_its_points_colour_and_name():
 
 def test_names_among_the_points_do_not_cover_one_another():
     spots = np.array([[0.0, 0.0], [0.0, 0.0], [0.1, 0.02], [5.0, 5.0]])
-    moved = plots._apart(spots, np.array([1.0, 0.5]))
+    moved = latent.apart(spots, np.array([1.0, 0.5]))
     apart = np.abs(moved[:, None] - moved[None]) / [1.0, 0.5]
     assert (apart.max(2) + np.eye(4) > 0.99).all()
     np.testing.assert_array_equal(moved[3], spots[3])
@@ -320,21 +333,21 @@ def test_names_of_any_script_survive_as_text():
 
 
 def test_a_font_with_japanese_is_chosen_where_there_is_one():
-    if plots._cjk_font() is None:
-        assert plots._fonts("温度") == ["DejaVu Sans"]
+    if style.cjk_font() is None:
+        assert style.fonts("温度") == ["DejaVu Sans"]
         pytest.skip("no Japanese font here")
-    assert plots._fonts("温度")[1] == plots._cjk_font()
-    assert plots._fonts("speed") == ["DejaVu Sans"]
+    assert style.fonts("温度")[1] == style.cjk_font()
+    assert style.fonts("speed") == ["DejaVu Sans"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # matplotlib warns of glyphs that it cannot draw
         plots.column_errors(["温度"], [1.0]).savefig(io.BytesIO(), format="png")
 
 
 def test_long_names_are_cut_by_their_width():
-    assert plots._shortened("a" * 28) == "a" * 28
-    assert plots._shortened("a" * 29) == "a" * 27 + "…"
-    assert plots._shortened("温" * 14) == "温" * 14
-    assert plots._shortened("温" * 15) == "温" * 13 + "…"
+    assert style.shortened("a" * 28) == "a" * 28
+    assert style.shortened("a" * 29) == "a" * 27 + "…"
+    assert style.shortened("温" * 14) == "温" * 14
+    assert style.shortened("温" * 15) == "温" * 13 + "…"
 
 
 def test_errors_and_names_must_fit():

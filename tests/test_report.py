@@ -15,8 +15,8 @@ from sklearn.decomposition import PCA
 
 import omokage as om
 from omokage import demo, plots, report
-from omokage.errors import FileFormatError, ParameterError
-from omokage.report import Picture, Section, Table
+from omokage.errors import DataError, FileFormatError, ParameterError
+from omokage.report import Cloud, Picture, Section, Table
 
 HOSTILE = '<script>alert("1")</script>'
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -127,6 +127,64 @@ def test_a_row_of_another_length_than_the_headings_is_an_error(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+# ---------------------------------------------------------------------------------------------------- points to turn
+
+
+CODES = np.random.default_rng(0).normal(size=(30, 3)) * [1, 2, 3]
+
+
+@pytest.fixture
+def cloudy(tmp_path):
+    labels = [HOSTILE, "良品", '" onclick="alert(1)'] * 10
+    clouds = [Cloud(CODES, HOSTILE, HOSTILE, labels), Cloud(CODES, "b", "Without labels.")]
+    path = report.write_report(tmp_path / "report.html", "t", [Section("s", clouds=clouds)])
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_points_are_in_the_page(cloudy):
+    first, second = (json.loads(canvas["data-cloud"]) for canvas in Page(cloudy).all("canvas"))
+    points = np.reshape(first["points"], (30, 3)) / 1000
+    assert np.abs(points).max() <= 1
+    centred = CODES - CODES.mean(0)
+    scale = np.linalg.norm(centred) / np.linalg.norm(points - points.mean(0))
+    np.testing.assert_allclose(scale * (points - points.mean(0)), centred, atol=scale * 1.1e-3)  # whole thousandths
+    assert [first["kinds"][i] == first["kinds"][i + 3] for i in range(27)] == [True] * 27
+    assert len(set(first["kinds"])) == len(set(first["colours"])) == 3
+    assert second["colours"] == [""], "without labels the page's own colour is drawn"
+
+
+def test_labels_of_points_are_escaped_and_the_only_script_is_ours(cloudy):
+    read = Page(cloudy)
+    assert cloudy.count("<script") == 1 and HOSTILE not in cloudy
+    assert {HOSTILE, "良品", '" onclick="alert(1)'} <= {text.strip() for text in read.text}
+    assert read.all("canvas")[0]["aria-label"] == HOSTILE
+    assert not any("onclick" in attributes for _, attributes in read.elements)
+    script = cloudy[cloudy.index("<script>") :]
+    assert "alert" not in script and "innerHTML" not in script and "eval" not in script
+
+
+def test_a_page_with_points_refers_to_nothing_outside(cloudy):
+    assert "http" not in cloudy and "//" not in cloudy
+    assert not re.search(r"\b(fetch|XMLHttpRequest|WebSocket|import|sendBeacon|cookie|localStorage)\b", cloudy)
+    canvas = Page(cloudy).all("canvas")[0]
+    assert canvas["tabindex"] == "0", "it can be reached and turned by the keyboard"
+
+
+def test_of_many_points_two_thousand_are_drawn_and_it_is_said(tmp_path):
+    Z = np.random.default_rng(0).normal(size=(5001, 4))
+    path = report.write_report(tmp_path / "r.html", "t", [Section("s", clouds=[Cloud(Z, "a", "b.")])])
+    read = Page(path.read_text(encoding="utf-8"))
+    assert len(json.loads(read.all("canvas")[0]["data-cloud"])["kinds"]) == 2000
+    assert "2,000 of 5,001 points are drawn." in " ".join(read.text)
+    assert path.stat().st_size < 100_000
+
+
+def test_codes_of_two_dimensions_are_no_cloud(tmp_path):
+    with pytest.raises(DataError, match=r"Z: expected codes.*latent_dim of at least 3"):
+        report.write_report(tmp_path / "r.html", "t", [Section("s", clouds=[Cloud(CODES[:, :2], "a", "b")])])
+    assert not any(tmp_path.iterdir())
+
+
 # ---------------------------------------------------------------------------------------------------------- writing
 
 
@@ -194,6 +252,15 @@ def test_report_of_a_table(vae, table, tmp_path):
     read = Page(report.write_report(tmp_path / "r.html", "部品", sections).read_text(encoding="utf-8"))
     assert {"温度", "圧力", HOSTILE, "良品", "不良品", "部品"} <= {text.strip() for text in read.text}
     assert sections[-1].table.rows[-1][-1] == f"{vae.summary().total:,}"
+
+
+def test_codes_of_three_dimensions_can_be_turned(vae, table):
+    codes = report.model_sections(vae, table)[2]
+    assert codes.heading == "Codes" and codes.clouds == [], "there is no third dimension"
+    deeper = om.VAE(3, hidden=(8,), epochs=1, verbose=0).fit(table)
+    (cloud,) = report.model_sections(deeper, table, labels=np.arange(120) % 2)[2].clouds
+    np.testing.assert_array_equal(cloud.Z, deeper.transform(table))
+    np.testing.assert_array_equal(cloud.labels, np.arange(120) % 2)
 
 
 def test_column_errors_are_shares_of_the_variance(vae, table):

@@ -1,18 +1,17 @@
 """The report: one HTML file with everything in it, which can be mailed, kept and read anywhere.
 
-    Table, Picture, Section     what a report is made of: plain values
-    write_report                values → a file, in one step
-    model_sections              a fitted estimator and rows → values, for any data
+    Table, Picture, Cloud, Section      what a report is made of: plain values
+    write_report                        values → a file, in one step
+    model_sections                      a fitted estimator and rows → values, for any data
 
 Text is escaped by Jinja2 wherever it comes from; column names are what users make of them. Pictures are SVG in the
 page, so their text can be searched, read aloud and shown in the reader's fonts, and they follow a dark page.
 """
 
+import json
 import os
 import re
-import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,13 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from omokage import __version__, plots
-from omokage.errors import FileFormatError, ParameterError
+from omokage.errors import ParameterError
+from omokage.plots.files import write_file
+from omokage.plots.latent import as_labels, kinds_of
+from omokage.plots.space import in_box
 
 _ROWS = 2000  # of which the pictures of a report are made at most
 # What the figures are drawn with, and the page's own colours, which change with its ground.
@@ -69,13 +71,32 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Cloud:
+    """Codes in three dimensions, which the reader can turn and draw nearer, with words.
+
+    Attributes:
+        Z: Codes, (n, L) with L of at least 3: as they are, or the first three principal components of more. Of many,
+            2,000 at even distances are drawn.
+        alternative: What is read to someone who cannot see it.
+        caption: What one sees, in a sentence.
+        labels: One for each row, (n,), or none; drawn as `plots.latent_scatter_3d` draws them.
+    """
+
+    Z: ArrayLike
+    alternative: str
+    caption: str
+    labels: ArrayLike | None = None
+
+
+@dataclass(frozen=True)
 class Section:
-    """A part of a report: a heading, then text, pictures, and a table."""
+    """A part of a report: a heading, then text, pictures, points to turn, and a table."""
 
     heading: str
     paragraphs: Sequence[str] = ()
     pictures: Sequence[Picture] = ()
     table: Table | None = None
+    clouds: Sequence[Cloud] = ()
 
 
 def write_report(
@@ -104,6 +125,8 @@ def write_report(
 
     Raises:
         ParameterError: If a row of a table does not have as many cells as there are columns.
+        DataError: If the codes of a cloud are not a finite matrix of at least two rows and three dimensions, or there
+            is not one label for each.
         FileFormatError: If the file cannot be written.
 
     Example:
@@ -125,6 +148,7 @@ def write_report(
                 {"source": _inline(picture, f"figure-{next(numbers)}"), "caption": picture.caption}
                 for picture in section.pictures
             ],
+            "clouds": [_turnable(cloud) for cloud in section.clouds],
         }
         for section in sections
     ]
@@ -132,7 +156,7 @@ def write_report(
     page = environment.get_template("report.html.jinja").render(
         title=title, lead=lead, key_figures=key_figures, sections=shown, lang=lang, version=__version__
     )
-    return _write(path, page.encode("utf-8", "replace"))
+    return write_file(path, page.encode("utf-8", "replace"))
 
 
 def model_sections(
@@ -215,7 +239,35 @@ def _row_sections(
     kinds = None if labels is None else np.asarray(labels)[: len(originals)]
     text = "Each point is the code of a row. Points that lie together stand for rows that the model takes to be alike."
     codes = Picture(plots.latent_scatter(Z, kinds), "Scatter plot of codes.", text)
-    return [Section("Reconstruction", [], [picture]), Section("Codes", [], [codes])]
+    clouds = []
+    if Z.shape[1] >= 3:
+        clouds.append(Cloud(Z, "The same codes in three dimensions.", "The same codes in three dimensions.", kinds))
+    return [Section("Reconstruction", [], [picture]), Section("Codes", [], [codes], clouds=clouds)]
+
+
+def _turnable(cloud: Cloud) -> dict[str, Any]:
+    """Return what the page says of a cloud, and what its script draws: whole numbers, thousandths of the box."""
+    box = in_box(cloud.Z)
+    kinds = kinds_of(as_labels(cloud.labels, len(box.points)), len(box.points))
+    number = np.zeros(len(box.points), int)
+    for j, kind in enumerate(kinds):
+        number[kind.members] = j
+    few = min(len(box.points), _ROWS)
+    chosen = np.linspace(0, len(box.points) - 1, few).astype(int)
+    named = bool(kinds[0].name)
+    data = {
+        "points": np.round(1000 * box.points[chosen]).astype(int).ravel().tolist(),
+        "kinds": number[chosen].tolist(),
+        "colours": [kind.colour if named else "" for kind in kinds],
+        "axes": box.axes,
+    }
+    part = f" {few:,} of {len(box.points):,} points are drawn." if few < len(box.points) else ""
+    return {
+        "data": json.dumps(data, separators=(",", ":"), ensure_ascii=False),
+        "alternative": cloud.alternative,
+        "caption": f"{cloud.caption} {box.title[0].upper()}{box.title[1:]}; {box.scale}.{part}",
+        "kinds": kinds if named else [],
+    }
 
 
 def _inline(picture: Picture, name: str) -> Markup:
@@ -233,24 +285,3 @@ def _inline(picture: Picture, name: str) -> Markup:
     return Markup('<svg {} role="img" aria-label="{}">{}').format(
         Markup(size[0] if size else ""), picture.alternative, Markup(rest)
     )
-
-
-def _write(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Put a file in its place when it is whole and on the disk."""
-    target = Path(path).resolve()
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with beside.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(target)
-        except BaseException:
-            with suppress(OSError):
-                beside.unlink()
-            raise
-    except OSError as error:
-        raise FileFormatError(f"{target}: cannot be written ({error.strerror or error}). Name another file.") from None
-    return target
