@@ -19,10 +19,10 @@ LAYERS = [
     ["density", "likelihoods", "posteriors", "priors"],
     ["model", "weights"],
     ["objectives", "optimizers", "summary"],
-    ["checkpoints", "inference", "progress", "training"],
+    ["checkpoints", "diagnostics", "inference", "progress", "training"],
     ["build", "saving"],
     ["estimators"],
-    ["__main__", "cli", "demo", "plots", "report", "testing"],
+    ["__main__", "classic", "cli", "demo", "plots", "report", "testing"],
 ]
 # What imports a module of its own layer, and which.
 BESIDE = {
@@ -34,6 +34,7 @@ BESIDE = {
     "checkpoints": {"training"},
     "saving": {"build"},
     "report": {"plots"},
+    "classic": {"plots"},
     "demo": {"plots", "report"},
     "cli": {"demo", "plots", "report"},
     "__main__": {"cli"},

@@ -1,0 +1,49 @@
+"""What a diagnosis says: one sentence or a few, a verdict, and the numbers that it rests on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+Verdict = Literal["good", "warning", "problem"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One answer.
+
+    Attributes:
+        name: The question, in a word or two; the same for the same question.
+        verdict: "good": nothing to do; "warning": know this before relying on it; "problem": the model does not do
+            what it is for.
+        text: The answer, its cause where that is known, and what to do.
+        figures: The numbers behind it, by name.
+
+    Example:
+        >>> print(Finding("collapse", "good", "The outputs differ."))
+        good     collapse: The outputs differ.
+    """
+
+    name: str
+    verdict: Verdict
+    text: str
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.verdict:8} {self.name}: {self.text}"
+
+
+def worst(findings: Sequence[Finding]) -> Verdict:
+    """Return the gravest verdict; "good" where there is none."""
+    order: tuple[Verdict, ...] = get_args(Verdict)
+    return max((finding.verdict for finding in findings), key=order.index, default="good")
+
+
+def span(lower: float, upper: float) -> str:
+    """Return an interval in words.
+
+    Example:
+        >>> span(0.12, 0.5), span(0.501, 0.504)
+        ('0.12 to 0.50', '0.50')
+    """
+    low, high = f"{lower:.2f}", f"{upper:.2f}"
+    return low if low == high else f"{low} to {high}"
