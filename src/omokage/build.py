@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from omokage import likelihoods, objectives, posteriors, priors
 from omokage.batch import Event
@@ -24,12 +25,17 @@ _LIKELIHOODS: dict[str, Any] = {
     "bernoulli": likelihoods.Bernoulli,
     "continuous_bernoulli": likelihoods.ContinuousBernoulli,
 }
-_PRIORS: dict[str, Any] = {"normal": priors.StandardNormal}
+_PRIORS: dict[str, Any] = {
+    "normal": priors.StandardNormal,
+    "full_normal": priors.FullNormal,
+    "mixture": priors.Mixture,
+}
 _POSTERIORS: dict[str, Any] = {"diagonal": posteriors.DiagonalNormal, "point": posteriors.PointMass}
 _OBJECTIVES: dict[str, Any] = {
     "elbo": objectives.ELBO,
     "reconstruction": objectives.Reconstruction,
     "denoising": objectives.Denoising,
+    "moment_matching": objectives.MomentMatching,
 }
 _NETWORKS: dict[str, Any] = {"mlp": Dense, "gru": Recurrent}
 _LEAST_EPOCHS, _MOST_EPOCHS, _STEPS = 30, 1000, 2000
@@ -196,6 +202,23 @@ def model(parameters: Mapping[str, Any], recipe: Recipe, event: Event, random: n
         likelihood=Density(recipe.likelihood, event, decoder, **heads),
         prior=Density(recipe.prior, latent, None, **heads),
     )
+
+
+def latent_density(chosen: Any, codes: NDArray[Any], seed: int) -> Density:
+    """Return a prior fitted to codes, (n, L).
+
+    Raises:
+        ParameterError: If it is not a prior that can be fitted.
+    """
+    fitting = {name: family for name, family in _PRIORS.items() if hasattr(family, "fit")}
+    if isinstance(chosen, str) and chosen not in fitting:
+        raise ParameterError(
+            f"density: expected one of {', '.join(map(repr, fitting))}, or a prior with `fit`; got {chosen!r}."
+            + suggest(chosen, fitting)
+        )
+    family = _made("density", chosen, fitting, ("parameters", "distribution", "fit"))
+    blank = Density(family, Event.plain(codes.shape[1]), None, initializer=INITIALIZERS["lecun_uniform"], random=None)
+    return blank.fitted(family.fit(codes, seed))
 
 
 def plan(parameters: Mapping[str, Any], rows: int, seed: int) -> Plan:

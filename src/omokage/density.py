@@ -129,6 +129,11 @@ class Density(eqx.Module):
         fixed = {name: frozen.value for name, frozen in self.fixed.items()}
         return self.family.distribution(**outputs, **self.learned, **fixed)
 
+    def fitted(self, values: Mapping[str, Any]) -> "Density":
+        """Return the density with other learned values, by name."""
+        learned = {name: jax.numpy.asarray(values[name], jax.numpy.float32) for name in self.learned}
+        return eqx.tree_at(lambda density: density.learned, self, learned)
+
     def draw(self, outputs: dict[str, Array], keys: Array, shape: tuple[int, ...] = ()) -> Array:
         """Return draws for each row with a key of its own, (B, *shape, *event)."""
         return jax.vmap(lambda row, key: self.given(row).sample(key, shape))(outputs, keys)

@@ -32,6 +32,11 @@ def encode(model: Model, rows: Batch) -> NDArray[np.float32]:
     return _over_rows(_encode, model, rows)
 
 
+def codes(model: Model, rows: Batch, seed: int) -> NDArray[np.float32]:
+    """Return a z drawn from the posterior of each row, (n, L); of a point mass, the point."""
+    return _over_rows(_draw_by_content, model, rows, jax.random.key(seed))
+
+
 def deviations(model: Model, rows: Batch) -> NDArray[np.float32]:
     """Return the standard deviations of the posterior in each latent dimension, (n, L)."""
     return _over_rows(_deviations, model, rows)

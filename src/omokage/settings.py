@@ -141,7 +141,9 @@ class VAESettings(CommonSettings):
             json_schema_extra=Instance,
         ),
     ] = "auto"
-    prior: Annotated[Literal["normal"], Field(description="p(z).", json_schema_extra=Instance)] = "normal"
+    prior: Annotated[
+        Literal["normal", "full_normal", "mixture"], Field(description="p(z).", json_schema_extra=Instance)
+    ] = "normal"
     posterior: Annotated[Literal["diagonal", "point"], Field(description="q(z|x).", json_schema_extra=Instance)] = (
         "diagonal"
     )

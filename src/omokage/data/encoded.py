@@ -28,6 +28,21 @@ class Encoded:
         """The number of rows, n."""
         return sum(len(index) for index, _ in self.groups)
 
+    @property
+    def whole(self) -> Batch:
+        """All rows as one batch in the order of X, padded to the longest where they are of several lengths."""
+        if len(self.groups) == 1:
+            return self.groups[0][1]
+        longest = max(batch.x.shape[1] for _, batch in self.groups)
+        parts = []
+        for _, batch in self.groups:
+            gap = longest - batch.x.shape[1]
+            observed = np.broadcast_to(batch.observed, batch.x.shape)
+            x, mask = (np.pad(array, [(0, 0), (0, gap), (0, 0)]) for array in (batch.x, observed))
+            parts.append(Batch(x, mask=mask, lengths=batch.lengths))
+        order = np.argsort(np.concatenate([index for index, _ in self.groups]))
+        return Batch(*(None if part[0] is None else np.concatenate(part)[order] for part in zip(*parts, strict=True)))
+
     def each(self, function: Callable[[Batch], Any]) -> Any:
         """Return `function` of the rows, in the order of X: an array with n rows, or a dict of such arrays."""
         results = [function(batch) for _, batch in self.groups]

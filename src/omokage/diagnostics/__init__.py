@@ -93,6 +93,7 @@ def diagnose(
     scales: ArrayLike | None = None,
     floor: float | None = None,
     columns: Sequence[str] | None = None,
+    standard_prior: bool = True,
     seed: int = 0,
 ) -> Diagnosis:
     """Return what can be said of a model whose prior is N(0, I), from what it makes of rows.
@@ -108,6 +109,7 @@ def diagnose(
         scales: σ of a Gaussian likelihood in the same units, of shape (), (*event) or (n, *event).
         floor: What a learned σ cannot fall below; `None` where σ is given.
         columns: Names of the columns, D.
+        standard_prior: Whether z was meant to be N(0, I); where not, it is not compared with it.
         seed: Of the rows and draws that are chosen, where not all are taken.
 
     Raises:
@@ -133,7 +135,7 @@ def diagnose(
     active, variance = active_units(mean, deviation), mean.var(0)
     kl = None if deviation is None else divergences(mean, deviation)
     meant = np.arange(mean.shape[1]) if deviation is not None else np.flatnonzero(active)
-    whole = aggregate(mean, deviation, meant, seed) if len(meant) else None
+    whole = aggregate(mean, deviation, meant, seed) if len(meant) and standard_prior else None
     typical = scale if scale is None or scale.ndim == 1 else np.median(scale, axis=0)
     found = [
         collapse_finding(rows, made, active, objective=objective, scales=typical, history=history),

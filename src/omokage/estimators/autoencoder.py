@@ -5,9 +5,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omokage import inference
+from omokage import build, inference
+from omokage.data.rows import RowSource
 from omokage.estimators.base import Estimator
 from omokage.settings import AutoEncoderSettings
+
+_MOST_CODES = 16_384  # to which a normal is fitted after training
 
 
 class AutoEncoder(Estimator):
@@ -68,6 +71,23 @@ class AutoEncoder(Estimator):
         verbose: int = 1,
     ):
         self._store(locals())
+
+    def sample(self, n: int = 1, *, mean: bool = True, seed: int = 0, length: Any = None) -> Any:
+        """Return decoder means of codes drawn from a density of the training rows' codes; see `VAE.sample`.
+
+        The density is a normal with full covariance, until `fit_density` puts another in its place. `mean=False` adds
+        the noise of p(x|z), which for a plain autoencoder is the unit of its error, and no estimate.
+        """
+        return super().sample(n, mean=mean, seed=seed, length=length)
+
+    def _after(self, rows: RowSource, seed: int) -> None:
+        """Fit a normal to the codes of training rows."""
+        parts: list[Any] = []
+        for batch in rows.epoch(np.random.default_rng([seed, 3]), _MOST_CODES):
+            parts.append(inference.encode(self.model_, batch._replace(weight=None)))
+            if sum(map(len, parts)) >= _MOST_CODES:
+                break
+        self._set_prior(build.latent_density("full_normal", np.concatenate(parts), seed))
 
     def terms(self, X: Any) -> dict[str, NDArray[np.float64]]:
         """Return "reconstruction" (log p(x|z), nats of raw data) and "squared_error" (raw units) of each row, (n,)."""

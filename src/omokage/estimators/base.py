@@ -26,7 +26,12 @@ from omokage.data.schema import Schema
 from omokage.data.sequences import SequenceSchema
 from omokage.data.table import Table
 from omokage.data.vectors import to_matrix
+from omokage.density import Density
+from omokage.diagnostics import Diagnosis, diagnose
 from omokage.errors import DataError, ParameterError, listing
+from omokage.likelihoods import Gaussian
+from omokage.posteriors import PointMass
+from omokage.priors import StandardNormal
 from omokage.progress import display
 from omokage.settings import CommonSettings, check
 from omokage.storage import check_target
@@ -133,6 +138,8 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self.model_, self.history_, self.schema_, self.recipe_ = result.model, result.history, schema, recipe
         self.n_features_in_ = schema.features
         self._n_features_out, self._fitted_parameters = parameters["latent_dim"], parameters
+        with self._device():
+            self._after(rows, seed)
         if result.problem is not None:
             raise result.problem
         if result.interrupted:
@@ -197,6 +204,100 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             return self.schema_.decode(
                 rows.each_padded(lambda batch, _: inference.reconstruct(self.model_, batch, drawn))
             )
+
+    def sample(self, n: int = 1, *, mean: bool = False, seed: int = 0, length: Any = None) -> Any:
+        """Return draws from p(x), in the units and the shape of X.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        mean : bool
+            Return the decoder means of drawn z, without the noise of p(x|z).
+        seed : int
+            Of the draws; the first of 10 are the same as the first of 1,000.
+        length : int or array of shape (n,), optional
+            Where X is sequences, how many steps each draw shall have; by default drawn from the lengths of the fit.
+        """
+        check_is_fitted(self)
+        n = count("n", n)
+        if length is None and isinstance(self.schema_, SequenceSchema):
+            length = self.schema_.draw_lengths(n, seed)
+        rows = self._blank(n, length)
+        with self._device():
+            if rows is None:
+                return self.schema_.decode(inference.sample(self.model_, n, seed, mean))
+            return self.schema_.decode(
+                rows.each_padded(lambda batch, i: inference.sample(self.model_, len(i), seed, mean, batch, i))
+            )
+
+    def fit_density(self, X: Any, density: Any = "mixture", *, seed: int = 0) -> Self:
+        """Fit a density to the codes of rows and make it the prior, from which `sample` draws; return self.
+
+        The codes are the features of an autoencoder, and draws from the posterior of a VAE. A plain autoencoder has a
+        normal fitted to the codes of its training rows from the start.
+
+        Parameters
+        ----------
+        X : rows
+            As for `fit`.
+        density : str or prior
+            "full_normal", "mixture", or an instance such as `omokage.priors.Mixture(20)`.
+        seed : int
+            Of draws, and of the first means of a mixture.
+
+        Notes
+        -----
+        Ghosh et al., "From Variational to Deterministic Autoencoders", 2020, section 4.
+        """
+        rows = self._encoded(X)
+        with self._device():
+            codes = rows.each(lambda batch: inference.codes(self.model_, batch, seed))
+            self._set_prior(build.latent_density(density, codes, seed))
+        return self
+
+    def diagnose(self, X: Any, *, seed: int = 0) -> Diagnosis:
+        """Say what is good and what is not about the model, in words and numbers; the result prints as a report.
+
+        Collapse onto the mean and its cause, latent dimensions that carry nothing, whether the aggregate of the
+        posteriors is the prior and what the difference costs, holes in the prior, what the weights of the loss mean,
+        and signs of divergence.
+
+        Parameters
+        ----------
+        X : rows
+            As for `fit`; best such as were not trained on, 20 at least. Of many, some thousands are looked at.
+        seed : int
+            Of draws, and of which rows are looked at.
+        """
+        batch, model, likelihood = self._encoded(X).whole, self.model_, self.recipe_.likelihood
+        point = isinstance(self.recipe_.posterior, PointMass)
+        with self._device():
+            means = inference.encode(model, batch)
+            deviations = None if point else inference.deviations(model, batch)
+            made = inference.reconstruct(model, batch)
+        learned = {**model.likelihood.learned, **model.likelihood.heads}.keys()
+        return diagnose(
+            batch.x,
+            made,
+            means,
+            deviations,
+            mask=batch.observed,
+            objective=self.recipe_.objective,
+            history=self.history_,
+            scales=self._common_scale(),
+            floor=getattr(likelihood, "floor", None) if "log_scale" in learned else None,
+            columns=self.schema_.names,
+            standard_prior=point or isinstance(self.recipe_.prior, StandardNormal),
+            seed=seed,
+        )
+
+    def _common_scale(self) -> Any:
+        """Return σ of a Gaussian likelihood that has the same for all rows; `None` where there is none such."""
+        likelihood = self.model_.likelihood
+        if not isinstance(self.recipe_.likelihood, Gaussian) or self.recipe_.likelihood.scale == "full":
+            return None
+        return likelihood.given({"mean": np.zeros(self.schema_.event.shape)}).scale
 
     def entry_scores(self, X: Any, *, samples: int = 16, seed: int = 0) -> Any:
         """Return how well each entry is explained, E_q log p(x|z) in nats of raw data, in the shape of X.
@@ -321,6 +422,9 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         tags.non_deterministic = self.random_state is None
         return tags
 
+    def _after(self, rows: RowSource, seed: int) -> None:
+        """Do what is to be done with the training rows once the model is trained."""
+
     def _checked(self) -> dict[str, Any]:
         """Return the parameters, with what was given as NumPy numbers or lists made plain."""
         given = self.get_params(deep=False)
@@ -401,6 +505,10 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if isinstance(schema, Schema):  # scikit-learn's words on names
             validate_data(self, X, reset=False, skip_check_array=True)
         return rows
+
+    def _set_prior(self, prior: Density) -> None:
+        self.model_ = dataclasses.replace(self.model_, prior=prior)
+        self.recipe_ = dataclasses.replace(self.recipe_, prior=prior.family)
 
     def _squared_errors(self, rows: Encoded) -> NDArray[np.float64]:
         """Return the squared error of each row, summed over what was observed, in raw units squared, (n,)."""

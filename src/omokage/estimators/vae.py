@@ -4,10 +4,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
 
 from omokage import inference
-from omokage.data.sequences import SequenceSchema
 from omokage.errors import ParameterError
 from omokage.estimators.base import Estimator, count
 from omokage.posteriors import PointMass
@@ -189,29 +187,3 @@ class VAE(Estimator):
             bound = rows.each(lambda batch: inference.log_likelihood(self.model_, batch, samples, seed))
         raw: NDArray[np.float64] = bound.astype(np.float64) + self.schema_.log_jacobians(rows)
         return raw
-
-    def sample(self, n: int = 1, *, mean: bool = False, seed: int = 0, length: Any = None) -> Any:
-        """Return draws from p(x), in the units and the shape of X.
-
-        Parameters
-        ----------
-        n : int
-            How many.
-        mean : bool
-            Return the decoder means of drawn z, without the noise of p(x|z).
-        seed : int
-            Of the draws; the first of 10 are the same as the first of 1,000.
-        length : int or array of shape (n,), optional
-            Where X is sequences, how many steps each draw shall have; by default drawn from the lengths of the fit.
-        """
-        check_is_fitted(self)
-        n = count("n", n)
-        if length is None and isinstance(self.schema_, SequenceSchema):
-            length = self.schema_.draw_lengths(n, seed)
-        rows = self._blank(n, length)
-        with self._device():
-            if rows is None:
-                return self.schema_.decode(inference.sample(self.model_, n, seed, mean))
-            return self.schema_.decode(
-                rows.each_padded(lambda batch, i: inference.sample(self.model_, len(i), seed, mean, batch, i))
-            )
