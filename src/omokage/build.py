@@ -17,6 +17,7 @@ from omokage.model import Model
 from omokage.nets.layers import INITIALIZERS, Making
 from omokage.nets.mlp import Dense
 from omokage.nets.recurrent import Recurrent
+from omokage.nets.temporal import TemporalConvolution
 from omokage.optimizers import SCHEDULES, optimizer
 from omokage.training import Plan
 
@@ -37,7 +38,7 @@ _OBJECTIVES: dict[str, Any] = {
     "denoising": objectives.Denoising,
     "moment_matching": objectives.MomentMatching,
 }
-_NETWORKS: dict[str, Any] = {"mlp": Dense, "gru": Recurrent}
+_NETWORKS: dict[str, Any] = {"mlp": Dense, "gru": Recurrent, "tcn": TemporalConvolution}
 _LEAST_EPOCHS, _MOST_EPOCHS, _STEPS = 30, 1000, 2000
 _PATIENCE = 10
 

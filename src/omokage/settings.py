@@ -43,7 +43,7 @@ class CommonSettings(BaseModel):
         ),
     ] = "auto"
     network: Annotated[
-        Literal["auto", "mlp", "gru"],
+        Literal["auto", "mlp", "gru", "tcn"],
         Field(
             description="Kind of network; auto: mlp for vectors, gru for sequences.",
             json_schema_extra=Instance,

@@ -218,6 +218,12 @@ class Dropout(eqx.Module):
         return jnp.where(kept, x / (1 - self.rate), 0)
 
 
+def waves(count: int) -> NDArray[np.float32]:
+    """Return sines and cosines of each step's number, by which a network can tell steps apart, (1, T, 20)."""
+    angles = 2 * np.pi * np.arange(count)[:, None] / 2.0 ** np.arange(1, 11)  # periods of 2 to 1,024 steps
+    return np.concatenate([np.sin(angles), np.cos(angles)], -1)[None].astype(np.float32)
+
+
 def trainable(module: Any) -> Any:
     """Return a tree of booleans like `module`: which of its arrays gradient steps change."""
     return jax.tree.map(

@@ -21,9 +21,7 @@ from jax import Array
 
 from omokage.batch import Batch, Event
 from omokage.errors import ParameterError
-from omokage.nets.layers import INITIALIZERS, Dropout, Head, Initializer, Linear, Making, TrainingPass
-
-_PERIODS = 2.0 ** np.arange(1, 11)  # of the waves that tell a decoder which step it is at
+from omokage.nets.layers import INITIALIZERS, Dropout, Head, Initializer, Linear, Making, TrainingPass, waves
 
 
 class GRU(eqx.Module):
@@ -172,15 +170,15 @@ class RecurrentDecoder(eqx.Module):
 
     def __init__(self, latent_dim: int, hidden: tuple[int, ...], guided: bool, make: Making):
         """Make the layers; see `Recurrent.decoder`."""
-        waves = 2 * len(_PERIODS) if guided else 0
-        self.layers = _layers(latent_dim + waves, hidden, False, make)
+        more = waves(1).shape[-1] if guided else 0
+        self.layers = _layers(latent_dim + more, hidden, False, make)
         self.starts = tuple(Linear(latent_dim, width, make.initializer, make.random) for width in hidden * guided)
         self.features = hidden[-1]
 
     def __call__(self, inputs: Array, batch: Batch, training: TrainingPass | None = None) -> Array:
         """Return (B, T, features) from (B, L); the steps are those of `batch`."""
         count = batch.x.shape[1]
-        x: Array = jnp.asarray(_waves(count) if self.starts else np.zeros((1, count, 0), np.float32))
+        x: Array = jnp.asarray(waves(count) if self.starts else np.zeros((1, count, 0), np.float32))
         constant: Array | None = inputs
         starts = iter(self.starts)
         for layer in self.layers:
@@ -223,7 +221,6 @@ class Recurrent:
 
     def encoder(self, event: Event, hidden: tuple[int, ...], make: Making) -> RecurrentEncoder:
         """Return a network from x to features."""
-        _check(hidden)
         return RecurrentEncoder(event, hidden, self.bidirectional, make)
 
     def decoder(self, latent_dim: int, event: Event, hidden: tuple[int, ...], make: Making) -> RecurrentDecoder:
@@ -231,12 +228,11 @@ class Recurrent:
         return RecurrentDecoder(latent_dim, hidden[::-1], self.feed == "guided", make)
 
 
-def _check(hidden: tuple[int, ...]) -> None:
+def _layers(features: int, hidden: tuple[int, ...], bidirectional: bool, make: Making) -> tuple[Any, ...]:
     if not hidden:
         raise ParameterError("hidden: expected the units of one recurrent layer at least, such as (128,); got ().")
-
-
-def _layers(features: int, hidden: tuple[int, ...], bidirectional: bool, make: Making) -> tuple[Any, ...]:
+    if make.normalization is not None:
+        raise ParameterError(f"normalization={make.normalization!r}: recurrent layers have none; expected None.")
     layers: list[Any] = []
     for number, width in enumerate(hidden):
         if number and make.dropout:
@@ -245,9 +241,3 @@ def _layers(features: int, hidden: tuple[int, ...], bidirectional: bool, make: M
         layers.append(GRU(features, width, **settings))
         features = width * (1 + bidirectional)
     return tuple(layers)
-
-
-def _waves(count: int) -> np.ndarray[Any, Any]:
-    """Return sines and cosines of each step's number, (1, T, waves)."""
-    angles = 2 * np.pi * np.arange(count)[:, None] / _PERIODS
-    return np.concatenate([np.sin(angles), np.cos(angles)], -1)[None].astype(np.float32)
