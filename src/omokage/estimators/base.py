@@ -2,14 +2,13 @@
 
 import contextlib
 import dataclasses
-import os
-import secrets
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -17,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from omokage import build, inference, saving
 from omokage.batch import Batch
-from omokage.checkpoints import CHECKPOINT_FILES, read_checkpoint, write_checkpoint
+from omokage.checkpoints import CHECKPOINT_FILES, read_checkpoint
 from omokage.compilation import keep_compiled
 from omokage.data.encoded import Encoded
 from omokage.data.kinds import AnySchema, AnyTable, open_data, values
@@ -29,6 +28,7 @@ from omokage.data.vectors import to_matrix
 from omokage.density import Density
 from omokage.diagnostics import Diagnosis, diagnose
 from omokage.errors import DataError, ParameterError, listing
+from omokage.estimators.fitting import AnyPath, both, count, fingerprint, keeper, seed_of
 from omokage.likelihoods import Gaussian
 from omokage.posteriors import PointMass
 from omokage.priors import StandardNormal
@@ -36,9 +36,7 @@ from omokage.progress import display
 from omokage.settings import CommonSettings, check
 from omokage.storage import check_target
 from omokage.summary import Summary, summary
-from omokage.training import Record, Snapshot, begin, train
-
-AnyPath = str | os.PathLike[str]
+from omokage.training import Record, begin, train
 
 
 class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -106,7 +104,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             check_target(checkpoint, CHECKPOINT_FILES)
         elif resume:
             raise ParameterError("resume=True: expected a checkpoint folder to go on from; give checkpoint=.")
-        seed = _seed(parameters["random_state"])
+        seed = seed_of(parameters["random_state"])
         table = open_data(X, parameters["data"], sample_weight, estimator=type(self).__name__)
         if isinstance(table, Table):
             self._note_columns(table.columns())
@@ -120,9 +118,9 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             plan = build.plan(parameters, rows.count, seed)
             snapshot, keep = begin(start, plan), None
             if checkpoint is not None:
-                settings = self._fingerprint(parameters, schema, rows, seed, plan.epochs)
+                settings = fingerprint(type(self).__name__, parameters, schema, rows, seed, plan.epochs)
                 snapshot = (read_checkpoint(checkpoint, snapshot, settings) if resume else None) or snapshot
-                keep = _keeper(checkpoint, checkpoint_every, plan.epochs, settings)
+                keep = keeper(checkpoint, checkpoint_every, plan.epochs, settings)
             with display(plan.epochs, parameters["verbose"]) as shown:
                 result = train(
                     snapshot,
@@ -131,7 +129,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                     plan,
                     validation=validation,
                     column=schema.column,
-                    on_epoch=_both(shown.epoch, on_epoch),
+                    on_epoch=both(shown.epoch, on_epoch),
                     on_progress=shown.advance,
                     keep=keep,
                 )
@@ -297,7 +295,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         likelihood = self.model_.likelihood
         if not isinstance(self.recipe_.likelihood, Gaussian) or self.recipe_.likelihood.scale == "full":
             return None
-        return likelihood.given({"mean": np.zeros(self.schema_.event.shape)}).scale
+        return likelihood.given({"mean": jnp.zeros(self.schema_.event.shape)}).scale
 
     def entry_scores(self, X: Any, *, samples: int = 16, seed: int = 0) -> Any:
         """Return how well each entry is explained, E_q log p(x|z) in nats of raw data, in the shape of X.
@@ -475,25 +473,6 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             )
         return recipe, schema, build.model(parameters, recipe, schema.event, np.random.default_rng([seed, 1]))
 
-    def _fingerprint(
-        self, parameters: dict[str, Any], schema: AnySchema, rows: RowSource, seed: int, epochs: int
-    ) -> dict[str, Any]:
-        """Return, as JSON values, all that a run depends on."""
-        described = {
-            name: value for name, value in saving.described_parameters(parameters).items() if name != "verbose"
-        }
-        learned = schema.columns.to_json()
-        columns = {"location": learned["location"], "scale": learned["scale"], "columns": learned["names"]}
-        return {
-            "kind": type(self).__name__,
-            **described,
-            "random_state": seed,
-            "epochs": epochs,
-            "rows": rows.count,
-            "digest": rows.digest,
-            **columns,
-        }
-
     def _encoded(self, X: Any, name: str = "X", schema: Any = None, recipe: build.Recipe | None = None) -> Encoded:
         """Return rows that the fitted model, or one of this schema and recipe, can be asked about."""
         if schema is None:
@@ -521,36 +500,3 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
         with self._device():
             return np.asarray(rows.each(errors))
-
-
-def _seed(random_state: Any) -> int:
-    """Return a seed for a `random_state`; `None` gives another one each time."""
-    if random_state is None:
-        return secrets.randbits(31)
-    return int(random_state)
-
-
-def count(name: str, value: Any) -> int:
-    """Return a number of things, checked to be a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ParameterError(f"{name}: expected a whole number of at least 1; got {value!r}.")
-    return int(value)
-
-
-def _both(first: Callable[[Record], object], second: Callable[[Record], object] | None) -> Callable[[Record], object]:
-    def call(record: Record) -> None:
-        first(record)
-        if second is not None:
-            second(record)
-
-    return call
-
-
-def _keeper(folder: AnyPath, every: int, epochs: int, settings: dict[str, Any]) -> Callable[[Snapshot], None]:
-    every = count("checkpoint_every", every)
-
-    def keep(snapshot: Snapshot) -> None:
-        if len(snapshot.history) % every == 0 or len(snapshot.history) == epochs:
-            write_checkpoint(folder, snapshot, settings)
-
-    return keep

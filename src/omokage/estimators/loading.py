@@ -9,7 +9,8 @@ import numpy as np
 from omokage import saving
 from omokage.errors import FileFormatError, ParameterError
 from omokage.estimators.autoencoder import AutoEncoder
-from omokage.estimators.base import AnyPath, Estimator
+from omokage.estimators.base import Estimator
+from omokage.estimators.fitting import AnyPath
 from omokage.estimators.vae import VAE
 
 

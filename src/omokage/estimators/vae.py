@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from omokage import inference
 from omokage.errors import ParameterError
-from omokage.estimators.base import Estimator, count
+from omokage.estimators.base import Estimator
+from omokage.estimators.fitting import count
 from omokage.posteriors import PointMass
 from omokage.settings import VAESettings
 

@@ -1,7 +1,7 @@
 """Networks: from a batch of arrays to a batch of features.
 
-The families `Dense`, `Recurrent` and `TemporalConvolution` are frozen settings; `network=` takes an instance or a name.
-A family has `kinds`, the kinds of data that it takes, `default_hidden`, and makes an encoder and a decoder for an event.
+The families `Dense`, `Recurrent` and `TemporalConvolution` are frozen settings; `network=` takes an instance or a
+name. A family has `kinds`, the kinds of data that it takes, `default_hidden`, and makes an encoder and a decoder.
 """
 
 from omokage.nets.mlp import MLP, Dense
