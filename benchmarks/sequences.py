@@ -45,7 +45,7 @@ def omokage(X: np.ndarray, epochs: int) -> tuple[list[float], float]:
     vae = om.VAE(
         latent_dim=3,
         hidden=(40,),
-        network=om.nets.Recurrent(feed="repeated"),
+        network=om.nets.Recurrent(feed="repeated", update_bias=0.0),
         likelihood="bernoulli",
         objective=om.objectives.ELBO(beta=BETA),
         optimizer="nadam",

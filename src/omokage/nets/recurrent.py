@@ -39,12 +39,15 @@ class GRU(eqx.Module):
         initializer: Initializer,
         random: np.random.Generator | None,
         bidirectional: bool = False,
+        update_bias: float = 0.0,
     ):
         """Make the weights; those of the state are orthogonal whatever the initialiser is (Saxe et al., 2014)."""
         directions = range(1 + bidirectional)
         self.inputs = tuple(Linear(features, 3 * width, initializer, random) for _ in directions)
         self.states = tuple(Linear(width, 3 * width, INITIALIZERS["orthogonal"], random) for _ in directions)
         self.width = width
+        for given in self.inputs:
+            given.bias[width : 2 * width] = update_bias
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -137,11 +140,11 @@ class RecurrentEncoder(eqx.Module):
     features: int = eqx.field(static=True)
     missing: bool = eqx.field(static=True)
 
-    def __init__(self, event: Event, hidden: tuple[int, ...], bidirectional: bool, make: Making):
+    def __init__(self, event: Event, hidden: tuple[int, ...], family: "Recurrent", make: Making):
         """Make the layers; where entries can be missing, each step also tells which are there."""
         self.missing = event.missing
-        self.layers = _layers(event.size * (1 + event.missing), hidden, bidirectional, make)
-        self.features = hidden[-1] * (1 + bidirectional)
+        self.layers = _layers(event.size * (1 + event.missing), hidden, family.bidirectional, family.update_bias, make)
+        self.features = hidden[-1] * (1 + family.bidirectional)
 
     def __call__(self, inputs: Array, batch: Batch, training: TrainingPass | None = None) -> Array:
         """Return (B, features) from (B, T, C)."""
@@ -168,10 +171,11 @@ class RecurrentDecoder(eqx.Module):
     starts: tuple[Linear, ...]  # from z to the first state of each layer, or none
     features: int = eqx.field(static=True)
 
-    def __init__(self, latent_dim: int, hidden: tuple[int, ...], guided: bool, make: Making):
+    def __init__(self, latent_dim: int, hidden: tuple[int, ...], family: "Recurrent", make: Making):
         """Make the layers; see `Recurrent.decoder`."""
+        guided = family.feed == "guided"
         more = waves(1).shape[-1] if guided else 0
-        self.layers = _layers(latent_dim + more, hidden, False, make)
+        self.layers = _layers(latent_dim + more, hidden, False, family.update_bias, make)
         self.starts = tuple(Linear(latent_dim, width, make.initializer, make.random) for width in hidden * guided)
         self.features = hidden[-1]
 
@@ -203,14 +207,18 @@ class Recurrent:
         bidirectional: Whether a second unit reads each series from its end.
         feed: What the decoder is fed. "guided": z makes the first state, and each step gets z and waves of the
             step's number; "repeated": each step gets z and nothing else.
+        update_bias: What the bias of the update gate starts at; above 0 a unit keeps its state at first, and so learns
+            what lies many steps apart (Jozefowicz, Zaremba and Sutskever, "An Empirical Exploration of Recurrent
+            Network Architectures", 2015, of the forget gate of another unit).
 
     Example:
         >>> Recurrent(feed="repeated")
-        Recurrent(bidirectional=False, feed='repeated')
+        Recurrent(bidirectional=False, feed='repeated', update_bias=1.0)
     """
 
     bidirectional: bool = False
     feed: Literal["guided", "repeated"] = "guided"
+    update_bias: float = 1.0
     kinds: ClassVar[tuple[str, ...]] = ("sequences",)
     default_hidden: ClassVar[tuple[int, ...]] = (128,)
 
@@ -221,14 +229,16 @@ class Recurrent:
 
     def encoder(self, event: Event, hidden: tuple[int, ...], make: Making) -> RecurrentEncoder:
         """Return a network from x to features."""
-        return RecurrentEncoder(event, hidden, self.bidirectional, make)
+        return RecurrentEncoder(event, hidden, self, make)
 
     def decoder(self, latent_dim: int, event: Event, hidden: tuple[int, ...], make: Making) -> RecurrentDecoder:
         """Return a network from z to the features of each step."""
-        return RecurrentDecoder(latent_dim, hidden[::-1], self.feed == "guided", make)
+        return RecurrentDecoder(latent_dim, hidden[::-1], self, make)
 
 
-def _layers(features: int, hidden: tuple[int, ...], bidirectional: bool, make: Making) -> tuple[Any, ...]:
+def _layers(
+    features: int, hidden: tuple[int, ...], bidirectional: bool, update_bias: float, make: Making
+) -> tuple[Any, ...]:
     if not hidden:
         raise ParameterError("hidden: expected the units of one recurrent layer at least, such as (128,); got ().")
     if make.normalization is not None:
@@ -238,6 +248,6 @@ def _layers(features: int, hidden: tuple[int, ...], bidirectional: bool, make: M
         if number and make.dropout:
             layers.append(Dropout(make.dropout))
         settings: Any = {"initializer": make.initializer, "random": make.random, "bidirectional": bidirectional}
-        layers.append(GRU(features, width, **settings))
+        layers.append(GRU(features, width, update_bias=update_bias, **settings))
         features = width * (1 + bidirectional)
     return tuple(layers)
