@@ -14,6 +14,7 @@ from omokage.data.schema import Moments, Standardization, column_kinds
 from omokage.density import Density
 from omokage.errors import DataError, ParameterError, listing, suggest
 from omokage.model import Model
+from omokage.nets.convolution import Convolution
 from omokage.nets.layers import INITIALIZERS, Making
 from omokage.nets.mlp import Dense
 from omokage.nets.recurrent import Recurrent
@@ -38,7 +39,7 @@ _OBJECTIVES: dict[str, Any] = {
     "denoising": objectives.Denoising,
     "moment_matching": objectives.MomentMatching,
 }
-_NETWORKS: dict[str, Any] = {"mlp": Dense, "gru": Recurrent, "tcn": TemporalConvolution}
+_NETWORKS: dict[str, Any] = {"mlp": Dense, "conv": Convolution, "gru": Recurrent, "tcn": TemporalConvolution}
 _LEAST_EPOCHS, _MOST_EPOCHS, _STEPS = 30, 1000, 2000
 _PATIENCE = 10
 
@@ -218,7 +219,8 @@ def latent_density(chosen: Any, codes: NDArray[Any], seed: int) -> Density:
             + suggest(chosen, fitting)
         )
     family = _made("density", chosen, fitting, ("parameters", "distribution", "fit"))
-    blank = Density(family, Event.plain(codes.shape[1]), None, initializer=INITIALIZERS["lecun_uniform"], random=None)
+    event, initializer = Event.plain(codes.shape[1]), INITIALIZERS["lecun_uniform"]
+    blank = Density(priors.Fitted(family), event, None, initializer=initializer, random=None)
     return blank.fitted(family.fit(codes, seed))
 
 

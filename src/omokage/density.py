@@ -130,9 +130,9 @@ class Density(eqx.Module):
         return self.family.distribution(**outputs, **self.learned, **fixed)
 
     def fitted(self, values: Mapping[str, Any]) -> "Density":
-        """Return the density with other learned values, by name."""
-        learned = {name: jax.numpy.asarray(values[name], jax.numpy.float32) for name in self.learned}
-        return eqx.tree_at(lambda density: density.learned, self, learned)
+        """Return the density with other given values, by name."""
+        fixed = {name: Frozen(jax.numpy.asarray(values[name], jax.numpy.float32)) for name in self.fixed}
+        return eqx.tree_at(lambda density: density.fixed, self, fixed)
 
     def draw(self, outputs: dict[str, Array], keys: Array, shape: tuple[int, ...] = ()) -> Array:
         """Return draws for each row with a key of its own, (B, *shape, *event)."""

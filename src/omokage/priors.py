@@ -4,6 +4,7 @@ A family with `fit` can also be fitted to codes after training: it returns the v
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -103,6 +104,28 @@ class Mixture:
             "means": mixture.means_,
             "factors": np.stack([_factor(covariance) for covariance in mixture.covariances_]),
         }
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A family whose parameters were fitted to codes and which training leaves alone.
+
+    Attributes:
+        family: Which, such as `Mixture(5)`.
+    """
+
+    family: Any
+
+    def parameters(self, event: Event) -> Parameters:
+        """Return the parameters of the family, as given ones."""
+        return {
+            name: Fixed(parameter.start if isinstance(parameter, Learned) else parameter.value)
+            for name, parameter in self.family.parameters(event).items()
+        }
+
+    def distribution(self, **parameters: Array) -> dist.Distribution:
+        """Return the distribution of the family."""
+        return self.family.distribution(**parameters)
 
 
 def _triangular(factor: Array) -> Array:

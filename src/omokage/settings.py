@@ -43,9 +43,9 @@ class CommonSettings(BaseModel):
         ),
     ] = "auto"
     network: Annotated[
-        Literal["auto", "mlp", "gru", "tcn"],
+        Literal["auto", "mlp", "conv", "gru", "tcn"],
         Field(
-            description="Kind of network; auto: mlp for vectors, gru for sequences.",
+            description="Kind of network; auto: mlp for vectors, conv for images, gru for sequences.",
             json_schema_extra=Instance,
         ),
     ] = "auto"

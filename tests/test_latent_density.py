@@ -1,0 +1,105 @@
+"""Densities of codes: fitted after training, or learned with the model."""
+
+import jax
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.mixture import GaussianMixture
+
+import omokage as om
+from omokage.batch import Event
+from omokage.build import latent_density
+from omokage.errors import ParameterError
+
+SMALL = {"latent_dim": 2, "hidden": (8,), "epochs": 2, "verbose": 0, "batch_size": 50}
+X = np.random.default_rng(0).normal(size=(200, 4)) @ np.random.default_rng(1).normal(size=(4, 4))
+
+
+def codes(n=400):
+    random = np.random.default_rng(2)
+    sides = random.integers(0, 2, n)[:, None] * 6 - 3
+    return (random.normal(size=(n, 3)) @ random.normal(size=(3, 3)) * 0.5 + sides).astype(np.float32)
+
+
+def test_a_fitted_normal_is_scipys():
+    z = codes()
+    density = latent_density("full_normal", z, 0).given({})
+    expected = stats.multivariate_normal(z.mean(0), np.cov(z.T, ddof=0)).logpdf(z)
+    np.testing.assert_allclose(density.log_prob(z), expected, atol=2e-3)
+
+
+def test_a_fitted_mixture_is_scikit_learns_and_beats_the_normal_on_two_heaps():
+    z = codes()
+    fitted = latent_density(om.priors.Mixture(2), z, 0).given({})
+    reference = GaussianMixture(2, random_state=0).fit(z)
+    np.testing.assert_allclose(fitted.log_prob(z), reference.score_samples(z), atol=2e-2)
+    assert fitted.log_prob(z).mean() > latent_density("full_normal", z, 0).given({}).log_prob(z).mean() + 0.3
+
+
+@pytest.mark.parametrize("family", [om.priors.FullNormal(), om.priors.Mixture(3)])
+def test_draws_have_the_moments_of_the_codes(family):
+    z = codes(2000)
+    drawn = np.asarray(latent_density(family, z, 0).given({}).sample(jax.random.key(0), (20_000,)))
+    error = z.std(0) / np.sqrt(20_000)  # standard error of a mean
+    assert (np.abs(drawn.mean(0) - z.mean(0)) < 6 * error + 0.02).all()
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(z.T), rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("density", ["full_normal", "mixture", om.priors.Mixture(2)])
+def test_a_plain_autoencoder_draws_from_the_density_of_its_codes(tmp_path, density):
+    ae = om.AutoEncoder(**{**SMALL, "hidden": (), "epochs": 100, "learning_rate": 1e-2}).fit(X)
+    counted = ae.summary().total
+    assert ae.sample(5).shape == (5, 4)
+    ae.fit_density(X, density)
+    drawn, Z = ae.transform(ae.sample(2000)), ae.transform(X)
+    assert (np.abs(drawn.mean(0) - Z.mean(0)) < 0.5 * Z.std(0)).all()
+    assert ae.summary().total == counted  # a fitted density is not trained
+    ae.save(tmp_path / "m")
+    again = om.load(tmp_path / "m")
+    np.testing.assert_array_equal(again.sample(7, seed=3), ae.sample(7, seed=3))
+    again.set_params(warm_start=True).fit(X)  # goes on, and fits the codes anew
+    assert again.recipe_.prior == om.priors.Fitted(om.priors.FullNormal())
+
+
+def test_a_density_fitted_to_the_codes_of_a_vae_raises_its_bound():
+    heaps = codes()
+    vae = om.VAE(**{**SMALL, "epochs": 60, "learning_rate": 1e-2}).fit(heaps)
+    before = vae.score(heaps)
+    vae.fit_density(heaps, om.priors.Mixture(2))
+    assert vae.score(heaps) > before + 0.2
+    parts = vae.terms(heaps)
+    np.testing.assert_allclose(parts["elbo"], parts["reconstruction"] - parts["kl"], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("prior", ["full_normal", om.priors.Mixture(2)])
+def test_a_prior_can_be_learned_with_the_model(tmp_path, prior):
+    vae = om.VAE(**SMALL, prior=prior).fit(X)
+    start = om.priors.FullNormal().parameters(Event.plain(2))["mean"].start
+    learned = vae.model_.prior.learned
+    moved = learned["mean"] - start if "mean" in learned else learned["logits"]
+    assert np.abs(moved).max() > 0
+    vae.save(tmp_path / "m")
+    np.testing.assert_array_equal(om.load(tmp_path / "m").score_samples(X), vae.score_samples(X))
+
+
+@pytest.mark.parametrize(
+    ("density", "said"),
+    [
+        ("normal", "density: expected one of 'full_normal', 'mixture', or a prior with `fit`; got 'normal'"),
+        ("mixtur", "Did you mean 'mixture'?"),
+        (om.priors.StandardNormal(), "and fit"),
+        (om.priors.Mixture, r"Did you mean Mixture\(\)"),
+        (om.priors.Mixture(150), "at least 300 codes to fit to; got 200"),
+    ],
+)
+def test_densities_that_cannot_be_fitted_are_refused(density, said):
+    ae = om.AutoEncoder(**SMALL).fit(X)
+    with pytest.raises(ParameterError, match=said):
+        ae.fit_density(X, density)
+    assert ae.sample(2).shape == (2, 4)  # the one before is still there
+
+
+@pytest.mark.parametrize("components", [0, 1.5, True, "2"])
+def test_components_are_checked(components):
+    with pytest.raises(ParameterError, match=r"Mixture\(components="):
+        om.priors.Mixture(components)
