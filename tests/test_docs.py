@@ -24,7 +24,7 @@ def test_examples_in_docstrings(name):
     assert result.failed == 0
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.ja.md", "docs/architecture.md"])
+@pytest.mark.parametrize("page", ["README.md", "README.ja.md", "docs/architecture.md", "docs/data.md"])
 def test_python_in_pages(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
@@ -42,7 +42,7 @@ def test_the_japanese_readme_is_in_step():
             for block in re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
             for line in block.splitlines()
         ]
-        links = {link for link in re.findall(r"\]\(([^)]+)\)", text) if "README" not in link}
+        links = {link.replace(".ja.", ".") for link in re.findall(r"\]\(([^)]+)\)", text) if "README" not in link}
         return lines, links, len(re.findall(r"^## ", text, re.MULTILINE)), len(re.findall(r"^\|", text, re.MULTILINE))
 
     assert skeleton(english) == skeleton(japanese)

@@ -20,10 +20,12 @@ class VAE(Estimator):
     ----------
     latent_dim : int
         Latent dimensions, L.
-    hidden : sequence of int
-        Widths of the encoder's hidden layers; the decoder mirrors them; `()` is a linear model.
-    network : "auto" or "mlp"
-        Kind of network.
+    hidden : sequence of int or "auto"
+        Widths of the encoder's hidden layers (channels of convolutions, units of recurrent layers); the decoder mirrors
+        them; `()` is a linear model. "auto": (512, 256), or what suits the network.
+    network : str or network family
+        "mlp", "conv" (images), "gru", "tcn" (sequences), or an instance from `omokage.nets`, such as
+        `Recurrent(bidirectional=True)`. "auto": "mlp" for vectors, "conv" for images, "gru" for sequences.
     activation : str or callable
         Of hidden layers: "relu", "leaky", "elu", "gelu", "silu", "softplus", "tanh", "sigmoid", "identity".
     normalization : "batch", "layer" or None
@@ -37,7 +39,7 @@ class VAE(Estimator):
         Bernoulli where all columns are 0/1, else a Gaussian with a learned, floored scale: one for all columns where
         they fill [0, 1], as grey levels do, else one for each.
     prior : str or prior
-        p(z): "normal".
+        p(z): "normal" (standard), "full_normal" and "mixture" (learned), or an instance from `omokage.priors`.
     posterior : str or posterior
         q(z|x): "diagonal" (normal), "point".
     objective : str or objective
@@ -64,8 +66,10 @@ class VAE(Estimator):
     standardize : str or bool
         "scale", "center", False; "auto": False for likelihoods on [0, 1], else "center" where columns fill
         [0, 1], else "scale". Log-densities are in raw units whichever it is.
-    data : "auto" or "vectors"
-        Kind of data.
+    data : str or kind of data
+        "vectors", "images", "sequences", or an instance from `omokage.data`, such as
+        `Sequences(series="engine", time="cycle")`. "auto": an array (n, time, channels) or a list of arrays is
+        sequences, an array (n, height, width, channels) or a folder is images, all else is vectors.
     warm_start : bool
         Let `fit` train a fitted model further.
     device : "auto", "cpu", "gpu" or "tpu"
