@@ -104,6 +104,17 @@ def test_denoising_scores_the_clean_rows(model, batch):
     assert not np.allclose(terms["seen"], terms["loss"], atol=0.1)
 
 
+def test_denoising_leaves_alone_what_is_not_there(model, batch):
+    class Seen:
+        def __call__(self, model, batch, key, epoch):
+            return {"loss": batch.seen}
+
+    mask = np.random.default_rng(3).random(batch.x.shape) < 0.5
+    seen = Denoising("gaussian", 1.0, Seen())(model, batch._replace(x=batch.x * mask, mask=mask), KEY, NOW)["loss"]
+    assert (np.asarray(seen)[~mask] == 0).all()
+    assert (np.asarray(seen)[mask] != np.asarray(batch.x)[mask]).all()
+
+
 def test_corruptions_do_what_they_say():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4000, 5)) + 10, "float32")
     noise = Denoising("gaussian", 0.5).corrupted(x, KEY) - x

@@ -88,7 +88,10 @@ class Denoising:
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return the terms of `objective`."""
         key, noise = jax.random.split(key)
-        return self.objective(model, batch._replace(inputs=self.corrupted(batch.seen, noise)), key, epoch)
+        corrupted = self.corrupted(batch.seen, noise)
+        if batch.observed is not None:  # what was not observed stays 0
+            corrupted = jnp.where(batch.observed, corrupted, batch.seen)
+        return self.objective(model, batch._replace(inputs=corrupted), key, epoch)
 
 
 @dataclass(frozen=True)
