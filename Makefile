@@ -32,7 +32,7 @@ bench: $(BENCH)/ready
 	$(BENCH)/bin/python benchmarks/mnist.py
 
 clean:
-	rm -rf $(VENV) $(BENCH) omokage-demo dist
+	rm -rf $(VENV) $(BENCH) omokage-demo omokage-reproduce dist
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -22,7 +22,7 @@ LAYERS = [
     ["checkpoints", "diagnostics", "inference", "progress", "training"],
     ["build", "saving"],
     ["estimators"],
-    ["__main__", "classic", "cli", "demo", "plots", "report", "testing"],
+    ["__main__", "classic", "cli", "demo", "experiments", "plots", "report", "testing"],
 ]
 # What imports a module of its own layer, and which.
 BESIDE = {
@@ -36,7 +36,8 @@ BESIDE = {
     "report": {"plots"},
     "classic": {"plots"},
     "demo": {"plots", "report"},
-    "cli": {"demo", "plots", "report"},
+    "experiments": {"classic", "plots", "report"},
+    "cli": {"demo", "experiments", "plots", "report"},
     "__main__": {"cli"},
 }
 PLANNED = {"testing"}
