@@ -10,6 +10,8 @@ from omokage.density import Density
 from omokage.model import Model
 from omokage.nets.layers import trainable
 
+_KINDS = {"Head": "Linear"}  # what a head is where it is no more than that
+
 
 class Layer(NamedTuple):
     """One row of the table; `shape` is that of its output, without the rows."""
@@ -73,7 +75,10 @@ def _part(name: str, density: Density) -> list[Layer]:
     for number, layer in enumerate(getattr(density.network, "layers", ())):
         features = getattr(layer, "shape", features)
         rows.append(Layer(f"{name}.layers.{number}", type(layer).__name__, features, count(layer)))
-    rows += [Layer(f"{name}.{key}", "Linear", head.shape, count(head)) for key, head in density.heads.items()]
+    rows += [
+        Layer(f"{name}.{key}", _KINDS.get(type(head).__name__, type(head).__name__), head.shape, count(head))
+        for key, head in density.heads.items()
+    ]
     rows += [
         Layer(f"{name}.{key}", "learned", np.shape(value), np.size(value)) for key, value in density.learned.items()
     ]

@@ -24,12 +24,9 @@ from omokage.report import Table, raw_history
 _PCA = {10: "0.034308", 20: "0.023815", 30: "0.017970", 40: "0.014241", 50: "0.011672"}
 _MODELS = {
     "ae": "AE",
-    "own_ae": "AE, our network",
     "conv_ae": "conv AE",
-    "vae_unit": "VAE, deviation 1",
-    "conv_vae_unit": "conv VAE, deviation 1",
-    "vae": "VAE, learned deviation",
-    "conv_vae": "conv VAE, learned deviation",
+    "vae": "VAE",
+    "conv_vae": "conv VAE",
 }
 _SHAPE, _LEVELS = (28, 28), (0.0, 1.0)
 
