@@ -111,9 +111,10 @@ class Results:
             lead += (
                 " A quick run, with few rows and epochs: it shows that everything works, and its figures say nothing."
             )
-        plain = replace(table, rows=[(*row[:-1], row[-1].strip("`")) for row in self._rows])
+        # In the report there is less room, and all rows have the same seed and command.
+        short = Table(COLUMNS[:-2], [row[:-2] for row in self._rows], f"{self.command}, seed {self.seed}. {caption}")
         report = write_report(
-            self.folder / "report.html", self.settings["document"], self._sections, lead=lead, key_figures=plain
+            self.folder / "report.html", self.settings["document"], self._sections, lead=lead, key_figures=short
         )
         self.say(f"\n{text}\n{report}")
         return report
