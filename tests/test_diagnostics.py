@@ -471,3 +471,22 @@ def test_it_says_what_is_wrong(change, text):
     with pytest.raises(om.errors.DataError) as caught:
         diagnose(**(given | {"deviations": np.ones((50, 2))} | change))
     assert text in str(caught.value)
+
+
+def test_every_kind_of_data_can_be_diagnosed():
+    random = np.random.default_rng(0)
+    settings = {"latent_dim": 2, "epochs": 1, "verbose": 0, "hidden": (6,)}
+    series = [random.normal(size=(length, 2)) for length in (5, 9, 9, 17, 30) * 6]
+    series[3][2:4, 1] = np.nan
+    found = om.VAE(**settings, network="tcn").fit(series).diagnose(series)
+    assert found.rows == 30 and "Constant" not in found["scales"].text
+    pictures = random.random((30, 4, 5))
+    pictures[:, 2, 3] = 0.25
+    found = om.AutoEncoder(**settings, data="images").fit(pictures).diagnose(pictures)
+    assert "'row 2, column 3'" in found["scales"].text
+    rows = random.normal(size=(30, 4))
+    full = om.VAE(**settings, likelihood=om.likelihoods.Gaussian("full")).fit(rows)
+    assert "smallest learned scale" in full.diagnose(rows)["scales"].text
+    full.fit_density(rows, om.priors.Mixture(2))
+    names = [finding.name for finding in full.diagnose(rows).findings]
+    assert "collapse" in names and "holes" not in names  # z was not meant to be N(0, I) any more

@@ -15,7 +15,12 @@ is at least the length of a code for the grey levels themselves (Theis, van den 
 evaluation of generative models", 2016, section 3.1). The same rows with the same noise are given to probabilistic PCA,
 whose likelihood is exact, while that of the autoencoder is itself bounded from below.
 
-The settings below were chosen on another division of the same digits, which the report says.
+How the settings were chosen. Inside the training part alone: a fifth of each class was held back, ten models were
+learned from the rest, with β = 1 and 10 latent dimensions throughout, and the one was taken that gave the pictures held
+back the largest ELBO. They had hidden layers of 128 and 64, 256 and 128, or 512 and 256 units, 30 or 60 epochs, and
+dropout of 0.05 or 0.1; from the best of them, one each with dropout of 0.2, with ReLU in place of SiLU, and with one
+scale for each pixel in place of one for each pixel of each picture. The digits by which the report judges had no part
+in it.
 """
 
 import math
@@ -35,11 +40,20 @@ from omokage.data.datasets import Dataset, load
 from omokage.errors import FileFormatError, ParameterError
 from omokage.estimators import VAE
 from omokage.likelihoods import Gaussian
-from omokage.report import Picture, Section, Table, raw_history, write_report
+from omokage.report import (
+    Cloud,
+    Picture,
+    Section,
+    Table,
+    certainty_section,
+    diagnosis_section,
+    raw_history,
+    write_report,
+)
 
 LEVELS = 16  # a pixel is k/16, k = 0..16
 LATENT_DIM = 10
-EPOCHS = 30
+EPOCHS = 60
 _COPIES = 5  # of each training picture, each with noise of its own
 _DRAWS = 500  # for the importance-weighted bound
 _PAIRS = ((0, 6), (1, 7), (3, 8), (4, 9), (5, 2))
@@ -99,9 +113,9 @@ def run_demo(
     judged_by = _dequantised(held_out.X, noise)
     vae = VAE(
         LATENT_DIM,
-        hidden=(256, 128),
+        hidden=(512, 256),
         activation="silu",
-        dropout=0.05,
+        dropout=0.1,
         likelihood=Gaussian("full"),
         standardize="scale",
         epochs=epochs,
@@ -117,10 +131,11 @@ def run_demo(
     report = write_report(
         folder / "report.html",
         "Handwritten digits, learned and drawn",
-        _sections(vae, held_out, figures),
+        _sections(vae, held_out, judged_by, figures),
         lead=f"A variational autoencoder has learned {len(train.X):,} handwritten digits of 8\u00a0×\u00a08 pixels in "
-        f"{seconds:.0f} seconds. Here it is judged by {len(held_out.X)} others, which it has not seen.",
-        key_figures=_key_figures(figures),
+        f"{seconds:.0f} seconds. Here it meets {len(held_out.X)} others, which it has not seen. First come pictures: "
+        "what is left of a digit after passing through its code, new digits, and the codes themselves. Then figures: "
+        "how training went, how the model fares beside principal components, and what it says of its own faults.",
     )
     figures |= {"report": str(report), "seconds": time.monotonic() - began}
     if verbose:
@@ -247,7 +262,7 @@ def _comparison(figures: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     return columns, rows
 
 
-def _key_figures(figures: dict[str, Any]) -> Table:
+def _comparison_table(figures: dict[str, Any]) -> Table:
     columns, rows = _comparison(figures)
     caption = (
         f"Means over pictures. The log-likelihood of the VAE is the importance-weighted bound with {_DRAWS} draws, "
@@ -258,72 +273,127 @@ def _key_figures(figures: dict[str, Any]) -> Table:
     return Table(columns, rows, caption)
 
 
-def _sections(vae: VAE, held_out: Dataset, figures: dict[str, Any]) -> list[Section]:
-    X, y, shape = held_out.X, held_out.y, held_out.shape
-    first = np.array([np.flatnonzero(y == digit)[0] for digit in range(10)])
-    others = np.array([[np.flatnonzero(y == digit)[1] for digit in pair] for pair in _PAIRS])
-    curve = plots.learning_curve(raw_history(vae), validation="held out")
-    pictures = plots.reconstructions(X[first], vae.reconstruct(X[first]), shape, **_LOOK)
-    samples = plots.grid(vae.sample(60, mean=True, seed=figures["seed"]), shape, columns=12, **_LOOK)
-    codes = plots.latent_scatter(vae.transform(X), y)
-    lines = plots.interpolation(vae, X[others[:, 0]], X[others[:, 1]], shape, **_LOOK)
+def _sections(vae: VAE, held_out: Dataset, judged_by: NDArray[np.float32], figures: dict[str, Any]) -> list[Section]:
+    """Return the report, pictures first."""
     return [
-        Section(
-            "Reconstruction",
-            [
-                f"Each picture is turned into {LATENT_DIM} numbers, its code, and back. The root "
-                f"mean square error is {_levels(figures['squared_error'])} of 16 grey levels; that of PCA with as many "
-                f"numbers is {_levels(figures['pca']['squared_error'])}."
-            ],
-            [
-                Picture(
-                    pictures,
-                    "Ten handwritten digits, 0 to 9, above their reconstructions.",
-                    "The first held-out picture of each digit, and below it what comes back from its code.",
-                )
-            ],
-        ),
-        Section(
-            "Samples",
-            ["Codes drawn from the prior, a standard normal distribution, give pictures that nobody has drawn."],
-            [
-                Picture(
-                    samples,
-                    "Five rows of twelve generated pictures.",
-                    "Sixty draws, none picked out: the mean picture of each code, without the noise of the pixels.",
-                )
-            ],
-        ),
-        Section(
-            "Codes",
-            ["Nobody told the model which digit is which."],
-            [
-                Picture(
-                    codes,
-                    "Scatter plot of codes, in a colour for each digit.",
-                    "Each point is the code of a held-out picture, seen in the plane in which codes differ most. "
-                    "The digit, known to the plot alone, gives the colour and stands near the median of its points.",
-                )
-            ],
-        ),
-        Section(
-            "Between two digits",
-            ["On the straight line from one code to another, pictures change step by step."],
-            [
-                Picture(
-                    lines,
-                    "Five rows of ten pictures, each changing from one digit to another.",
-                    "Each row leads from the code of one held-out picture to that of another, in ten steps.",
-                )
-            ],
-        ),
-        Section(
-            "Training",
-            [_training_text(figures)],
-            [Picture(curve, "Learning curve.", _curve_caption(figures["epochs"]))],
-        ),
+        _reconstruction_section(vae, held_out, figures),
+        _samples_section(vae, held_out, figures["seed"]),
+        _between_section(vae, held_out),
+        _codes_section(vae, held_out),
+        certainty_section(vae, judged_by, held_out.y),
+        _training_section(vae, figures),
+        Section("Figures", [_figures_text(figures)], table=_comparison_table(figures)),
+        diagnosis_section(vae, judged_by),
         Section("What the figures mean", _meaning(figures)),
     ]
+
+
+def _reconstruction_section(vae: VAE, held_out: Dataset, figures: dict[str, Any]) -> Section:
+    X, shape = held_out.X, held_out.shape
+    first = X[[np.flatnonzero(held_out.y == digit)[0] for digit in range(10)]]
+    draws = np.stack([vae.reconstruct(first, sample=True, seed=figures["seed"] + number) for number in range(2)])
+    passed = plots.reconstructions(first, vae.reconstruct(first), shape, draws=draws, **_LOOK)
+    extremes = plots.best_and_worst(X, vae.reconstruct(X), shape, **_LOOK)
+    text = (
+        f"Each picture is turned into {LATENT_DIM} numbers, its code, and back. Look for what is lost: the root mean "
+        f"square error is {_levels(figures['squared_error'])} of 16 grey levels; that of PCA with as many numbers is "
+        f"{_levels(figures['pca']['squared_error'])}."
+    )
+    return Section(
+        "Reconstruction",
+        [text],
+        [
+            Picture(
+                passed,
+                "Ten handwritten digits, 0 to 9, above their reconstructions.",
+                "The first held-out picture of each digit. Below it what comes back from the mean of its code, q(z|x), "
+                "and from two codes drawn from q(z|x): where these differ, the code leaves the picture open.",
+            ),
+            Picture(
+                extremes,
+                "The eight best reconstructed pictures, and the eight worst.",
+                f"The best and the worst reconstructed of all {len(X)} held-out pictures, the worst first in its row, "
+                "with the squared error summed over pixels. The worst are written as few others are; the model makes "
+                "them more like the rest.",
+            ),
+        ],
+    )
+
+
+def _samples_section(vae: VAE, held_out: Dataset, seed: int) -> Section:
+    samples = plots.grid(vae.sample(60, mean=True, seed=seed), held_out.shape, columns=12, **_LOOK)
+    return Section(
+        "New digits",
+        ["Codes drawn from the prior, a standard normal distribution, give pictures that nobody has drawn."],
+        [
+            Picture(
+                samples,
+                "Five rows of twelve generated pictures.",
+                "Sixty draws, none picked out: the mean picture of each code, without the noise of the pixels. Those "
+                "that cannot be read lie between digits.",
+            )
+        ],
+    )
+
+
+def _between_section(vae: VAE, held_out: Dataset) -> Section:
+    X, y = held_out.X, held_out.y
+    begin, end = (vae.transform(X[[np.flatnonzero(y == pair[side])[1] for pair in _PAIRS]]) for side in (0, 1))
+    z = plots.spherical_path(begin, end, 10)
+    between = vae.inverse_transform(z.reshape(-1, LATENT_DIM)).reshape(len(_PAIRS), 10, -1)
+    lines = plots.picture_rows(between, held_out.shape, column_labels=["from", *[""] * 8, "to"], **_LOOK)
+    return Section(
+        "Between two digits",
+        ["On the way from one code to another, pictures change step by step, and each step is nearly a digit."],
+        [
+            Picture(
+                lines,
+                "Five rows of ten pictures, each changing from one digit to another.",
+                "Each row leads from the code of one held-out picture to that of another, along an arc that stays as "
+                "far from the origin as codes are.",
+            )
+        ],
+    )
+
+
+def _codes_section(vae: VAE, held_out: Dataset) -> Section:
+    Z, y = vae.transform(held_out.X), held_out.y
+    return Section(
+        "Codes",
+        ["Nobody told the model which digit is which. Those that are written alike have codes that lie together."],
+        [
+            Picture(
+                plots.latent_scatter(Z, y),
+                "Scatter plot of codes, in a colour for each digit.",
+                "Each point is the code of a held-out picture, seen in the plane in which codes differ most. "
+                "The digit, known to the plot alone, gives the colour and stands near the median of its points.",
+            )
+        ],
+        clouds=[
+            Cloud(
+                Z,
+                "The same codes in three dimensions.",
+                "The same codes with one direction more: digits that cover each other in the plane come apart.",
+                y,
+            )
+        ],
+    )
+
+
+def _training_section(vae: VAE, figures: dict[str, Any]) -> Section:
+    curve = plots.learning_curve(raw_history(vae), validation="held out")
+    return Section(
+        "Training", [_training_text(figures)], [Picture(curve, "Learning curve.", _curve_caption(figures["epochs"]))]
+    )
+
+
+def _figures_text(figures: dict[str, Any]) -> str:
+    pca, gain = figures["pca"], figures["gain_over_pca"]
+    return (
+        f"A picture costs {figures['bits_per_dimension_weighted']:.2f} bits a pixel by the VAE and "
+        f"{pca['bits_per_dimension']:.2f} by PCA with as many dimensions, a difference of {_signed(gain)} nats a "
+        "picture. Everything here is of the held-out digits."
+    )
 
 
 def _curve_caption(epochs: int) -> str:
@@ -359,8 +429,8 @@ def _meaning(figures: dict[str, Any]) -> list[str]:
         "that of PCA with as many components (mean and standard error of the differences). PCA has one noise level for "
         "all pixels, the VAE one for each pixel of each picture: that makes a difference too, not the code alone.",
         "The ELBO and the importance-weighted bound are, on average over draws, at most the true log-likelihood of the "
-        "VAE, so it is not flattered. Its settings were chosen on another division of the same 1,797 digits, so some "
-        "of those held out here had a part in the choice.",
+        "VAE, so it is not flattered. Its settings were chosen by digits of the training part alone, so those held out "
+        "had no part in the choice.",
     ]
 
 

@@ -71,6 +71,11 @@ def sample(
     return _over_rows(_sample_mean if mean else _sample, model, (numbers, rows), jax.random.key(seed))
 
 
+def scales(model: Model, rows: Batch) -> NDArray[np.float32]:
+    """Return the deviation of p(x|z) at the posterior mean for each entry, (n, *event)."""
+    return _over_rows(_scales, model, rows)
+
+
 def terms(model: Model, rows: Batch, samples: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
     """Return the parts of the bound of each row, in nats of standardised x, (n,) each.
 
@@ -136,6 +141,11 @@ def _encode(model: Model, batch: Batch) -> Array:
 
 def _deviations(model: Model, batch: Batch) -> Array:
     return jnp.sqrt(model.encode(batch).variance)
+
+
+def _scales(model: Model, batch: Batch) -> Array:
+    given = model.decode(model.encode(batch).mean, batch)
+    return jnp.broadcast_to(jnp.sqrt(given.variance), batch.x.shape)
 
 
 def _divergences(model: Model, batch: Batch) -> Array | None:

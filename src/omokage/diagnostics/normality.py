@@ -100,8 +100,12 @@ def _holes(aggregate: Aggregate) -> Finding:
     text += (
         "What is decoded from the prior is what the decoder has learned."
         if verdict == "good"
-        else "There the decoder was never trained, and samples can look like nothing in the data. Draw z from a "
-        "density fitted to q(z)."
+        else "There the decoder was never trained, and samples can look like nothing in the data. "
+        + (
+            "Draw z from a density fitted to q(z): fit_density(X)."
+            if max(aggregate.gaussian_saves, aggregate.mixture_saves) >= _WORTH
+            else "No density fitted to q(z) closes them; fewer latent dimensions or more rows may."
+        )
     )
     return Finding("holes", verdict, text, {"holes": share, "expected": UNREACHED})
 
@@ -118,7 +122,7 @@ def _prior(aggregate: Aggregate) -> Finding:
     if max(gaussian, mixture) < _WORTH:
         text = (
             f"No density fitted to z afterwards is worth having: a Gaussian saves {gaussian:.2f} nats a row, a "
-            f"{kinds} {mixture:.2f}, on draws held out. Draw from N(0, I)."
+            f"{kinds} {mixture:.2f}, on draws held out."
         )
         return Finding("fitted prior", "good", text, figures)
     text = f"Drawn from a Gaussian fitted to z afterwards, rows cost {gaussian:.2f} nats less"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -19,7 +18,7 @@ from omokage.batch import Batch
 from omokage.checkpoints import CHECKPOINT_FILES, read_checkpoint
 from omokage.compilation import keep_compiled
 from omokage.data.encoded import Encoded
-from omokage.data.kinds import AnySchema, AnyTable, open_data, values
+from omokage.data.kinds import AnySchema, AnyTable, name_of, open_data, values
 from omokage.data.rows import MemoryRows, RowSource, together
 from omokage.data.schema import Schema
 from omokage.data.sequences import SequenceSchema
@@ -274,6 +273,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             means = inference.encode(model, batch)
             deviations = None if point else inference.deviations(model, batch)
             made = inference.reconstruct(model, batch)
+            scales = inference.scales(model, batch) if isinstance(likelihood, Gaussian) else None
         learned = {**model.likelihood.learned, **model.likelihood.heads}.keys()
         return diagnose(
             batch.x,
@@ -283,19 +283,19 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             mask=batch.observed,
             objective=self.recipe_.objective,
             history=self.history_,
-            scales=self._common_scale(),
+            scales=scales,
             floor=getattr(likelihood, "floor", None) if "log_scale" in learned else None,
-            columns=self.schema_.names,
+            columns=self._entry_names(batch.x.shape[1:]),
             standard_prior=point or isinstance(self.recipe_.prior, StandardNormal),
             seed=seed,
         )
 
-    def _common_scale(self) -> Any:
-        """Return σ of a Gaussian likelihood that has the same for all rows; `None` where there is none such."""
-        likelihood = self.model_.likelihood
-        if not isinstance(self.recipe_.likelihood, Gaussian) or self.recipe_.likelihood.scale == "full":
-            return None
-        return likelihood.given({"mean": jnp.zeros(self.schema_.event.shape)}).scale
+    def _entry_names(self, shape: tuple[int, ...]) -> list[str]:
+        """Return what messages call each entry of a row of this shape."""
+        name = self.schema_.column
+        if isinstance(self.schema_, SequenceSchema):
+            return [f"step {step}, channel {name(channel)}" for step in range(shape[0]) for channel in range(shape[1])]
+        return [name(j) if self.schema_.names or len(shape) > 1 else f"column {j}" for j in range(int(np.prod(shape)))]
 
     def entry_scores(self, X: Any, *, samples: int = 16, seed: int = 0) -> Any:
         """Return how well each entry is explained, E_q log p(x|z) in nats of raw data, in the shape of X.
@@ -403,10 +403,10 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             if length is not None:
                 raise ParameterError(f"length={length!r}: only sequences have one; X was not.")
             return None
-        lengths = np.broadcast_to(self.schema_.buckets[-1] if length is None else np.asarray(length), rows)
-        if lengths.dtype.kind not in "iu" or lengths.min() < 1:
-            raise ParameterError(f"length={length!r}: expected whole numbers of at least 1.")
-        return self.schema_.blank(lengths)
+        lengths = np.asarray(self.schema_.buckets[-1] if length is None else length)
+        if lengths.dtype.kind not in "iu" or lengths.shape not in ((), (rows,)) or lengths.min() < 1:
+            raise ParameterError(f"length={length!r}: expected a whole number of at least 1, or {rows} of them.")
+        return self.schema_.blank(np.broadcast_to(lengths, rows))
 
     def _validation(self, X_valid: Any, schema: AnySchema, recipe: build.Recipe) -> RowSource:
         return together([MemoryRows(batch) for _, batch in self._encoded(X_valid, "X_valid", schema, recipe).groups])
@@ -460,6 +460,8 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                     f"warm_start: {listing(changed)} cannot change when training goes on; set them back, or "
                     "warm_start=False."
                 )
+            if name_of(table) != name_of(self.schema_):
+                raise DataError(f"X: expected {name_of(self.schema_)}, as at the fit before; got {name_of(table)}.")
             recipe = dataclasses.replace(self.recipe_, objective=build.objective(parameters))
             build.check_support(recipe, table.moments, name)
             return recipe, self.schema_, self.model_

@@ -1,8 +1,4 @@
-"""The report: one HTML file with everything in it, which can be mailed, kept and read anywhere.
-
-    Table, Picture, Cloud, Section      what a report is made of: plain values
-    write_report                        values → a file, in one step
-    model_sections                      a fitted estimator and rows → values, for any data
+"""What a report is made of, and the file: text, tables, pictures, points to turn, findings.
 
 Text is escaped by Jinja2 wherever it comes from; column names are what users make of them. Pictures are SVG in the
 page, so their text can be searched, read aloud and shown in the reader's fonts, and they follow a dark page.
@@ -11,7 +7,7 @@ page, so their text can be searched, read aloud and shown in the reader's fonts,
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +16,17 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from omokage import __version__, plots
+from omokage.diagnostics import Finding
 from omokage.errors import ParameterError
 from omokage.plots.files import write_file
 from omokage.plots.latent import as_labels, kinds_of
 from omokage.plots.space import in_box
 
-_ROWS = 2000  # of which the pictures of a report are made at most
+_POINTS = 2000  # of a cloud at most
+_CONTENTS = 4  # sections from which on a list of them stands at the top
 # What the figures are drawn with, and the page's own colours, which change with its ground.
 _COLOURS = {
     plots.INK: "var(--ink)",
@@ -90,13 +88,23 @@ class Cloud:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report: a heading, then text, pictures, points to turn, and a table."""
+    """A part of a report: a heading, then text, pictures, points to turn, findings and a table.
+
+    Attributes:
+        heading: Of the part.
+        paragraphs: What one is to see, before one sees it.
+        pictures: Figures with words.
+        table: Below the pictures.
+        clouds: Points to turn.
+        findings: Of a diagnosis, as a table of questions, verdicts and answers.
+    """
 
     heading: str
     paragraphs: Sequence[str] = ()
     pictures: Sequence[Picture] = ()
     table: Table | None = None
     clouds: Sequence[Cloud] = ()
+    findings: Sequence[Finding] = ()
 
 
 def write_report(
@@ -149,100 +157,21 @@ def write_report(
                 for picture in section.pictures
             ],
             "clouds": [_turnable(cloud) for cloud in section.clouds],
+            "findings": section.findings,
         }
         for section in sections
     ]
     environment = Environment(loader=PackageLoader("omokage"), autoescape=True, undefined=StrictUndefined)
     page = environment.get_template("report.html.jinja").render(
-        title=title, lead=lead, key_figures=key_figures, sections=shown, lang=lang, version=__version__
+        title=title,
+        lead=lead,
+        key_figures=key_figures,
+        sections=shown,
+        lang=lang,
+        version=__version__,
+        contents=len(shown) >= _CONTENTS,
     )
     return write_file(path, page.encode("utf-8", "replace"))
-
-
-def model_sections(
-    estimator: Any,
-    X: Any = None,
-    *,
-    shape: Sequence[int] | None = None,
-    labels: Sequence[Any] | NDArray[Any] | None = None,
-) -> list[Section]:
-    """Return what there is to show of a fitted estimator.
-
-    Args:
-        estimator: A fitted `VAE` or `AutoEncoder`.
-        X: Rows to show it on, (n, D), best such as it has not learned from; without them only the training, samples
-            and layers are shown. Pictures are made of 2,000 of them at most.
-        shape: (height, width) or (height, width, 3) where rows are pictures.
-        labels: One for each row of X, for the colours of codes.
-    """
-    sections = [_training_section(estimator)]
-    if X is not None:
-        sections += _row_sections(estimator, X, shape, labels)
-    if shape is not None and hasattr(estimator, "sample"):
-        samples = plots.grid(estimator.sample(48, mean=True), shape, columns=12)
-        caption = "Means of p(x|z) at 48 draws of z from the prior: pictures that nobody has made."
-        sections.append(Section("Samples", [], [Picture(samples, "A grid of 48 generated pictures.", caption)]))
-    layers = estimator.summary()
-    rows = [(layer.name, layer.kind, " × ".join(map(str, layer.shape)), f"{layer.parameters:,}") for layer in layers]
-    rows.append(("total", "", "", f"{layers.total:,}"))
-    sections.append(Section("Layers", [], [], Table(["layer", "kind", "output", "parameters"], rows)))
-    return sections
-
-
-def raw_history(estimator: Any) -> list[dict[str, Any]]:
-    """Return `history_` with the loss and its reconstruction in nats of raw data, as the scores are.
-
-    A density of standardised data differs from one of raw data by a constant, the Jacobian of standardising.
-    """
-    shift = {"loss": -estimator.schema_.log_jacobian, "reconstruction": estimator.schema_.log_jacobian}
-    return [
-        {name: value + shift.get(name.removeprefix("validation_"), 0.0) for name, value in record.items()}
-        for record in estimator.history_
-    ]
-
-
-def _training_section(estimator: Any) -> Section:
-    history: Sequence[Mapping[str, Any]] = raw_history(estimator)
-    last = history[-1]
-    ends = f"After {len(history)} epochs the training loss is {last['loss']:.4g} nats per row"
-    if "validation_loss" in last:
-        ends += f", the validation loss {last['validation_loss']:.4g}"
-    caption = "The loss and its terms, epoch by epoch. " + (
-        "Where the validation line turns away from the training line, the model has begun to learn rows by heart."
-        if "validation_loss" in last
-        else "There was no validation, so these are of the rows that it learned from."
-    )
-    picture = Picture(plots.learning_curve(history), f"Learning curve. {ends}.", caption)
-    return Section("Training", [f"{ends}."], [picture])
-
-
-def _row_sections(
-    estimator: Any, X: Any, shape: Sequence[int] | None, labels: Sequence[Any] | NDArray[Any] | None
-) -> list[Section]:
-    X = X[:_ROWS]
-    originals, reconstructed = np.asarray(X, np.float64), np.asarray(estimator.reconstruct(X))
-    if shape is not None:
-        figure = plots.reconstructions(originals[:12], reconstructed[:12], shape)
-        text = "Above what was given, below what is left of it after passing through the code."
-        picture = Picture(figure, "Pictures above their reconstructions.", text)
-    else:
-        spread = originals.var(0)
-        errors = np.square(originals - reconstructed).mean(0) / np.where(spread > 0, spread, 1.0)
-        names = estimator.schema_.names or [f"column {j}" for j in range(len(errors))]
-        figure = plots.column_errors(names, errors, unit="mean squared error / variance")
-        text = (
-            "What reconstructions lose of each column, as a share of its variance: "
-            "at 0 it is all there, at 1 no more than the column's mean is."
-        )
-        picture = Picture(figure, f"Bar chart. The code loses most of {names[int(errors.argmax())]}.", text)
-    Z = estimator.transform(X)
-    kinds = None if labels is None else np.asarray(labels)[: len(originals)]
-    text = "Each point is the code of a row. Points that lie together stand for rows that the model takes to be alike."
-    codes = Picture(plots.latent_scatter(Z, kinds), "Scatter plot of codes.", text)
-    clouds = []
-    if Z.shape[1] >= 3:
-        clouds.append(Cloud(Z, "The same codes in three dimensions.", "The same codes in three dimensions.", kinds))
-    return [Section("Reconstruction", [], [picture]), Section("Codes", [], [codes], clouds=clouds)]
 
 
 def _turnable(cloud: Cloud) -> dict[str, Any]:
@@ -252,7 +181,7 @@ def _turnable(cloud: Cloud) -> dict[str, Any]:
     number = np.zeros(len(box.points), int)
     for j, kind in enumerate(kinds):
         number[kind.members] = j
-    few = min(len(box.points), _ROWS)
+    few = min(len(box.points), _POINTS)
     chosen = np.linspace(0, len(box.points) - 1, few).astype(int)
     named = bool(kinds[0].name)
     data = {

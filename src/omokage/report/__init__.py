@@ -1,0 +1,20 @@
+"""The report: one HTML file with everything in it, which can be mailed, kept and read anywhere.
+
+page        what a report is made of, as plain values, and write_report, which makes a file of them
+sections    a fitted estimator and rows → such values, for vectors, images and sequences
+"""
+
+from omokage.report.page import Cloud, Picture, Section, Table, write_report
+from omokage.report.sections import certainty_section, diagnosis_section, model_sections, raw_history
+
+__all__ = [
+    "Cloud",
+    "Picture",
+    "Section",
+    "Table",
+    "certainty_section",
+    "diagnosis_section",
+    "model_sections",
+    "raw_history",
+    "write_report",
+]
