@@ -13,6 +13,8 @@ import pytest
 
 import omokage as om
 from omokage import cli
+from omokage.data import Images, Sequences
+from omokage.data.pictures import read_pictures, write_pictures
 from omokage.data.reading import TableFile
 from omokage.objectives import ELBO
 from omokage.settings import AutoEncoderSettings, VAESettings
@@ -188,11 +190,13 @@ def test_info_shows_names_as_they_are(command, files):
         assert part in out
 
 
-def test_an_autoencoder_scores_by_its_squared_error_and_has_no_samples(command, refused, files, tmp_path):
+def test_an_autoencoder_scores_by_its_squared_error_and_has_samples(command, files, tmp_path):
     assert command("score", files / "[auto]", files / "parts.csv", *IDS, "--out", tmp_path / "s.csv")[0] == 0
     result = pl.read_csv(tmp_path / "s.csv")
     assert result["anomaly_score"].equals(result["squared_error"].rename("anomaly_score"))
-    refused(["sample", files / "[auto]", "--out", tmp_path / "x.csv"], "AutoEncoder has no density", "fit a VAE")
+    assert command("sample", files / "[auto]", "-n", 3, "--out", tmp_path / "x.csv")[0] == 0
+    drawn = pl.read_csv(tmp_path / "x.csv").to_numpy()
+    np.testing.assert_allclose(drawn, om.load(files / "[auto]").sample(3), rtol=1e-12)
 
 
 def test_arrays_without_names(command, refused, files, tmp_path):
@@ -230,7 +234,7 @@ def test_a_validation_file_is_read_like_the_data(command, refused, files, tmp_pa
 
 def test_an_interrupted_run_is_resumed(command, files, tmp_path, monkeypatch):
     fit = ["fit", files / "parts.csv", *IDS, *SMALL, "--checkpoint", tmp_path / "c"]
-    import omokage.estimators.base as base
+    from omokage.estimators import fitting as base
 
     def stop(folder, snapshot, settings):
         write(folder, snapshot, settings)
@@ -334,7 +338,8 @@ def test_every_setting_has_a_flag_with_its_choices(command):
         assert (f"--{name.replace('_', '-')}" in flags) == (name not in ("warm_start", "verbose")), name
     words = re.sub(r"[\s│]+", "", out)
     assert "[relu|leaky|elu|gelu|silu|softplus|tanh|sigmoid|identity]Default:relu." in words
-    assert "[auto|mlp|gru]Default:auto." in words
+    assert "[auto|mlp|conv|gru|tcn]Default:auto." in words
+    assert flags >= {"--data", "--series", "--time", "--layout", "--size", "--colours"}
 
 
 # ------------------------------------------------------------------------------------------------ errors
@@ -380,7 +385,8 @@ def test_files_that_cannot_be_read_are_named(refused, files, tmp_path):
         ("sheet.xlsx", "not a format that omokage reads"),
         (".", "a folder, where a file of rows is expected"),
     ]:
-        refused(["fit", tmp_path / name, "--out", tmp_path / "m"], part)
+        if name != ".":  # which would be one of pictures
+            refused(["fit", tmp_path / name, "--out", tmp_path / "m"], part)
         refused(["score", files / "model", tmp_path / name, "--out", tmp_path / "o.csv"], part)
     assert names_in(tmp_path) == ["empty.csv", "half.parquet", "sheet.xlsx"]
 
@@ -441,6 +447,302 @@ def test_an_interrupt_is_no_traceback(command, files, tmp_path, monkeypatch):
     assert names_in(tmp_path) == []
 
 
+# --------------------------------------------------------------------------------------------- sequences
+
+
+RUN = ("--id", "型", "--series", "号機", "--time", "時刻")
+
+
+def runs(holes=True, mixed=True):
+    """Return a long table of engines, their rows mixed: the time, a type to pass through, and two channels."""
+    random = np.random.default_rng(0)
+    rows = [
+        {
+            "号機": f"{engine:03d}",
+            "型": "甲乙"[engine % 2],
+            "時刻": step / 2,
+            "回転": random.normal(1e3, 50.0),
+            "熱": step,
+        }
+        for engine in range(20)
+        for step in range((5, 9, 12, 16)[engine % 4])
+    ]
+    frame = pl.DataFrame(rows).with_columns(回転=pl.col("回転").round(3))
+    if holes:
+        frame = frame.with_columns(回転=pl.when(pl.int_range(len(frame)) % 17 != 3).then("回転"))
+    return frame.sort("時刻", maintain_order=True) if mixed else frame
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory):
+    """A folder with series as a table and as an array, and models fitted on them by the command line."""
+    folder = tmp_path_factory.mktemp("series")
+    runs().write_csv(folder / "runs.csv")
+    np.save(folder / "runs.npy", np.random.default_rng(0).normal(size=(20, 2, 16)))
+    for data, out, *more in [("runs.csv", "model", *RUN), ("runs.npy", "plain", "--layout", "NCT")]:
+        words = ["fit", str(folder / data), "--out", str(folder / out), *more, *SMALL]
+        cli.app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    return folder
+
+
+def by_engine(frame, columns=("回転", "熱")):
+    """Return the series of a table, in the order of their first rows."""
+    parts = frame.partition_by("号機", maintain_order=True)
+    return [part.select(columns).cast(pl.Float64).fill_null(float("nan")).to_numpy() for part in parts]
+
+
+def read(path):
+    return pl.read_csv(path, schema_overrides={"号機": pl.String})
+
+
+def test_series_get_a_row_each_with_their_name(command, series, tmp_path):
+    model = om.load(series / "model")
+    assert model.data == Sequences(series="号機", time="時刻")
+    assert model.schema_.names == ("回転", "熱")
+    names = runs()["号機"].unique(maintain_order=True).to_list()
+    for verb, expected in [
+        ("encode", dict(zip(("vae0", "vae1"), model.transform(runs().drop("型")).T, strict=True))),
+        ("score", model.terms(runs().drop("型"))),
+    ]:
+        words = [verb, series / "model", series / "runs.csv", "--id", "型", "--out", tmp_path / "o.csv"]
+        status, out, err = command(*words)
+        assert (status, out, err) == (0, "", f"{tmp_path / 'o.csv'}: written\n")
+        result = read(tmp_path / "o.csv")
+        assert result.columns[:2] == ["号機", "型"]
+        assert result["号機"].to_list() == names  # 007 is still 007
+        assert result["型"].to_list() == ["甲乙"[int(name) % 2] for name in names]
+        for name, values in expected.items():
+            np.testing.assert_allclose(result[name].to_numpy(), values, rtol=1e-6)
+    np.testing.assert_allclose(result["anomaly_score"], -result["elbo"])
+
+
+@pytest.mark.parametrize("write", ["out.csv", "out.parquet"])
+def test_a_long_table_comes_back_as_it_was_but_for_its_channels(command, series, tmp_path, write):
+    model, frame = om.load(series / "model"), runs()
+    for verb, expected in [("reconstruct", model.reconstruct), ("impute", model.impute)]:
+        words = [verb, series / "model", series / "runs.csv", "--id", "型", "--out", tmp_path / write]
+        status, out, err = command(*words)
+        assert (status, out) == (0, ""), err
+        result = read(tmp_path / write) if write.endswith("csv") else pl.read_parquet(tmp_path / write)
+        assert result.columns == frame.columns
+        for name in ("号機", "型", "時刻"):
+            assert result[name].equals(frame[name]), name
+        for found, values in zip(by_engine(result), expected(frame.drop("型")), strict=True):
+            np.testing.assert_allclose(found, values, rtol=1e-12)
+    holes = frame["回転"].is_null()
+    assert err == f"{tmp_path / write}: {holes.sum()} entries filled\n"
+    assert result.filter(~holes).equals(frame.filter(~holes).with_columns(pl.col("熱").cast(pl.Float64)))
+    assert not result["回転"].is_null().any()
+
+
+def test_scores_of_steps(command, series, tmp_path):
+    words = ["score", series / "model", series / "runs.csv", "--id", "型", "--by-step", "--out", tmp_path / "s.csv"]
+    assert command(*words)[0] == 0
+    result, model = read(tmp_path / "s.csv"), om.load(series / "model")
+    assert result.columns == ["号機", "型", "時刻", "anomaly_score"]
+    assert result.select("号機", "型", "時刻").equals(runs().select("号機", "型", "時刻"))
+    for found, scores in zip(by_engine(result, ["anomaly_score"]), model.step_scores(runs().drop("型")), strict=True):
+        np.testing.assert_allclose(found[:, 0], -scores, rtol=1e-6)
+    torn = runs().with_columns(pl.when(pl.int_range(pl.len()) != 30).then(pl.col("回転", "熱")))
+    torn.write_csv(tmp_path / "torn.csv")
+    words[2] = tmp_path / "torn.csv"
+    assert command(*words)[0] == 0
+    assert np.flatnonzero(read(tmp_path / "s.csv")["anomaly_score"].is_null()).tolist() == [30]
+
+
+def test_draws_of_series_are_a_long_table_that_can_be_learned_from(command, series, tmp_path):
+    words = ["sample", series / "model", "-n", 5, "--out"]
+    assert command(*words, tmp_path / "d.csv") == (0, f"{tmp_path / 'd.csv'}: 5 series\n", "")
+    result = read(tmp_path / "d.csv")
+    assert result.columns == ["号機", "時刻", "回転", "熱"]
+    for found, drawn in zip(by_engine(result), om.load(series / "model").sample(5), strict=True):
+        np.testing.assert_allclose(found, drawn, rtol=1e-12)
+    assert command("score", series / "model", tmp_path / "d.csv", "--out", tmp_path / "s.csv")[0] == 0
+    assert command(*words, tmp_path / "d.npy", "--length", 7)[0] == 0
+    assert np.load(tmp_path / "d.npy").shape == (5, 7, 2)
+
+
+def test_a_channel_without_any_value_is_filled_too(command, series, tmp_path):
+    runs().with_columns(熱=pl.lit(None)).write_csv(tmp_path / "torn.csv")
+    words = ["impute", series / "model", tmp_path / "torn.csv", "--id", "型", "--out", tmp_path / "o.csv"]
+    assert command(*words)[0] == 0
+    result, seen = read(tmp_path / "o.csv"), runs()["回転"].is_not_null()
+    assert not result["熱"].is_null().any()
+    assert result["回転"].filter(seen).equals(runs()["回転"].filter(seen))
+
+
+def test_arrays_of_series(command, refused, series, tmp_path):
+    X, model = np.load(series / "runs.npy"), om.load(series / "plain")
+    X[3, 1, 4] = np.nan
+    np.save(tmp_path / "torn.npy", X)
+    for verb, expected in [("reconstruct", model.reconstruct), ("impute", model.impute)]:
+        assert command(verb, series / "plain", tmp_path / "torn.npy", "--out", tmp_path / "o.npy")[0] == 0
+        np.testing.assert_array_equal(np.load(tmp_path / "o.npy"), expected(X))
+    assert command("impute", series / "plain", tmp_path / "torn.npy", "--out", tmp_path / "o.csv")[0] == 0
+    result = pl.read_csv(tmp_path / "o.csv")
+    assert result.columns == ["series", "step", "channel_1", "channel_2"]
+    np.testing.assert_allclose(result.to_numpy()[:, 2:].reshape(20, 16, 2), np.load(tmp_path / "o.npy").swapaxes(1, 2))
+    assert command("score", series / "plain", series / "runs.npy", "--out", tmp_path / "s.csv")[0] == 0
+    assert pl.read_csv(tmp_path / "s.csv").columns[0] == "anomaly_score"
+    words = ["score", series / "plain", tmp_path / "torn.npy", "--by-step", "--out", tmp_path / "s.csv"]
+    assert command(*words)[0] == 0
+    assert pl.read_csv(tmp_path / "s.csv").select("series", "step").equals(result.select("series", "step"))
+    refused(["encode", series / "plain", series / "runs.csv", "--out", tmp_path / "x.csv"], "tells series apart")
+
+
+def test_sequences_by_a_configuration(command, series, tmp_path):
+    (tmp_path / "c.toml").write_text(
+        'epochs = 1\nhidden = [8]\nlatent_dim = 2\n[data]\nname = "sequences"\nseries = "号機"\ntime = "型"\n', "utf-8"
+    )
+    fit = ["fit", series / "runs.csv", "--config", tmp_path / "c.toml", "--id", "型", "--out", tmp_path / "m"]
+    status, out, err = command(*fit, "--time", "時刻", "--valid", series / "runs.csv")  # a flag overrides the file
+    assert status == 0, err
+    assert f"{tmp_path / 'm'}: sequences of 2 channels to 2; " in out
+    assert om.load(tmp_path / "m").data == Sequences(series="号機", time="時刻")
+    assert "validation_loss" in om.load(tmp_path / "m").history_[-1]
+    status, out, err = command("info", tmp_path / "m")
+    assert (status, err) == (0, "")
+    for part in ("VAE of sequences of 2 channels", "5 to 16 (padded to", "missing entries", "'号機'", "回転", "熱"):
+        assert part in out
+
+
+def test_series_that_cannot_be_are_refused(refused, series, files, tmp_path):
+    out = ["--out", tmp_path / "o.csv"]
+    fit = ["fit", series / "runs.csv", "--id", "型", *SMALL, "--out", tmp_path / "m"]
+    refused([*fit, "--series", "号機 "], "no column '号機 '. Did you mean '号機'? It has")
+    refused([*fit, "--time", "時刻"], "expected series= as well")
+    refused([*fit, "--data", "sequences"], "needs the column that tells series apart", "--series")
+    refused([*fit, "--layout", "CNT", "--series", "号機"], "layout='CNT'")
+    refused([*fit, "--series", "号機", "--size", "8x8"], "--series and --size: some are for sequences and some for")
+    refused([*fit, "--series", "号機", "--data", "images"], "--series: for data='sequences', and data is 'images'")
+    refused([*fit, "--series", "号機", "--network", "mlp"], "network='mlp': takes vectors or images")
+    runs().reverse().write_csv(tmp_path / "turned.csv")
+    for verb in (["score"], ["score", "--by-step"], ["encode"], ["reconstruct"], ["impute"]):
+        words = [verb[0], series / "model", tmp_path / "turned.csv", "--id", "型", *verb[1:], *out]
+        refused(words, "turned.csv: X: series '0", "comes before the time of row", "Sort the table")
+        words = [verb[0], series / "model", series / "runs.csv", *verb[1:], *out]
+        refused(words, "expected numbers in every column beside '号機' and '時刻'; not so in '型'")
+        refused([verb[0], series / "model", series, *verb[1:], *out], ": expected sequences, ")
+    runs().drop("熱").write_csv(tmp_path / "less.csv")
+    refused(["score", series / "model", tmp_path / "less.csv", "--id", "型", *out], "less.csv: X: ", "missing '熱'")
+    refused(["score", files / "model", files / "parts.csv", *IDS, "--by-step", *out], "--by-step: only sequences")
+    refused(["impute", files / "model", files / "parts.csv", *IDS, *out], "a model of 3 columns; only sequences")
+    refused(
+        ["reconstruct", series / "model", series / "runs.csv", "--id", "型", "--out", tmp_path / "o"], "end it in .csv"
+    )
+    npy = ["--out", tmp_path / "o.npy"]
+    refused(
+        ["reconstruct", series / "model", series / "runs.csv", "--id", "型", *npy], "end it in .csv, .tsv or .parquet."
+    )
+    refused(["sample", series / "model", *npy], "an array holds series of one length", "End it in .csv")
+    refused(["sample", files / "model", "--length", 4, *out], "length=4: only sequences have one")
+    assert names_in(tmp_path) == ["less.csv", "turned.csv"]
+
+
+# ------------------------------------------------------------------------------------------------ pictures
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A folder of folders of pictures, and models fitted on them by the command line."""
+    folder = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    write_pictures(folder / "good", random.random((20, 9, 7)), [f"line {i % 2}/{i}.png" for i in range(20)])
+    np.save(folder / "levels.npy", random.integers(0, 256, (20, 8, 6), np.uint8))
+    for data, out, *more in [
+        ("good", "model", "--size", "8x6", "--colours", "rgb"),
+        ("levels.npy", "plain", "--data", "images"),
+    ]:
+        words = ["fit", str(folder / data), "--out", str(folder / out), *more, *SMALL, "--network", "mlp"]
+        cli.app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    return folder
+
+
+def test_a_folder_of_pictures(command, folders, tmp_path):
+    model = om.load(folders / "model")
+    assert model.data == Images(size=(8, 6), colours="rgb")
+    X, names = read_pictures(folders / "good", size=(8, 6), colours="rgb")
+    for verb, first, expected in [
+        ("encode", "vae0", model.transform(X)[:, 0]),
+        ("score", "elbo", model.score_samples(X)),
+    ]:
+        assert command(verb, folders / "model", folders / "good", "--out", tmp_path / "o.csv")[0] == 0
+        result = pl.read_csv(tmp_path / "o.csv")
+        assert result["file"].to_list() == list(names)
+        np.testing.assert_allclose(result[first].to_numpy(), expected, rtol=1e-6)
+    status, out, err = command("reconstruct", folders / "model", folders / "good", "--out", tmp_path / "rebuilt")
+    assert (status, out, err) == (0, "", f"{tmp_path / 'rebuilt'}: written\n")
+    found, names_there = read_pictures(tmp_path / "rebuilt")
+    assert names_there == names
+    np.testing.assert_allclose(found, np.clip(model.reconstruct(X), 0, 1), atol=0.51 / 255)
+    assert command("sample", folders / "model", "-n", 3, "--out", tmp_path / "drawn")[0] == 0
+    np.testing.assert_allclose(read_pictures(tmp_path / "drawn")[0], np.clip(model.sample(3), 0, 1), atol=0.51 / 255)
+    assert names_in(tmp_path) == ["drawn", "o.csv", "rebuilt"]
+    status, out, err = command("info", folders / "model")
+    assert (status, err) == (0, "")
+    assert "VAE of images of 8×6 pixels and 3 channels" in out
+    assert len(out.splitlines()) < 40  # and not a line for each pixel
+    for word in ("resized to 8×6", "values", "Linear"):
+        assert word in out
+
+
+def test_an_array_of_pictures(command, folders, tmp_path):
+    X, model = np.load(folders / "levels.npy"), om.load(folders / "plain")
+    assert command("reconstruct", folders / "plain", folders / "levels.npy", "--out", tmp_path / "o.npy")[0] == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "o.npy"), model.reconstruct(X))
+    assert command("reconstruct", folders / "plain", folders / "levels.npy", "--out", tmp_path / "o")[0] == 0
+    assert names_in(tmp_path / "o") == [f"{number:02d}.png" for number in range(20)]
+    levels = np.clip(model.reconstruct(X) / 255, 0, 1)
+    np.testing.assert_allclose(read_pictures(tmp_path / "o")[0][..., 0], levels, atol=0.51 / 255)
+    assert command("score", folders / "plain", folders / "levels.npy", "--out", tmp_path / "s.csv")[0] == 0
+    np.testing.assert_allclose(pl.read_csv(tmp_path / "s.csv")["elbo"].to_numpy(), model.score_samples(X), rtol=1e-6)
+    assert command("sample", folders / "plain", "-n", 2, "--out", tmp_path / "d.npy")[0] == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "d.npy"), model.sample(2))
+
+
+def test_known_pictures_and_files_of_the_literature(command, tmp_path):
+    words = ["fit", "digits", "--data", "images", "--network", "mlp", *SMALL, "--out", tmp_path / "m"]
+    assert command(*words)[0] == 0
+    assert om.load(tmp_path / "m").schema_.shape == (8, 8, 1)
+    header = bytes([0, 0, 8, 3]) + b"".join(size.to_bytes(4, "big") for size in (20, 4, 6))
+    levels = np.random.default_rng(0).integers(0, 256, 480, np.uint8)
+    (tmp_path / "x-images-idx3-ubyte").write_bytes(header + levels.tobytes())
+    words[1:4], words[-1] = [tmp_path / "x-images-idx3-ubyte", "--data", "images"], tmp_path / "idx"
+    assert command(*words, "--valid", tmp_path / "x-images-idx3-ubyte")[0] == 0
+    assert om.load(tmp_path / "idx").schema_.shape == (4, 6, 1)
+    assert command("score", tmp_path / "idx", words[1], "--out", tmp_path / "s.csv")[0] == 0
+
+
+def test_pictures_that_cannot_be_are_refused(refused, folders, files, tmp_path):
+    fit = ["fit", folders / "good", *SMALL, "--out", tmp_path / "m"]
+    for size in ("8", "8x", "8x6x1", "axb", "0x3"):
+        refused([*fit, "--size", size], "size", f"{size!r}" if size != "0x3" else "(0, 3)")
+    refused([*fit, "--colours", "gray"], "colours='gray'")
+    refused([*fit, "--id", "a"], "--id: ", "folder of pictures, which has no columns")
+    refused([*fit[:-1], folders / "good" / "m"], "--out: ", "is in the folder of pictures that is read")
+    refused([*fit[:-1], folders / "good"], "--out: ", "is the file that is read")
+    out = ["--out", tmp_path / "o.csv"]
+    refused(["score", files / "model", folders / "good", *out], "a folder, where a file of rows is expected")
+    refused(["score", folders / "model", folders / "good", "--by-step", *out], "only sequences have steps")
+    refused(
+        ["score", folders / "model", folders / "levels.npy", *out], "levels.npy: X: expected images of 8×6", "as at fit"
+    )
+    refused(["score", folders / "plain", folders / "good", *out], "expected images of 8×6 pixels", "got 9×7")
+    for verb in (["reconstruct", folders / "model", folders / "good"], ["sample", folders / "model"]):
+        refused([*verb, *out], "o.csv: images go to a folder, as PNG files, or to one array that ends in .npy")
+        refused([*verb, "--out", folders / "good"], "is the file that is read" if len(verb) > 2 else "is there already")
+        refused([*verb, "--out", tmp_path / "a" / "b"], "the folder", "does not exist")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").touch()
+    refused(["sample", folders / "model", "--out", tmp_path / "full"], "full is there already", "name another")
+    refused(["impute", folders / "model", folders / "good", "--out", tmp_path / "o"], "only sequences can be imputed")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "1.png").write_bytes(b"no picture")
+    refused(["score", folders / "model", tmp_path / "bad", *out], "1.png: not a picture that omokage reads")
+    refused(["fit", tmp_path / "bad", "--out", tmp_path / "m"], "1.png: not a picture that omokage reads")
+    assert names_in(tmp_path) == ["bad", "full"]
+
+
 # --------------------------------------------------------------------------------------------- processes
 
 
@@ -452,7 +754,7 @@ def started(*words, **settings):
 def test_the_module_is_a_program(files, tmp_path):
     done = started("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    for name in ("demo", "encode", "fit", "info", "reconstruct", "sample", "score"):
+    for name in ("demo", "encode", "fit", "impute", "info", "reconstruct", "sample", "score"):
         assert re.search(rf"^\W*{name} ", done.stdout, re.MULTILINE)
     assert started("--version").stdout.strip() == om.__version__
 

@@ -618,9 +618,7 @@ def test_whole_weights_are_the_same_as_repeated_rows_in_a_table():
     weighted, repeated = Table(X, weight), Table(np.repeat(X, weight, axis=0))
     schema = Schema.learn(weighted.moments, None, "scale")
     np.testing.assert_allclose(schema.location, Schema.learn(repeated.moments, None, "scale").location, rtol=1e-6)
-    blocks = [
-        next(table.rows(schema, 0, 0)[0].epoch(np.random.default_rng(5), 99)).x for table in (weighted, repeated)
-    ]
+    blocks = [next(table.rows(schema, 0, 0)[0].epoch(np.random.default_rng(5), 99)).x for table in (weighted, repeated)]
     assert np.array_equal(*blocks)
 
 

@@ -63,7 +63,10 @@ def test_the_configuration_in_the_docs_is_sound():
     from omokage.settings import VAESettings, check
 
     text = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
-    values = {name: from_table(name, v) if isinstance(v, dict) else v for name, v in tomllib.loads(block).items()}
+    blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    values = {}
+    for block in blocks:
+        values |= {name: from_table(name, v) if isinstance(v, dict) else v for name, v in tomllib.loads(block).items()}
     assert check(VAESettings, values).hidden == (128, 64)
     assert values["objective"].beta == 4
+    assert (values["data"].series, values["data"].time) == ("engine", "cycle")

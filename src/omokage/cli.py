@@ -1,13 +1,13 @@
-"""The command line: `omokage demo | fit | encode | reconstruct | score | sample | info`.
+"""The command line: `omokage demo | fit | encode | reconstruct | score | sample | impute | info | reproduce`.
 
-The flags of `fit` are made from `omokage.settings`. Everything else is loaded when a command runs, so that
-`omokage --help` needs neither JAX nor Polars.
+The flags of `fit` are made from `omokage.settings`. What comes from files and goes to them is in `omokage.row_files`.
+Everything else is loaded when a command runs, so that `omokage --help` needs neither JAX nor Polars.
 """
 
 import sys
 import tomllib
 import warnings
-from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +15,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from pydantic import create_model
 
 from omokage import __version__
-from omokage.errors import DataError, FileFormatError, OmokageError, ParameterError, listing
+from omokage.errors import FileFormatError, OmokageError, ParameterError
 from omokage.settings import AutoEncoderSettings, CommonSettings, VAESettings, check, from_text, hint
 
 app = App(
@@ -34,8 +34,13 @@ _Id = Annotated[
 _Encoding = Annotated[str, Parameter(help="Of CSV files, such as cp932.")]
 _Array = Annotated[str | None, Parameter(help="Which array of an .npz file.")]
 _Out = Annotated[Path, Parameter(help="File to write: .csv or .parquet.")]
+_Like = Annotated[Path, Parameter(help="File to write: .csv, .parquet, or .npy; of images a folder, or .npy.")]
 _Folder = Annotated[Path, Parameter(help="A saved model.")]
-_Data = Annotated[str, Parameter(help="CSV, Parquet, .npy, .npz or IDX file; or digits, mnist, fashion_mnist.")]
+_Data = Annotated[
+    str,
+    Parameter(help="CSV, Parquet, .npy, .npz or IDX file; a folder of pictures; or digits, mnist, fashion_mnist."),
+]
+_KIND = Group("Kind of data", sort_key=0)
 
 # A flag for each setting, as text, so that what was not given can be told from what was.
 _FIELDS: dict[str, Any] = {
@@ -45,6 +50,7 @@ _FIELDS: dict[str, Any] = {
 }
 _Flags: Any = create_model("_Flags", **_FIELDS)
 _UNSET = _Flags()
+_CALLED = {"vectors": "rows", "images": "pictures", "sequences": "series"}
 
 
 @app.command
@@ -62,11 +68,12 @@ def demo(
 @app.command
 def fit(
     data: _Data,
+    /,
     *,
     out: Annotated[Path, Parameter(help="Folder for the model.")],
     model: Annotated[Literal["vae", "autoencoder"], Parameter(help="Kind of model.")] = "vae",
     config: Annotated[Path | None, Parameter(help="TOML file of settings; flags override it.")] = None,
-    valid: Annotated[str | None, Parameter(help="File of rows to validate on.")] = None,
+    valid: Annotated[str | None, Parameter(help="Rows to validate on, as the data.")] = None,
     id: _Id = (),
     encoding: _Encoding = "utf-8",
     array: _Array = None,
@@ -74,9 +81,14 @@ def fit(
     checkpoint_every: Annotated[int, Parameter(help="Epochs between checkpoints.")] = 1,
     resume: Annotated[bool, Parameter(help="Go on with an interrupted run.", negative="")] = False,
     quiet: Annotated[bool, Parameter(help="Show no progress.", negative="")] = False,
+    series: Annotated[str | None, Parameter(group=_KIND, help="Column of a table that tells series apart.")] = None,
+    time: Annotated[str | None, Parameter(group=_KIND, help="Column by which the rows of a series ascend.")] = None,
+    layout: Annotated[str | None, Parameter(group=_KIND, help="Axes of arrays of series: NTC or NCT.")] = None,
+    size: Annotated[str | None, Parameter(group=_KIND, help="HEIGHTxWIDTH to which pictures are resized.")] = None,
+    colours: Annotated[str | None, Parameter(group=_KIND, help="Of pictures: auto, grey or rgb.")] = None,
     settings: Annotated[_Flags, Parameter(name="*", group=Group("Settings", sort_key=1), show_default=False)] = _UNSET,
 ) -> None:
-    """Learn from the rows of a file and save the model."""
+    """Learn from the rows of a file, or the pictures of a folder, and save the model."""
     kind = _KINDS[model]
     values = _read_config(config) if config else {}
     texts = {name: text for name, text in vars(settings).items() if text is not None}
@@ -84,85 +96,132 @@ def fit(
     check(kind, values)
     if checkpoint is not None and checkpoint.resolve() == out.resolve():
         raise ParameterError(f"--checkpoint and --out both name {out}: the model needs a folder of its own.")
-    rows = _opened(data, encoding, array, id)
 
-    from omokage.build import from_table
+    from omokage.data import Images
+    from omokage.row_files import Source, check_apart, described, known_columns, open_rows
+
+    check_apart(data, out)
+    flags = {"series": series, "time": time, "layout": layout, "size": size, "colours": colours}
+    values["data"] = _kind_of_data(_made("data", values.get("data", "auto")), flags)
+    pictures = values["data"] == "images" or isinstance(values["data"], Images)
+    rows = open_rows(Source(data, id, encoding, array), pictures=pictures)
+
     from omokage.estimators import VAE, AutoEncoder
     from omokage.saving import FILES
     from omokage.storage import check_target
 
     check_target(out, FILES)
-    values = {name: from_table(name, value) if isinstance(value, dict) else value for name, value in values.items()}
-    values |= {"verbose": 0} if quiet else {}
+    values = {name: _made(name, value) for name, value in values.items()} | ({"verbose": 0} if quiet else {})
     estimator: Any = {"vae": VAE, "autoencoder": AutoEncoder}[model](**values)
     checked = None
     if valid is not None:
-        source = _opened(valid, encoding, array, id)
-        checked = _columns(valid, source.read() if hasattr(source, "read") else source, getattr(rows, "names", None))
+        checked = open_rows(Source(valid, id, encoding, array), pictures=pictures)
+        if getattr(checked, "names", None) is not None:
+            checked = known_columns(valid, checked.read(), getattr(rows, "names", None))
     estimator.fit(rows, X_valid=checked, checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume)
     estimator.save(out)
     if not quiet:
         last = {name: value for name, value in estimator.history_[-1].items() if name.endswith(("loss", "kl"))}
         terms = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in last.items())
-        print(f"{out}: {estimator.n_features_in_} columns to {estimator.latent_dim}; {terms} (nats per row)")
+        print(f"{out}: {described(estimator.schema_)} to {estimator.latent_dim}; {terms} (nats per row)")
 
 
 @app.command
 def encode(
     model: _Folder, data: _Data, *, out: _Out, id: _Id = (), encoding: _Encoding = "utf-8", array: _Array = None
 ) -> None:
-    """Write the features of rows: the posterior means."""
+    """Write the features of rows, series or pictures: the posterior means."""
+    from omokage.estimators import load
+    from omokage.row_files import Source, write_rows
 
     def features(estimator: Any, rows: Any) -> dict[str, Any]:
         return dict(zip(estimator.get_feature_names_out(), estimator.transform(rows).T, strict=True))
 
-    _map_rows(features, model, data, out, id, encoding, array)
+    write_rows(features, load(model), Source(data, id, encoding, array), out)
+    print(f"{out}: written", file=sys.stderr)
 
 
 @app.command
 def reconstruct(
-    model: _Folder, data: _Data, *, out: _Out, id: _Id = (), encoding: _Encoding = "utf-8", array: _Array = None
+    model: _Folder, data: _Data, *, out: _Like, id: _Id = (), encoding: _Encoding = "utf-8", array: _Array = None
 ) -> None:
-    """Write what the model makes of rows, in their own units."""
+    """Write what the model makes of rows, series or pictures, in their own units."""
+    from omokage.estimators import load
+    from omokage.row_files import Source, write_like
 
-    def rebuilt(estimator: Any, rows: Any) -> dict[str, Any]:
-        return dict(zip(_names(estimator), estimator.reconstruct(rows).T, strict=True))
+    def rebuilt(estimator: Any, rows: Any) -> Any:
+        return estimator.reconstruct(rows)
 
-    _map_rows(rebuilt, model, data, out, id, encoding, array)
+    write_like(rebuilt, load(model), Source(data, id, encoding, array), out)
+    print(f"{out}: written", file=sys.stderr)
 
 
 @app.command
 def score(
-    model: _Folder, data: _Data, *, out: _Out, id: _Id = (), encoding: _Encoding = "utf-8", array: _Array = None
+    model: _Folder,
+    data: _Data,
+    *,
+    out: _Out,
+    by_step: Annotated[bool, Parameter(help="Of series: a score for each step.", negative="")] = False,
+    id: _Id = (),
+    encoding: _Encoding = "utf-8",
+    array: _Array = None,
 ) -> None:
     """Write an anomaly score for every row (higher is stranger) and the terms that it is made of, in nats."""
+    from omokage.estimators import load
+    from omokage.row_files import Source, write_rows, write_steps
 
     def scores(estimator: Any, rows: Any) -> dict[str, Any]:
         terms = estimator.terms(rows)
         anomaly = terms["squared_error"] if "squared_error" in terms else -terms.get("elbo", terms["reconstruction"])
         return {"anomaly_score": anomaly, **terms}
 
-    _map_rows(scores, model, data, out, id, encoding, array)
+    source = Source(data, id, encoding, array)
+    if by_step:
+        write_steps(load(model), source, out)
+    else:
+        write_rows(scores, load(model), source, out)
+    print(f"{out}: written", file=sys.stderr)
+
+
+@app.command
+def impute(
+    model: _Folder, data: _Data, *, out: _Like, id: _Id = (), encoding: _Encoding = "utf-8", array: _Array = None
+) -> None:
+    """Write series with their missing entries filled; what is there stays as it is."""
+    from omokage.estimators import load
+    from omokage.row_files import Source, described, write_like
+
+    estimator = load(model)
+    if estimator.schema_.to_json()["kind"] != "sequences":
+        raise ParameterError(f"{model}: a model of {described(estimator.schema_)}; only sequences can be imputed.")
+
+    def filled(estimator: Any, rows: Any) -> Any:
+        return estimator.impute(rows)
+
+    count = write_like(filled, estimator, Source(data, id, encoding, array), out)
+    print(f"{out}: {count} entries filled", file=sys.stderr)
 
 
 @app.command
 def sample(
     model: _Folder,
     *,
-    out: _Out,
-    n: Annotated[int, Parameter(name=["-n", "--rows"], help="How many rows.")] = 100,
-    mean: Annotated[bool, Parameter(help="Decoder means, without noise.", negative="")] = False,
+    out: _Like,
+    n: Annotated[int, Parameter(name=["-n", "--rows"], help="How many rows, series or pictures.")] = 100,
+    length: Annotated[int | None, Parameter(help="Steps of each series; by default as in training.")] = None,
+    mean: Annotated[bool, Parameter(help="Decoder means, without noise; always of autoencoders.", negative="")] = False,
     seed: Annotated[int, Parameter(help="Of the draws.")] = 0,
 ) -> None:
-    """Write rows drawn from the model."""
-    from omokage.data.reading import write_table
+    """Write rows, series or pictures drawn from the model."""
     from omokage.estimators import load
+    from omokage.row_files import check_draws, write_draws
 
     estimator = load(model)
-    if not hasattr(estimator, "sample"):
-        raise ParameterError(f"{model}: a {type(estimator).__name__} has no density to draw from; fit a VAE.")
-    write_table(out, dict(zip(_names(estimator), estimator.sample(n, mean=mean, seed=seed).T, strict=True)))
-    print(f"{out}: {n} rows")
+    check_draws(estimator.schema_, out)
+    how = {"seed": seed, "length": length} | ({"mean": True} if mean else {})  # each kind of model has its own default
+    write_draws(estimator.sample(n, **how), estimator.schema_, out)
+    print(f"{out}: {n} {_CALLED[estimator.schema_.to_json()['kind']]}")
 
 
 @app.command
@@ -173,25 +232,49 @@ def info(model: _Folder) -> None:
     from rich.text import Text
 
     from omokage.estimators import load
+    from omokage.row_files import described, facts, names_of
 
     estimator, console = load(model), Console()
-    print(f"{type(estimator).__name__} of {estimator.n_features_in_} columns, in {model}")
+    schema = estimator.schema_
+    print(f"{type(estimator).__name__} of {described(schema)}, in {model}")
     parts = Table(show_header=False, box=None)
-    for name, part in vars(estimator.recipe_).items():
-        parts.add_row(name, Text(repr(part)))
+    for name, part in (vars(estimator.recipe_) | facts(schema)).items():
+        parts.add_row(name, Text(part if name in facts(schema) else repr(part)))
     console.print(parts)
     print(estimator.summary())
-    columns = Table("column", "kind", "location", "scale", "low", "high", box=None)
-    schema = estimator.schema_
-    for j, name in list(enumerate(_names(estimator)))[:50]:
-        figures = (schema.location[j], schema.scale[j], schema.low[j], schema.high[j])
-        # As text, since names such as "speed [m]" would be taken for markup.
-        columns.add_row(Text(name, overflow="fold"), schema.kinds[j], *(f"{figure:.6g}" for figure in figures))
-    console.print(columns)
-    if schema.features > 50:
-        print(f"and {schema.features - 50} more columns")
+    if schema.to_json()["kind"] != "images":  # of which nobody wants to see each pixel
+        columns = Table("column", "kind", "location", "scale", "low", "high", box=None)
+        learned = schema.columns
+        for j, name in list(enumerate(names_of(schema)))[:50]:
+            figures = (learned.location[j], learned.scale[j], learned.low[j], learned.high[j])
+            # As text, since names such as "speed [m]" would be taken for markup.
+            columns.add_row(Text(name, overflow="fold"), learned.kinds[j], *(f"{figure:.6g}" for figure in figures))
+        console.print(columns)
+        if schema.features > 50:
+            print(f"and {schema.features - 50} more columns")
     for name, value in estimator.history_[-1].items() if estimator.history_ else ():
         print(f"{name.replace('_', ' ')}: {value:.6g}")
+
+
+@app.command
+def reproduce(
+    name: Annotated[str | None, Parameter(help="An experiment that --list shows.")] = None,
+    *,
+    out: Annotated[Path | None, Parameter(help="Folder to write. Default: omokage-reproduce/NAME.")] = None,
+    seed: Annotated[int, Parameter(help="Of everything random.")] = 0,
+    quick: Annotated[bool, Parameter(help="Few rows and epochs, in seconds.", negative="")] = False,
+    show: Annotated[bool, Parameter(name="--list", help="Show the experiments.", negative="")] = False,
+) -> None:
+    """Run an experiment of a published document: write its pictures and a table, the document's figures beside ours."""
+    from omokage import experiments
+
+    if show:
+        for known, document, question in experiments.listed():
+            print(f"{known}\n    {document}\n    {question}")
+    elif name is None:
+        raise ParameterError(f"NAME: expected one of {', '.join(experiments.NAMES)}; got none. See --list.")
+    else:
+        experiments.reproduce(name, out, seed=seed, quick=quick)
 
 
 def main() -> None:
@@ -216,88 +299,32 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise FileFormatError(f"{path}: not sound TOML: {error}") from None
 
 
-def _opened(data: str, encoding: str, array: str | None, ids: tuple[str, ...], *, passed: bool = False) -> Any:
-    """Return an open file without its id columns, or with them if `passed`; or the rows of a known data set."""
-    import polars as pl
+def _made(name: str, value: Any) -> Any:
+    """Return the object that a table of a configuration file describes, or another value as it is."""
+    from omokage.build import from_table
 
-    from omokage.data import datasets
-    from omokage.data.reading import TableFile, open_table
-
-    if data in datasets.NAMES and not Path(data).exists():
-        if ids:
-            raise DataError(f"--id: the columns of {data} have no names.")
-        return datasets.load(data, "train").X
-    types = dict.fromkeys(ids, pl.String)  # so that 007 stays 007
-    file: TableFile = open_table(data, encoding=encoding, array=array, types=types)
-    names = file.names or ()
-    if missing := [name for name in ids if name not in names]:
-        raise DataError(f"--id: no column {listing(missing)} in {data}; it has {listing(names, 20) or 'no names'}.")
-    if passed or not ids:
-        return file
-    columns = [name for name in names if name not in ids]
-    return open_table(data, encoding=encoding, array=array, columns=columns)
+    return from_table(name, value) if isinstance(value, dict) else value
 
 
-def _columns(data: str, batch: Any, names: tuple[str, ...] | None, ids: tuple[str, ...] = ()) -> Any:
-    """Return the columns of a batch that a model of columns `names` knows, in its order."""
-    import polars as pl
+def _kind_of_data(chosen: Any, flags: dict[str, Any]) -> Any:
+    """Return the kind of data with what the flags say of how it is read."""
+    from omokage.data import Images, Sequences
 
-    from omokage.data.schema import check_names
-
-    if not isinstance(batch, pl.DataFrame):
-        return batch
-    rows = batch.drop(ids)
-    if names is None:
-        return rows
-    try:
-        check_names(names, rows.columns)
-    except DataError as error:
-        raise DataError(f"{data}: {error}") from None
-    return rows.select(names)
-
-
-def _names(estimator: Any) -> list[str]:
-    names = estimator.schema_.names
-    return list(names) if names else [f"column_{j + 1}" for j in range(estimator.n_features_in_)]
-
-
-def _map_rows(
-    function: Callable[[Any, Any], dict[str, Any]],
-    model: Path,
-    data: str,
-    out: Path,
-    ids: tuple[str, ...],
-    encoding: str,
-    array: str | None,
-) -> None:
-    """Write `function(estimator, rows)` for all rows, in order, a batch at a time, behind the id columns."""
-    if out.resolve() == Path(data).resolve():
-        raise ParameterError(f"--out: {out} is the file that is read; name another.")
-    source = _opened(data, encoding, array, ids, passed=True)
-
-    import polars as pl
-
-    from omokage.data.reading import write_table
-    from omokage.data.vectors import to_matrix
-    from omokage.estimators import load
-
-    estimator = load(model)
-
-    def results() -> Iterator[pl.DataFrame]:
-        first_row = 0
-        for batch in [source] if not hasattr(source, "batches") else source.batches():
-            passed = batch.select(ids) if isinstance(batch, pl.DataFrame) else pl.DataFrame()
-            rows = _columns(data, batch, estimator.schema_.names, ids)
-            try:
-                values = function(estimator, rows)
-            except ValueError as error:
-                try:
-                    to_matrix(rows, first_row=first_row)  # says which row of the whole file it is
-                except DataError as counted:
-                    raise DataError(f"{data}: {counted}") from None
-                raise DataError(f"{data}: {error}") from None
-            first_row += len(batch)
-            yield pl.DataFrame([*passed.get_columns(), *(pl.Series(name, values[name]) for name in values)])
-
-    write_table(out, results())
-    print(f"{out}: written", file=sys.stderr)
+    given = {name: value for name, value in flags.items() if value is not None}
+    if not given:
+        return chosen
+    if "size" in given:
+        sides = given["size"].lower().replace("×", "x").split("x")
+        if len(sides) != 2 or not all(side.strip().isdecimal() for side in sides):
+            raise ParameterError(f"--size: expected HEIGHTxWIDTH, such as 64x64; got {given['size']!r}.")
+        given["size"] = tuple(int(side) for side in sides)
+    kinds = {Images if name in ("size", "colours") else Sequences for name in given}
+    shown = " and ".join(f"--{name}" for name in given)
+    if len(kinds) > 1:
+        raise ParameterError(f"{shown}: some are for sequences and some for pictures; give those of one kind.")
+    kind: Any = kinds.pop()
+    if isinstance(chosen, kind):
+        return replace(chosen, **given)
+    if chosen not in ("auto", kind.__name__.lower()):
+        raise ParameterError(f"{shown}: for data='{kind.__name__.lower()}', and data is {chosen!r}.")
+    return kind(**given)

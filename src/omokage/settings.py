@@ -38,14 +38,16 @@ class CommonSettings(BaseModel):
     hidden: Annotated[
         Literal["auto"] | tuple[AtLeastOne, ...],
         Field(
-            description="Widths of the encoder's hidden layers (units of recurrent ones, channels of convolutions); "
-            "the decoder mirrors them; none: linear; auto: 512,256, or what suits the network."
+            description="Widths of the encoder's hidden layers (channels of convolutions, units of recurrent ones); "
+            "the decoder mirrors them; none: linear, of mlp; auto: 512,256 for mlp, 128,64,64 for conv, 128 for gru, "
+            "64,64,64,64 for tcn."
         ),
     ] = "auto"
     network: Annotated[
         Literal["auto", "mlp", "conv", "gru", "tcn"],
         Field(
-            description="Kind of network; auto: mlp for vectors, conv for images, gru for sequences.",
+            description="Kind of network: mlp for vectors and images, conv for images, gru and tcn (temporal "
+            "convolutions) for sequences; auto: mlp for vectors, conv for images, gru for sequences.",
             json_schema_extra=Instance,
         ),
     ] = "auto"
@@ -102,7 +104,8 @@ class CommonSettings(BaseModel):
     data: Annotated[
         Literal["auto", "vectors", "images", "sequences"],
         Field(
-            description="Kind of data; auto: by its shape. Sequences of a table need series = its column of names.",
+            description="Kind of data; auto: images for folders and arrays (n, height, width, channels), sequences for "
+            "arrays (n, time, channels), else vectors. Tables of sequences need the column that tells series apart.",
             json_schema_extra=Instance,
         ),
     ] = "auto"

@@ -2,6 +2,6 @@
 
 from omokage.data.images import Images
 from omokage.data.kinds import Vectors
-from omokage.data.sequences import Sequences
+from omokage.data.series import Sequences
 
 __all__ = ["Images", "Sequences", "Vectors"]

@@ -39,11 +39,15 @@ class Images:
     colours: Literal["auto", "grey", "rgb"] = "auto"
 
     def __post_init__(self) -> None:
-        """Check the settings, which are used long after."""
+        """Check the settings, which are used long after; a list, as configuration files have it, becomes a tuple."""
         if self.colours not in ("auto", "grey", "rgb"):
             raise ParameterError(f"Images(colours={self.colours!r}): expected 'auto', 'grey' or 'rgb'.")
-        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
-            raise ParameterError(f"Images(size={self.size!r}): expected (height, width), of at least 1 each.")
+        if isinstance(self.size, list):
+            object.__setattr__(self, "size", tuple(self.size))
+        size = () if self.size is None else self.size
+        whole = isinstance(size, tuple) and all(type(side) is int and side > 0 for side in size)
+        if self.size is not None and not (whole and len(size) == 2):
+            raise ParameterError(f"Images(size={self.size!r}): expected (height, width), whole numbers from 1.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,12 +91,10 @@ class ImageSchema:
 
     def rows(self, X: Any, *, unit_interval: bool = False, name: str = "X", estimator: str = "") -> Encoded:
         """Return images, checked and encoded; raises DataError if they cannot be used."""
+        if _is_folder(X):
+            X, _ = self.pictures(X)
         flat, shape, _ = read_images(X, self.reading, name)
-        if shape != self.shape:
-            raise DataError(
-                f"{name}: expected images of {_size(self.shape)}, as at fit; got {_size(shape)}. Resize them first, or "
-                "data=Images(size=(height, width)) for a folder."
-            )
+        self.check_shape(shape, name)
         if unit_interval and ((flat < 0) | (flat > 1)).any():
             number, pixel = np.argwhere((flat < 0) | (flat > 1))[0]
             raise DataError(
@@ -100,6 +102,21 @@ class ImageSchema:
                 f"{_pixel(int(pixel), shape)}. Scale the images as those of the fit."
             )
         return Encoded.of(Batch(self.encode(flat)))
+
+    def pictures(self, folder: str | os.PathLike[str]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+        """Return the pictures of a folder, (n, H, W, C), read as those of the fit, and their paths in it."""
+        from omokage.data.pictures import read_pictures
+
+        colours = "rgb" if self.shape[2] == 3 else self.reading.colours  # grey pictures become RGB without loss
+        return read_pictures(folder, size=self.reading.size, colours=colours)
+
+    def check_shape(self, shape: tuple[int, int, int], name: str = "X") -> None:
+        """Check that images are of the size of the fit; raises DataError if not."""
+        if shape != self.shape:
+            raise DataError(
+                f"{name}: expected images of {_size(self.shape)}, as at fit; got {_size(shape)}. Make them alike; a "
+                "model fitted with data=Images(size=(height, width), colours='grey' or 'rgb') does so with folders."
+            )
 
     def encode(self, flat: NDArray[Any]) -> NDArray[np.float32]:
         """Return standardised images, (B, H, W, C), from raw ones, (B, H·W·C)."""
@@ -166,14 +183,17 @@ class ImageTable:
         """Return what is learned of the images."""
         columns = Schema.learn(self.moments, None, standardize)
         if standardize == "scale":
-            varying = np.where(columns.constant, np.nan, columns.deviation).reshape(-1, self.shape[2])
-            every = np.sqrt(np.nanmean(varying**2, axis=0)) if not np.isnan(varying).all(0).any() else np.nan
-            every = np.nan_to_num(np.broadcast_to(every, self.shape[2]), nan=1.0)
-            columns = replace(columns, scale=np.tile(every, len(varying)))
+            # Constant pixels count in no scale, and a channel of such alone has that of all pixels.
+            squares = np.where(columns.constant, 0, columns.deviation**2).reshape(-1, self.shape[2])
+            varying = ~columns.constant.reshape(squares.shape)
+            channels = squares.sum(0) / varying.sum(0).clip(1)
+            channels = np.where(varying.any(0), channels, squares.sum() / varying.sum())
+            columns = replace(columns, scale=np.tile(np.sqrt(channels), len(squares)))
         return ImageSchema(columns, self.shape, self.flat, self.reading)
 
     def rows(self, schema: ImageSchema, held_out: float, seed: int) -> tuple[RowSource, RowSource | None]:
         """Return the images for training, and a share of them that is held out (`None` where 0)."""
+        schema.check_shape(self.shape)
         return self._table.rows(schema, held_out, seed)
 
 
@@ -183,7 +203,7 @@ def read_images(X: Any, reading: Images, name: str) -> tuple[NDArray[Any], tuple
     Raises:
         DataError: If X is not numbers of such a shape, or holds NaN or infinity.
     """
-    if isinstance(X, str | os.PathLike) and Path(X).is_dir():
+    if _is_folder(X):
         from omokage.data.pictures import read_pictures
 
         X, _ = read_pictures(X, size=reading.size, colours=reading.colours)
@@ -211,6 +231,10 @@ def read_images(X: Any, reading: Images, name: str) -> tuple[NDArray[Any], tuple
                 f"{bad.sum() - 1} more such entries. Expected finite numbers; leave these images out."
             )
     return flat, shape, array.ndim == 3
+
+
+def _is_folder(X: Any) -> bool:
+    return isinstance(X, str | os.PathLike) and Path(X).is_dir()
 
 
 def _pixel(index: int, shape: tuple[int, int, int]) -> str:

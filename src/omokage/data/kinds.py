@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from omokage.data.images import Images, ImageSchema, ImageTable
 from omokage.data.schema import Schema
-from omokage.data.sequences import Sequences, SequenceSchema, SequenceTable
+from omokage.data.sequences import SequenceSchema, SequenceTable
+from omokage.data.series import Sequences
 from omokage.data.table import Table, opened
 from omokage.errors import FileFormatError, ParameterError
 
@@ -31,8 +30,9 @@ def open_data(X: Any, kind: Any, sample_weight: Any = None, *, estimator: str = 
 
     Args:
         X: Data, or the path of a file or folder.
-        kind: "auto", a name of `KINDS`, or an instance. "auto": an array (n, time, channels) or a list of arrays is
-            sequences, an array (n, height, width, channels) or a folder is images, all else is vectors.
+        kind: "auto", a name of `KINDS`, or an instance. "auto": an array (n, time, channels), a list of arrays (time,
+            channels), or of arrays (time,) of unlike lengths is sequences, an array (n, height, width, channels) or a
+            folder is images, all else is vectors.
         sample_weight: How much each row counts.
         estimator: What messages call the model.
 
@@ -80,8 +80,9 @@ def schema_from_json(value: Mapping[str, Any]) -> AnySchema:
 
 
 def _kind(X: Any, kind: Any) -> Vectors | Images | Sequences:
-    if kind in KINDS if isinstance(kind, str) else False:
-        return KINDS[kind]()
+    if isinstance(kind, str) and kind in KINDS:
+        made: Vectors | Images | Sequences = KINDS[kind]()
+        return made
     if isinstance(kind, Vectors | Images | Sequences):
         return kind
     if kind != "auto":
@@ -95,12 +96,14 @@ def _kind(X: Any, kind: Any) -> Vectors | Images | Sequences:
 
 
 def _dimensions(X: Any) -> int:
-    """Return how many axes X has; a list of arrays (time, channels) has three."""
+    """Return how many axes X has; a list of arrays (time, channels), or (time,) of unlike lengths, has three."""
     if getattr(X, "row_shape", None) is not None:
         return 2 if X.flattened else 1 + len(X.row_shape)
-    if isinstance(X, list | tuple) and X and isinstance(X[0], np.ndarray):
-        return 1 + max(1, X[0].ndim)
-    return getattr(X, "ndim", 2) if isinstance(X, np.ndarray) else 2
+    if isinstance(X, list | tuple):
+        axes = getattr(X[0], "ndim", 0) if X else 0
+        unlike = axes == 1 and len({getattr(row, "shape", None) for row in X}) > 1
+        return 3 if unlike else 1 + max(1, axes)
+    return int(getattr(X, "ndim", 2))
 
 
 def _is_folder(X: Any) -> bool:

@@ -65,6 +65,7 @@ class MemoryRows:
         self.rows, self.entries = rows, int(np.prod(rows.x.shape[1:]))
         self.index = np.arange(len(rows.x)) if index is None else index
         self.weight: NDArray[np.float32] | None = None
+        self.mean_weight = 1.0  # before the weights were made to have a mean of 1
         if weight is not None:
             copies = np.ceil(weight)
             if copies.sum() > self.MOST * len(self.index):
@@ -73,8 +74,9 @@ class MemoryRows:
             self.index = np.repeat(self.index, copies)
             share = np.ones(len(self.index))
             share[np.cumsum(copies[copies > 0]) - 1] = (weight - (copies - 1))[copies > 0]
+            self.mean_weight = float(share.mean())
             if not (share == share[0]).all():
-                self.weight = (share / share.mean()).astype(np.float32)
+                self.weight = (share / self.mean_weight).astype(np.float32)
 
     @property
     def count(self) -> int:
@@ -103,8 +105,6 @@ class MemoryRows:
 
 class GroupedRows:
     """Rows of several shapes, each group of one: minibatches are of one group, and the groups take turns at random."""
-
-    TURN = 16  # minibatches of one group after one another
 
     def __init__(self, groups: Sequence[MemoryRows]):
         """Take the groups that have rows."""
@@ -214,8 +214,15 @@ class SpooledRows:
 
 
 def together(groups: Sequence[MemoryRows]) -> RowSource:
-    """Return one source of the rows of all groups."""
-    return groups[0] if len(groups) == 1 else GroupedRows(groups)
+    """Return one source of the rows of all groups, whose weights have a mean of 1 over all of them."""
+    if len(groups) == 1:
+        return groups[0]
+    mean = sum(group.count * group.mean_weight for group in groups) / sum(group.count for group in groups)
+    for group in groups:
+        if not np.isclose(group.mean_weight, mean, rtol=1e-12):
+            weight = np.ones(group.count, np.float32) if group.weight is None else group.weight
+            group.weight = weight * np.float32(group.mean_weight / mean)
+    return GroupedRows(groups)
 
 
 def _chosen(rows: Batch, index: NDArray[np.int64]) -> Batch:

@@ -275,8 +275,8 @@ def column_kinds(moments: Moments) -> tuple[Kind, ...]:
     )
 
 
-def check_names(expected: tuple[str, ...], given: Iterable[str]) -> None:
-    """Check that a table has just the columns that the model was fitted on, in any order.
+def check_names(expected: tuple[str, ...], given: Iterable[str], name: str = "X") -> None:
+    """Check that a table, which messages call `name`, has just the columns of the fit, in any order.
 
     Raises:
         DataError: Naming the missing and the unexpected columns.
@@ -286,4 +286,4 @@ def check_names(expected: tuple[str, ...], given: Iterable[str]) -> None:
     unexpected = [name for name in given if name not in set(expected)]
     parts = [f"missing {listing(missing)}"] * bool(missing) + [f"unexpected {listing(unexpected)}"] * bool(unexpected)
     if parts:
-        raise DataError(f"X: its columns are not those seen at fit: {'; '.join(parts)}.")
+        raise DataError(f"{name}: its columns are not those seen at fit: {'; '.join(parts)}.")
