@@ -15,9 +15,9 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from omokage.batch import Batch
 from omokage.data import rows as rows_module
 from omokage.data import table as table_module
-from omokage.batch import Batch
 from omokage.data.rows import MemoryRows, SpooledRows, canonical_order
 from omokage.data.schema import Moments, Schema, check_names, column_kinds
 from omokage.data.table import Table

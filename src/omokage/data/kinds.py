@@ -66,6 +66,15 @@ def name_of(table: AnyTable | AnySchema) -> str:
     return "sequences" if isinstance(table, SequenceTable | SequenceSchema) else "vectors"
 
 
+def entry_names(schema: AnySchema, shape: tuple[int, ...]) -> list[str]:
+    """Return what messages call each entry of a row of this shape, in the order of a row laid flat."""
+    name = schema.column
+    if isinstance(schema, SequenceSchema):
+        return [f"step {step}, channel {name(channel)}" for step in range(shape[0]) for channel in range(shape[1])]
+    numbered = isinstance(schema, Schema) and not schema.names
+    return [f"column {name(j)}" if numbered else name(j) for j in range(schema.features)]
+
+
 def schema_from_json(value: Mapping[str, Any]) -> AnySchema:
     """Return the schema that `to_json` of one of the kinds wrote.
 

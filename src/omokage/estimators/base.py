@@ -18,7 +18,7 @@ from omokage.batch import Batch
 from omokage.checkpoints import CHECKPOINT_FILES, read_checkpoint
 from omokage.compilation import keep_compiled
 from omokage.data.encoded import Encoded
-from omokage.data.kinds import AnySchema, AnyTable, name_of, open_data, values
+from omokage.data.kinds import AnySchema, AnyTable, entry_names, name_of, open_data, values
 from omokage.data.rows import MemoryRows, RowSource, together
 from omokage.data.schema import Schema
 from omokage.data.sequences import SequenceSchema
@@ -285,17 +285,10 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             history=self.history_,
             scales=scales,
             floor=getattr(likelihood, "floor", None) if "log_scale" in learned else None,
-            columns=self._entry_names(batch.x.shape[1:]),
+            columns=entry_names(self.schema_, batch.x.shape[1:]),
             standard_prior=point or isinstance(self.recipe_.prior, StandardNormal),
             seed=seed,
         )
-
-    def _entry_names(self, shape: tuple[int, ...]) -> list[str]:
-        """Return what messages call each entry of a row of this shape."""
-        name = self.schema_.column
-        if isinstance(self.schema_, SequenceSchema):
-            return [f"step {step}, channel {name(channel)}" for step in range(shape[0]) for channel in range(shape[1])]
-        return [name(j) if self.schema_.names or len(shape) > 1 else f"column {j}" for j in range(int(np.prod(shape)))]
 
     def entry_scores(self, X: Any, *, samples: int = 16, seed: int = 0) -> Any:
         """Return how well each entry is explained, E_q log p(x|z) in nats of raw data, in the shape of X.
