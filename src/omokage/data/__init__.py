@@ -1,7 +1,19 @@
-"""The data side: raw input to arrays and back."""
+"""The data side: raw input to arrays and back. What `data=` takes an instance of is loaded at its first use."""
 
-from omokage.data.images import Images
-from omokage.data.kinds import Vectors
-from omokage.data.series import Sequences
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omokage.data.images import Images
+    from omokage.data.kinds import Vectors
+    from omokage.data.series import Sequences
 
 __all__ = ["Images", "Sequences", "Vectors"]
+
+_HOMES = {"Images": "omokage.data.images", "Sequences": "omokage.data.series", "Vectors": "omokage.data.kinds"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'omokage.data' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
