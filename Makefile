@@ -30,6 +30,8 @@ bench: $(BENCH)/ready
 	$(BENCH)/bin/python benchmarks/startup.py
 	$(BENCH)/bin/python benchmarks/memory.py
 	$(BENCH)/bin/python benchmarks/mnist.py
+	$(BENCH)/bin/python benchmarks/sequences.py
+	$(BENCH)/bin/python benchmarks/convolution.py
 
 clean:
 	rm -rf $(VENV) $(BENCH) omokage-demo omokage-reproduce dist
