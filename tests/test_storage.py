@@ -312,20 +312,20 @@ def test_a_folder_of_a_newer_format_says_what_to_do(folder):
 )
 def test_an_index_that_is_none_is_refused_at_once(folder, text, said):
     (folder / "spec.json").write_bytes(text)
-    began = time.perf_counter()
+    began = time.process_time()
     with refused(FileFormatError, said) as caught:
         read(folder)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
     assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize("name", ["spec.json", "a.json"])
 def test_json_of_any_size_is_not_read_whole(folder, name):
     os.truncate(folder / name, 10 * 2**30)  # without a block on the disk
-    began = time.perf_counter()
+    began = time.process_time()
     with refused(FileFormatError, name, "larger than 64 MiB"):
         read(folder)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_only_what_is_asked_for_is_opened(folder, monkeypatch):
