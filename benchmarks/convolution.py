@@ -107,13 +107,8 @@ def main() -> None:
     parser = measure.parser(__doc__, timed=True)
     parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
-    results: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTENDERS}
-    patience = chosen.patience
-    for number in range(chosen.rounds):
-        for name in list(CONTENDERS)[:: 1 if number % 2 else -1]:
-            patience -= measure.wait_until_idle(patience)
-            measure.progress(f"round {number + 1} of {chosen.rounds}: {name}")
-            results[name].append(measure.run_fresh(Path(__file__), [name]))
+    contenders = {name: [name] for name in CONTENDERS}
+    results = measure.run_rounds(Path(__file__), contenders, chosen.rounds, chosen.patience)
     rows = []
     for name, runs in results.items():
         ratios = [

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,29 @@ def run_fresh(script: Path, arguments: Sequence[object]) -> dict[str, Any]:
         raise RuntimeError(f"{' '.join(command[1:])} ended with code {done.returncode}:\n{told}")
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return result
+
+
+def run_rounds(
+    script: Path, contenders: Mapping[str, Sequence[object]], rounds: int, patience: float
+) -> dict[str, list[dict[str, Any]]]:
+    """Run every contender once a round in a fresh process, in an order that turns round, on an idle machine.
+
+    Args:
+        script: the Python file.
+        contenders: name to the arguments of `script`.
+        rounds: how often.
+        patience: the most seconds to wait for an idle machine, in all.
+
+    Returns:
+        Name to what each process reported.
+    """
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
+    for number in range(rounds):
+        for name in list(contenders)[:: 1 if number % 2 else -1]:
+            patience -= wait_until_idle(patience)
+            progress(f"round {number + 1} of {rounds}: {name}")
+            results[name].append(run_fresh(script, contenders[name]))
+    return results
 
 
 def wait_until_idle(limit: float, busy_share: float = 0.15) -> float:

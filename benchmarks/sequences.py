@@ -108,13 +108,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=3)
     chosen = parser.parse_args()
-    results: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTENDERS}
-    patience = chosen.patience
-    for number in range(chosen.rounds):
-        for name in list(CONTENDERS)[:: 1 if number % 2 else -1]:
-            patience -= measure.wait_until_idle(patience)
-            measure.progress(f"round {number + 1} of {chosen.rounds}: {name}")
-            results[name].append(measure.run_fresh(Path(__file__), [name, chosen.epochs]))
+    contenders = {name: [name, chosen.epochs] for name in CONTENDERS}
+    results = measure.run_rounds(Path(__file__), contenders, chosen.rounds, chosen.patience)
     pairs = zip(results["omokage"], results["PyTorch"], strict=True)
     ratios = [ours["seconds"] / theirs["seconds"] for ours, theirs in pairs]
     rows = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omokage import classic
+from omokage import classic, storage
 from omokage.classic import chainer_files
 from omokage.errors import FileFormatError
 
@@ -110,7 +110,7 @@ def test_what_is_written_has_chainers_keys_shapes_and_types(tmp_path, is_gauss_d
 
 def tmp_path_file(folder, vae):
     content = chainer_files.to_bytes(chainer_files.arrays(vae.model))
-    chainer_files.replace_file(folder / "sub" / "model.npz", content)
+    storage.replace_file(folder / "sub" / "model.npz", content)
     return folder / "sub" / "model.npz"
 
 
@@ -173,13 +173,13 @@ def test_what_is_no_such_file_is_refused(tmp_path):
 
 def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
     place = tmp_path / "model.npz"
-    chainer_files.replace_file(place, b"old")
+    storage.replace_file(place, b"old")
 
     def fail(self, target):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(FileFormatError, match="cannot be written"):
-        chainer_files.replace_file(place, b"new")
+        storage.replace_file(place, b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]
     assert place.read_bytes() == b"old"

@@ -41,7 +41,7 @@ class Batch(NamedTuple):
         """Which entries of x count, boolean, (B, *event) or (B, T, 1); `None`: all of them."""
         if self.mask is not None or self.lengths is None:
             return self.mask
-        return self.lengths[:, None, None] > np.arange(self.x.shape[1])[:, None]
+        return self.steps[..., None]
 
     @property
     def steps(self) -> Any:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from omokage.data import datasets
 from omokage.data.images import ImageSchema
-from omokage.data.kinds import name_of
+from omokage.data.kinds import name_of, values
 from omokage.data.pictures import write_pictures
 from omokage.data.reading import PARQUET, SEPARATORS, TableFile, open_table, write_table
 from omokage.data.schema import Schema, check_names
@@ -32,6 +32,7 @@ from omokage.data.sequences import SequenceSchema
 from omokage.data.series import rows_of_series
 from omokage.data.vectors import to_matrix
 from omokage.errors import DataError, FileFormatError, ParameterError, listing
+from omokage.storage import replacing
 
 Columns = Mapping[str, Any]
 _TABLES = (*SEPARATORS, *PARQUET)
@@ -189,7 +190,7 @@ def _whole(estimator: Any, source: Source) -> tuple[Any, pl.DataFrame, pl.DataFr
     reading = schema.reading
     rows = open_rows(source, [key for key in (reading.series,) if key], passed=True)
     if not isinstance(rows, TableFile) or rows.names is None:
-        return rows, pl.DataFrame(), None
+        return values(rows, shaped=True), pl.DataFrame(), None
     frame: Any = rows.read()
     empty = [name for name in schema.names or () if name in frame.columns and frame[name].null_count() == len(frame)]
     frame = frame.with_columns(pl.col(empty).cast(pl.Float64)) if empty else frame  # text, where nothing tells
@@ -223,8 +224,7 @@ def write_like(question: Callable[[Any, Any], Any], estimator: Any, source: Sour
         return 0
     if frame is None:
         write_series(out, answers, schema)
-        given = rows.read() if isinstance(rows, TableFile) else rows
-        return int(np.isnan(given).sum())
+        return int(np.isnan(rows).sum())
     groups, steps = rows_of_series(rows, schema.reading), schema.by_entry(answers)
     given = frame.select(names_of(schema)).select(pl.all().cast(pl.Float64).fill_null(float("nan"))).to_numpy()
     write_table(out, frame.with_columns(_scattered(names_of(schema), groups, steps)))
@@ -320,17 +320,8 @@ def _write_images(out: Path, images: NDArray[Any], schema: ImageSchema, names: S
 
 
 def _write_array(out: Path, array: NDArray[Any]) -> None:
-    part = out.resolve().with_name(f".{out.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            np.save(file, array)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(out.resolve())
-    except OSError as error:
-        raise FileFormatError(f"{out}: cannot be written ({error.strerror or error}).") from None
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(out) as file:
+        np.save(file, array)
 
 
 # --------------------------------------------------------------------------------------------------------- checks

@@ -1,4 +1,4 @@
-"""Folders that are whole or not there: written beside, fsynced, renamed; read back with their hashes checked.
+"""Files and folders that are whole or not there: written beside, fsynced, renamed; folders are read back with hashes.
 
 Replacing a folder takes two renames (old away, new in), since no system renames over a full folder. A process
 killed between them leaves the old one as `.NAME.old` beside, and `read_folder` takes it from there; so at every
@@ -8,10 +8,12 @@ instant either the old or the new content can be read.
 import hashlib
 import json
 import os
+import secrets
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from omokage.errors import FileFormatError, listing
 
@@ -20,6 +22,41 @@ MAX_JSON_BYTES = 64 * 2**20
 
 Json = TypeVar("Json", dict[str, Any], list[Any])
 _CALLED: dict[type, str] = {dict: "object", list: "array"}
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Give a file to write to, which takes its place at `path` when it is whole and on the disk.
+
+    Raises:
+        FileFormatError: If it cannot be written; what was there is as before.
+    """
+    target = Path(path).resolve()  # through a link, so that the link stays one
+    part = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        try:
+            with part.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(target)
+        finally:
+            with suppress(OSError):
+                part.unlink()
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be written ({error.strerror or error}). Name another file.") from None
+
+
+def replace_file(path: str | os.PathLike[str], content: bytes) -> Path:
+    """Write a file, and its folder where there is none, and return its absolute path; see `replacing`."""
+    target = Path(path).resolve()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileFormatError(f"{target}: cannot be written ({error.strerror or error}). Name another file.") from None
+    with replacing(target) as file:
+        file.write(content)
+    return target
 
 
 def write_folder(path: str | os.PathLike[str], index: Mapping[str, Any], files: Mapping[str, bytes]) -> Path:

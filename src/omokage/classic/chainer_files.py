@@ -9,7 +9,6 @@ statistics were fine-tuned; it is written as 0 and not read.
 
 import contextlib
 import io
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -132,24 +131,3 @@ def _hint(found: Arrays, expected: Mapping[str, NDArray[Any]]) -> str:
         if there != wanted and found:
             hints.append(f"{argument}={there}")
     return f" The file is of a VAE with {' and '.join(hints)}." if hints else ""
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file, and its folder, in one step that cannot be seen half done.
-
-    Raises:
-        FileFormatError: If nothing can be written there; what was there is as before.
-    """
-    new = path.with_name(f".{path.name}.new-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with new.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
-        finally:
-            new.unlink(missing_ok=True)
-    except OSError as error:
-        raise FileFormatError(f"{path}: cannot be written ({error.strerror or error}).") from None

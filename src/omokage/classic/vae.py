@@ -26,7 +26,7 @@ from omokage.model import Model
 from omokage.objectives import ELBO
 from omokage.optimizers import constant
 from omokage.plots import learning_curve
-from omokage.storage import INDEX, check_target, read_json
+from omokage.storage import INDEX, check_target, read_json, replace_file
 from omokage.training import Plan, Record, Snapshot
 
 AnyPath = str | os.PathLike[str]
@@ -284,7 +284,7 @@ class VAE:
         arrays = chainer_files.arrays(model)
         for name, prefix in self._parts.items():
             part = {key: array for key, array in arrays.items() if key.startswith(prefix)}
-            chainer_files.replace_file(folder / f"{name}.npz", chainer_files.to_bytes(part))
+            replace_file(folder / f"{name}.npz", chainer_files.to_bytes(part))
 
     def _write_state(self) -> None:
         """Write the weights, and beside them what it takes to go on."""
@@ -403,9 +403,9 @@ def _write_curve(folder: Path, history: list[Record]) -> None:
     kept = [
         {key: value for key, value in record.items() if key.removeprefix("validation_") in names} for record in history
     ]
-    chainer_files.replace_file(folder / "error_curve.png", png(learning_curve(kept)))
+    replace_file(folder / "error_curve.png", png(learning_curve(kept)))
 
 
 def _plot_weights(folder: Path, model: Model, epoch: int) -> None:
     figure = weight_plot(chainer_files.arrays(model), epoch)
-    chainer_files.replace_file(folder / "weight_plot" / f"epoch_{epoch}.png", png(figure))
+    replace_file(folder / "weight_plot" / f"epoch_{epoch}.png", png(figure))

@@ -17,7 +17,6 @@ is an error, so that no picture is left out in silence. Links to folders are not
 import io
 import os
 import re
-import secrets
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from omokage.errors import DataError, FileFormatError, ParameterError, listing, suggest
+from omokage.storage import replacing
 
 Colours = Literal["auto", "grey", "rgb"]
 
@@ -118,18 +118,8 @@ def write_picture(path: str | os.PathLike[str], array: NDArray[Any]) -> Path:
     if not path.parent.is_dir():
         raise FileFormatError(f"{path}: the folder {path.parent} does not exist. Make it first.")
     content = _png(array, str(path))
-    target = path.resolve()  # through a link, so that the link stays one
-    part = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-    except OSError as error:
-        raise FileFormatError(f"{path}: cannot be written ({error.strerror or error}).") from None
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as file:
+        file.write(content)
     return path
 
 

@@ -320,9 +320,10 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
         The sum of `entry_scores` over the channels of a step, as far as they were observed.
         """
-        entries = self.entry_scores(X, samples=samples, seed=seed)
+        check_is_fitted(self)
         if not isinstance(self.schema_, SequenceSchema):
             raise DataError("X: only sequences have steps; see `entry_scores`.")
+        entries = self.entry_scores(X, samples=samples, seed=seed)
         channels = -2 if self.schema_.reading.layout == "NCT" else -1
         if isinstance(entries, list):
             return [np.nansum(series, axis=channels) for series in entries]
@@ -350,11 +351,12 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         schema = self.schema_
         if not isinstance(schema, SequenceSchema):
             raise DataError("X: only sequences can have missing entries so far; fit with data='sequences'.")
+        X = values(X, shaped=True)  # a file is read once
         rows = self._encoded(X)
         settings = (count("rounds", rounds), count("samples", samples), seed)
         with self._device():
             filled = schema.decode(rows.each_padded(lambda batch, _: inference.impute(self.model_, batch, *settings)))
-        return schema.kept(values(X), filled)
+        return schema.kept(X, filled)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean of `score_samples`."""

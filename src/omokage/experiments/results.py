@@ -16,8 +16,8 @@ from omokage.build import from_table
 from omokage.data.datasets import Dataset, load
 from omokage.errors import FileFormatError
 from omokage.experiments import settings_of
-from omokage.plots.files import write_file
 from omokage.report import Picture, Section, Table, write_report
+from omokage.storage import replace_file
 
 COLUMNS = ("figure", "document", "ours", "epochs", "seconds", "seed", "command")
 
@@ -86,7 +86,7 @@ class Results:
         """Write a figure as a PNG file, and return it for a section."""
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=150)
-        write_file(self.folder / f"{name}.png", content.getvalue())
+        replace_file(self.folder / f"{name}.png", content.getvalue())
         return Picture(figure, name.replace("-", " "), caption)
 
     def section(self, heading: str, text: Sequence[str], pictures: Sequence[Picture] = (), **more: Any) -> None:
@@ -105,7 +105,7 @@ class Results:
         caption = f"{where}; {time.monotonic() - self._began:.0f} seconds in all."
         table = Table(COLUMNS, self._rows, caption)
         text = "\n\n".join(markdown(one) for one in (table, *self._tables)) + "\n"
-        write_file(self.folder / "table.md", text.encode())
+        replace_file(self.folder / "table.md", text.encode())
         lead = self.settings["question"]
         if self.quick:
             lead += (

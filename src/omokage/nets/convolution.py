@@ -31,11 +31,11 @@ from omokage.nets.layers import (
     Activation,
     BatchNorm,
     Dropout,
-    Head,
     Initializer,
     LayerNorm,
     Linear,
     Making,
+    Network,
     TrainingPass,
 )
 
@@ -203,7 +203,7 @@ class Places(eqx.Module):
         return self.linear(x).reshape(-1, *self.shape)
 
 
-class Encoder(eqx.Module):
+class Encoder(Network):
     """From pictures, (B, H, W, C) or flat, to flat features, (B, features)."""
 
     layers: tuple[Any, ...]
@@ -214,10 +214,6 @@ class Encoder(eqx.Module):
         """Return (B, features)."""
         places = _through(self.layers, inputs.reshape(-1, *self.sides), training)
         return places.reshape(len(inputs), -1)
-
-    def head(self, shape: tuple[int, ...], start: Any, initializer: Initializer, random: Any) -> Head:
-        """Return what makes a parameter of this shape of the features."""
-        return Head(self.features, shape, start, initializer, random)
 
 
 class Decoder(eqx.Module):
@@ -311,7 +307,7 @@ class Convolution:
             )
             layers += [layer, *_after(channels, make, len(layers) + 1)]
             places = layer.shape
-        return Encoder(tuple(layers), _picture(event), prod(places))
+        return Encoder(layers=tuple(layers), sides=_picture(event), features=prod(places))
 
     def decoder(self, latent_dim: int, event: Event, hidden: tuple[int, ...], make: Making) -> Decoder:
         """Return a network from z to features."""

@@ -148,6 +148,16 @@ class Head(eqx.Module):
         return (features @ self.weight.T + self.bias).reshape(*features.shape[:-1], *self.shape)
 
 
+class Network(eqx.Module):
+    """A network whose heads are linear, the same at each place where its features stand."""
+
+    features: eqx.AbstractVar[int]
+
+    def head(self, shape: tuple[int, ...], start: Any, initializer: Initializer, random: Any) -> Head:
+        """Return what makes a parameter of this shape of the features of each place, (B, *places, features)."""
+        return Head(self.features, shape, start, initializer, random)
+
+
 class Activation(eqx.Module):
     """An elementwise function."""
 

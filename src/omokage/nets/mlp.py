@@ -14,16 +14,16 @@ from omokage.nets.layers import (
     Activation,
     BatchNorm,
     Dropout,
-    Head,
     Initializer,
     LayerNorm,
     Linear,
     Making,
+    Network,
     TrainingPass,
 )
 
 
-class MLP(eqx.Module):
+class MLP(Network):
     """A multilayer perceptron from (B, inputs) to (B, features); without widths it is the identity."""
 
     layers: tuple[Any, ...]
@@ -74,10 +74,6 @@ class MLP(eqx.Module):
         for layer in self.layers:
             x = layer(x, training)
         return x
-
-    def head(self, shape: tuple[int, ...], start: Any, initializer: Initializer, random: Any) -> Head:
-        """Return what makes a parameter of this shape of the features."""
-        return Head(self.features, shape, start, initializer, random)
 
 
 @dataclass(frozen=True)

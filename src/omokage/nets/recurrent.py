@@ -21,7 +21,7 @@ from jax import Array
 
 from omokage.batch import Batch, Event
 from omokage.errors import ParameterError
-from omokage.nets.layers import INITIALIZERS, Dropout, Head, Initializer, Linear, Making, TrainingPass, waves
+from omokage.nets.layers import INITIALIZERS, Dropout, Initializer, Linear, Making, Network, TrainingPass, waves
 
 
 class GRU(eqx.Module):
@@ -133,7 +133,7 @@ def _backward(saved: Any, cotangent: Array) -> tuple[Any, ...]:
 _recur.defvjp(_forward, _backward)
 
 
-class RecurrentEncoder(eqx.Module):
+class RecurrentEncoder(Network):
     """From (B, T, C) to the last state of the last layer, (B, features)."""
 
     layers: tuple[Any, ...]
@@ -159,12 +159,8 @@ class RecurrentEncoder(eqx.Module):
                 x = layer(x, training)
         return last
 
-    def head(self, shape: tuple[int, ...], start: Any, initializer: Initializer, random: Any) -> Head:
-        """Return what makes a parameter of this shape of the features."""
-        return Head(self.features, shape, start, initializer, random)
 
-
-class RecurrentDecoder(eqx.Module):
+class RecurrentDecoder(Network):
     """From z, (B, L), to the states of the last layer after each step, (B, T, features)."""
 
     layers: tuple[Any, ...]
@@ -193,10 +189,6 @@ class RecurrentDecoder(eqx.Module):
             else:
                 x = layer(x, training)
         return x
-
-    def head(self, shape: tuple[int, ...], start: Any, initializer: Initializer, random: Any) -> Head:
-        """Return what makes a parameter of this shape of the features of each step."""
-        return Head(self.features, shape, start, initializer, random)
 
 
 @dataclass(frozen=True)

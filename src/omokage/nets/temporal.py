@@ -15,7 +15,16 @@ from jax import Array
 
 from omokage.batch import Batch, Event
 from omokage.errors import ParameterError
-from omokage.nets.layers import Activation, Dropout, Head, Initializer, LayerNorm, Linear, Making, TrainingPass, waves
+from omokage.nets.layers import (
+    Activation,
+    Dropout,
+    LayerNorm,
+    Linear,
+    Making,
+    Network,
+    TrainingPass,
+    waves,
+)
 
 
 class TemporalLayer(eqx.Module):
@@ -53,7 +62,7 @@ class TemporalLayer(eqx.Module):
         return out + x if out.shape == x.shape else out
 
 
-class TemporalEncoder(eqx.Module):
+class TemporalEncoder(Network):
     """From (B, T, C) to the mean and the greatest of each feature over the steps, (B, 2 · width)."""
 
     layers: tuple[TemporalLayer, ...]
@@ -81,12 +90,8 @@ class TemporalEncoder(eqx.Module):
         mean = jnp.where(there, x, 0).sum(1) / steps.sum(1)[:, None].clip(1)
         return jnp.concatenate([mean, jnp.where(there, x, -jnp.inf).max(1, initial=-1e30)], -1)
 
-    def head(self, shape: tuple[int, ...], start: Any, initializer: Initializer, random: Any) -> Head:
-        """Return what makes a parameter of this shape of the features."""
-        return Head(self.features, shape, start, initializer, random)
 
-
-class TemporalDecoder(eqx.Module):
+class TemporalDecoder(Network):
     """From z, (B, L), to the features of each step, (B, T, width)."""
 
     layers: tuple[TemporalLayer, ...]
@@ -105,10 +110,6 @@ class TemporalDecoder(eqx.Module):
         for layer in self.layers:
             x = layer(x, batch.steps, training)
         return x
-
-    def head(self, shape: tuple[int, ...], start: Any, initializer: Initializer, random: Any) -> Head:
-        """Return what makes a parameter of this shape of the features of each step."""
-        return Head(self.features, shape, start, initializer, random)
 
 
 @dataclass(frozen=True)

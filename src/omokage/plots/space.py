@@ -19,7 +19,6 @@ from PIL import Image
 
 from omokage.errors import DataError
 from omokage.plots.checks import codes, whole_number
-from omokage.plots.files import write_file
 from omokage.plots.latent import Kind, as_labels, kinds_of, marks, principal_components
 from omokage.plots.style import (
     INK,
@@ -35,6 +34,7 @@ from omokage.plots.style import (
     short_number,
     titles,
 )
+from omokage.storage import replace_file
 
 MOST_FRAMES = 60
 _DISTANCE = 7.0
@@ -141,7 +141,7 @@ def latent_rotation(
     content = io.BytesIO()
     step = max(round(100 * seconds / count), 2) * 10  # milliseconds; the format counts in hundredths of a second
     images[0].save(content, "GIF", save_all=True, append_images=images[1:], duration=step, loop=0, optimize=False)
-    return write_file(path, content.getvalue())
+    return replace_file(path, content.getvalue())
 
 
 def seen(points: NDArray[np.float64], azimuth: float, elevation: float) -> NDArray[np.float64]:

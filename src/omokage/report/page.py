@@ -21,9 +21,9 @@ from numpy.typing import ArrayLike
 from omokage import __version__, plots
 from omokage.diagnostics import Finding
 from omokage.errors import ParameterError
-from omokage.plots.files import write_file
 from omokage.plots.latent import as_labels, kinds_of
 from omokage.plots.space import in_box
+from omokage.storage import replace_file
 
 _POINTS = 2000  # of a cloud at most
 _CONTENTS = 4  # sections from which on a list of them stands at the top
@@ -171,7 +171,7 @@ def write_report(
         version=__version__,
         contents=len(shown) >= _CONTENTS,
     )
-    return write_file(path, page.encode("utf-8", "replace"))
+    return replace_file(path, page.encode("utf-8", "replace"))
 
 
 def _turnable(cloud: Cloud) -> dict[str, Any]:
