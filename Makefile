@@ -32,6 +32,8 @@ bench: $(BENCH)/ready
 	$(BENCH)/bin/python benchmarks/mnist.py
 	$(BENCH)/bin/python benchmarks/sequences.py
 	$(BENCH)/bin/python benchmarks/convolution.py
+	$(BENCH)/bin/python benchmarks/conformance.py
+	$(BENCH)/bin/python benchmarks/samples.py
 
 clean:
 	rm -rf $(VENV) $(BENCH) omokage-demo omokage-reproduce dist

@@ -492,7 +492,7 @@ def test_a_spool_mixes_rows_of_distant_places(monkeypatch):
 def test_hold_out_takes_rows_out_of_the_epochs(count, share, small_pools):
     source = spool(numbered(count), 5000)
     wanted = int(share * count)
-    held_out = source.hold_out(np.random.default_rng(3), wanted)[:, 0].astype(int)
+    held_out = source.hold_out(np.random.default_rng(3), wanted).x[:, 0].astype(int)
     rest = epoch(source)
     assert sorted([*held_out, *rest]) == list(range(count))
     assert source.count == len(rest) > 0
@@ -504,7 +504,7 @@ def test_rows_of_a_spool_are_encoded_when_they_are_read():
     source = spool(numbered(300))
     source.encode = lambda raw: (raw * 2).astype(np.float32)
     assert sorted(epoch(source)) == list(range(0, 600, 2))
-    assert (source.hold_out(np.random.default_rng(0), 10)[:, 0] % 2 == 0).all()
+    assert (source.hold_out(np.random.default_rng(0), 10).x[:, 0] % 2 == 0).all()
 
 
 @quick

@@ -71,7 +71,7 @@ def test_bernoulli_is_the_cross_entropy():
 
 @pytest.mark.parametrize("scale", [0.5, "unit", "shared", "feature", "full"])
 def test_gaussian_against_scipy(scale):
-    event = Event((3,), np.array([1.0, 2.0, 4.0]), np.ones(3))
+    event = Event((3,), np.array([1.0, 2.0, 4.0]), np.ones(3), np.zeros(3))
     family = om.likelihoods.Gaussian(scale=scale, floor=0.01)
     random = np.random.default_rng(0)
     density = Density(

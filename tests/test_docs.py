@@ -5,10 +5,14 @@ import importlib
 import pkgutil
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
+import numpyro.distributions as dist
 import pytest
 
 import omokage
+from omokage.errors import ParameterError
 
 ROOT = Path(__file__).parent.parent
 MODULES = [
@@ -24,12 +28,97 @@ def test_examples_in_docstrings(name):
     assert result.failed == 0
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.ja.md", "docs/architecture.md", "docs/data.md"])
+PAGES = {name: (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("extend.md", "choose.md")}
+MODELS = "Models of the literature"
+
+
+def blocks():
+    """Return the code blocks of these pages, with a name of their own; those of priors and posteriors are slow."""
+    for page, text in PAGES.items():
+        for number, block in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL)):
+            marks = [pytest.mark.slow] if re.search("check_prior|check_posterior", block) else []
+            yield pytest.param(page, block, marks=marks, id=f"{page}-{number}")
+
+
+@pytest.mark.parametrize("page, block", list(blocks()))
+def test_each_block_runs_as_a_file_of_its_own(page, block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, page, "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.ja.md", "docs/data.md"])
 def test_python_in_pages(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
     assert blocks
     exec(compile("\n".join(blocks), page, "exec"), {})
+
+
+def rows_of(heading):
+    """Return the code in the rows of the table below a heading of the page on members."""
+    section = PAGES["choose.md"].split(f"## {heading}\n")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")][2:]
+    return [re.search(r"`(om\.(?:VAE|AutoEncoder)\(.*?)`", row)[1] for row in rows]
+
+
+def names():
+    """Return what the code of a table may say: small estimators, and data of each kind."""
+    random, small = np.random.default_rng(0), {"latent_dim": 5, "epochs": 1, "verbose": 0, "hidden": (8,)}
+    series = [random.normal(size=(steps, 2)) for steps in random.integers(5, 9, 40)]
+    series[3][2] = np.nan
+    modules = {name: getattr(omokage, name) for name in ("likelihoods", "posteriors", "priors", "objectives")}
+
+    def made(kind):
+        return lambda **settings: kind(**(small | settings))
+
+    return {
+        "om": SimpleNamespace(VAE=made(omokage.VAE), AutoEncoder=made(omokage.AutoEncoder), **modules),
+        "dist": dist,
+        "X": random.normal(size=(60, 6)),
+        "y": random.integers(0, 4, 60),
+        "series": series,
+        "counts": random.poisson(3.0, (60, 6)),
+        "levels": random.integers(0, 256, (60, 6)),
+        "grey": random.random((60, 6)),
+    }
+
+
+QUICK = ("om.AutoEncoder()", 'om.VAE(posterior="point"')  # the others with the slow tests
+
+
+@pytest.mark.parametrize(
+    "code",
+    [code if code.startswith(QUICK) else pytest.param(code, marks=pytest.mark.slow) for code in rows_of(MODELS)],
+)
+def test_models_of_the_literature_are_these_lines(code):
+    given = names()
+    rows = next((name for name in ("series", "counts", "levels", "grey") if f"({name}" in code), "X")
+    context = {"context": given["y"]} if "context=" in code else {}
+    model = eval(code, given)
+    model = model if hasattr(model, "model_") else model.fit(given[rows])
+    assert np.isfinite(model.score_samples(given[rows], **context)).all()
+    drawn = model.sample(3, **({"context": 2} if context else {}))
+    assert len(drawn) == 3
+    assert all(np.isfinite(row).all() for row in drawn)
+    assert np.isfinite(model.transform(given[rows], **context)).all()
+
+
+@pytest.mark.parametrize("code", rows_of("Combinations that are refused"))
+def test_what_is_said_to_be_refused_is(code):
+    given = names()
+    with pytest.raises(ParameterError):
+        eval(code, given).fit(given["counts" if "Poisson()" in code else "X"])
+
+
+def test_each_source_of_the_page_on_members_is_listed():
+    text, listed = PAGES["choose.md"].split("## Sources")
+    cited = set(re.findall(r"\b([A-Z][\w-]+|van den Oord) (\d{4}b?)\b", text))
+    known = {
+        (name, year) for line in listed.splitlines() for name in [line[2:]] for year in re.findall(r"\d{4}b?", line)
+    }
+    missing = [f"{name} {year}" for name, year in cited if not any(k.startswith(name) and y == year for k, y in known)]
+    assert cited
+    assert not missing
 
 
 def test_the_japanese_readme_is_in_step():

@@ -14,13 +14,15 @@ ROOT = Path(omokage.__file__).parent
 
 # The lowest layer first. An entry is a module, or a folder with all that it holds, whose files may import one another.
 LAYERS = [
-    ["batch", "compilation", "errors", "settings", "storage"],
+    ["batch", "compilation", "errors", "settings", "storage", "supports"],
     ["data", "nets"],
-    ["density", "likelihoods", "posteriors", "priors"],
+    ["density", "flows"],
+    ["adapter"],
+    ["likelihoods", "posteriors", "priors"],
     ["model", "weights"],
     ["objectives", "optimizers", "summary"],
-    ["checkpoints", "diagnostics", "inference", "progress", "training"],
-    ["build", "saving"],
+    ["annealing", "checkpoints", "diagnostics", "inference", "progress", "training"],
+    ["build", "latent_density", "saving"],
     ["estimators"],
     ["__main__", "classic", "cli", "demo", "experiments", "plots", "report", "row_files", "testing"],
 ]
@@ -28,9 +30,8 @@ LAYERS = [
 BESIDE = {
     "settings": {"errors"},
     "storage": {"errors"},
-    "likelihoods": {"density"},
-    "posteriors": {"density"},
-    "priors": {"density"},
+    "priors": {"posteriors"},
+    "annealing": {"inference"},
     "checkpoints": {"training"},
     "saving": {"build"},
     "report": {"plots"},
@@ -40,7 +41,7 @@ BESIDE = {
     "cli": {"demo", "experiments", "plots", "report", "row_files"},
     "__main__": {"cli"},
 }
-PLANNED = {"testing"}
+PLANNED: set[str] = set()
 LAYER = {entry: number for number, entries in enumerate(LAYERS) for entry in entries}
 
 

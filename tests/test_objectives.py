@@ -1,5 +1,8 @@
 """Objectives: what must be equal, and what must be ordered."""
 
+import dataclasses
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +12,25 @@ import omokage as om
 from omokage import build
 from omokage.batch import Batch, Event
 from omokage.data.table import Table
-from omokage.objectives import ELBO, Denoising, MomentMatching, Reconstruction
+from omokage.nets.layers import TrainingPass, trainable
+from omokage.objectives import (
+    CIWAE,
+    DIPVAE,
+    ELBO,
+    IWAE,
+    MIWAE,
+    PIWAE,
+    RAE,
+    STL,
+    TCVAE,
+    Binarizing,
+    Denoising,
+    DReG,
+    MomentMatching,
+    Reconstruction,
+    discrepancy,
+)
+from omokage.testing import linear_gaussian
 
 KEY = jax.random.key(0)
 NOW = jnp.float32(jnp.inf)
@@ -165,6 +186,155 @@ def test_moment_matching_refuses_a_point_mass(batch):
     ae = om.AutoEncoder(2, hidden=(5,), objective=MomentMatching(), epochs=1, verbose=0)
     with pytest.raises(om.errors.ParameterError, match="MomentMatching needs a posterior with a variance"):
         ae.fit(np.asarray(batch.x))
+
+
+def gradients(objective, model, x, runs):
+    """Return gradients of the mean loss, one row a key; encoder and decoder apart, (runs, parameters)."""
+    parameters, rest = eqx.partition(model, trainable(model))
+
+    def loss(parameters, key):
+        return objective(eqx.combine(parameters, rest), Batch(x), key, NOW)["loss"].mean()
+
+    found = jax.jit(lambda keys: jax.lax.map(lambda key: jax.grad(loss)(parameters, key), keys))(
+        jax.random.split(KEY, runs)
+    )
+    return tuple(
+        np.concatenate([np.asarray(leaf, np.float64).reshape(runs, -1) for leaf in jax.tree.leaves(part)], 1)
+        for part in (found.posterior, (found.likelihood, found.prior))
+    )
+
+
+@pytest.fixture(scope="module")
+def known():
+    model, x, _ = linear_gaussian(1)
+    return jax.tree.map(jnp.asarray, model), jnp.asarray(x)
+
+
+@pytest.mark.parametrize(
+    ("plain", "better", "ratio"),
+    [(ELBO(samples=1), STL(), 0.9), (IWAE(16), DReG(16), 0.3)],
+    ids=["STL", "DReG"],
+)
+def test_better_gradients_have_the_same_mean_and_less_variance(known, plain, better, ratio):
+    runs = 3000
+    first, second = gradients(plain, *known, runs), gradients(better, *known, runs)
+    for one, other in zip(first, second, strict=True):
+        error = np.sqrt((one.var(0) + other.var(0)) / runs)
+        assert (np.abs(one.mean(0) - other.mean(0)) < 5 * error + 1e-4).all()
+    assert second[0].var(0).sum() < ratio * first[0].var(0).sum()  # for the encoder
+
+
+def test_with_the_exact_posterior_the_stl_gradient_has_no_noise():
+    model, x, _ = linear_gaussian(1)
+    # Make the likelihood's noise so that the true posterior has independent entries: W of orthogonal columns.
+    W = np.float32(np.linalg.qr(np.random.default_rng(0).normal(size=(5, 2)))[0] * 1.3)
+    inner = 1 / (1.3**2 / 0.7**2 + 1)
+    bias = np.asarray(model.likelihood.heads["mean"].bias)
+    where = lambda m: (  # noqa: E731
+        m.likelihood.heads["mean"].weight,
+        m.posterior.heads["mean"].weight,
+        m.posterior.heads["mean"].bias,
+        m.posterior.heads["log_variance"].bias,
+    )
+    gain = inner * W.T / 0.7**2
+    exact = eqx.tree_at(where, model, (W, gain, -gain @ bias, np.full(2, np.log(inner), np.float32)))
+    encoder = gradients(STL(), exact, jnp.asarray(x), 50)[0]
+    plain = gradients(ELBO(), exact, jnp.asarray(x), 50)[0]
+    assert np.abs(encoder).max() < 1e-3 < plain.std(0).max()
+
+
+def test_one_bound_of_k_is_iwae_and_the_parts_of_piwae_are_those_of_its_parents(known):
+    model, x = known
+    batch = Batch(x)
+    same = {name: value(model, batch, KEY, NOW) for name, value in {"iwae": IWAE(6), "miwae": MIWAE(1, 6)}.items()}
+    np.testing.assert_allclose(same["iwae"]["loss"], same["miwae"]["loss"], rtol=1e-6)
+    np.testing.assert_allclose(CIWAE(6, beta=0.0)(model, batch, KEY, NOW)["loss"], same["iwae"]["loss"], rtol=1e-6)
+    np.testing.assert_allclose(CIWAE(6, beta=1.0)(model, batch, KEY, NOW)["loss"], -same["iwae"]["elbo"], rtol=1e-6)
+    np.testing.assert_allclose(PIWAE(2, 3)(model, batch, KEY, NOW)["loss"], same["iwae"]["loss"], rtol=1e-5)
+    for number, parent in enumerate((MIWAE(2, 3), IWAE(6))):  # encoder, decoder
+        ours, theirs = (gradients(objective, model, x, 2)[number] for objective in (PIWAE(2, 3), parent))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_the_importance_weighted_bound_rises_with_draws(known):
+    model, x = known
+    means, errors = [], []
+    for samples in (1, 2, 8, 32):
+        runs = np.stack([-IWAE(samples)(model, Batch(x), jax.random.key(k), NOW)["loss"].mean() for k in range(200)])
+        means.append(runs.mean())
+        errors.append(runs.std() / np.sqrt(len(runs)))
+    for i in range(3):
+        assert means[i + 1] > means[i] - 3 * np.hypot(errors[i], errors[i + 1])
+    assert means[-1] > means[0]
+
+
+def test_the_parts_of_tcvae_are_the_kl(known):
+    model, x = known
+    terms = TCVAE(beta=1.0)(model, Batch(x), KEY, NOW)
+    posterior, prior = model.encode(Batch(x)), model.latent()
+    z = posterior.sample(KEY)
+    kl = terms["information"] + terms["total_correlation"] + terms["dimensions"]
+    np.testing.assert_allclose(kl, posterior.log_prob(z) - prior.log_prob(z), rtol=1e-4, atol=1e-4)
+
+
+def test_the_discrepancy_is_nothing_between_equals_and_grows_with_distance():
+    random = np.random.default_rng(0)
+    z, other = (jnp.asarray(random.normal(size=(400, 3)), jnp.float32) for _ in range(2))
+    assert abs(float(discrepancy(z, other))) < 0.02
+    gaps = [float(discrepancy(z + shift, other)) for shift in (0.0, 0.5, 1.0, 2.0)]
+    assert gaps == sorted(gaps)
+    twice = jnp.concatenate([z[:10], jnp.full((5, 3), 9.0)])  # rows of weight 0 are not there
+    weight = jnp.concatenate([jnp.ones(10), jnp.zeros(5)])
+    assert float(discrepancy(twice, other, weight)) == pytest.approx(float(discrepancy(z[:10], other)), rel=1e-4)
+
+
+def test_the_penalty_of_rae_is_the_squared_jacobian_of_a_linear_decoder():
+    model, x, _ = linear_gaussian(1, point=True)
+    expected = np.square(np.asarray(model.likelihood.heads["mean"].weight)).sum()
+    runs = [
+        RAE(penalty="gradient")(model, Batch(jnp.asarray(x)), jax.random.key(k), NOW)["decoder"] for k in range(300)
+    ]
+    found = np.stack(runs)
+    assert found.mean() == pytest.approx(expected, rel=5 * found.std() / expected / np.sqrt(found.size))
+    assert RAE()(model, Batch(jnp.asarray(x)), KEY, NOW)["decoder"][0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_dip_asks_for_a_covariance_of_one():
+    model, x, _ = linear_gaussian(1)
+    terms = DIPVAE(off_diagonal=2.0, diagonal=3.0, kind=2)(model, Batch(jnp.asarray(x)), KEY, NOW)
+    posterior = model.encode(Batch(x))
+    covariance = np.cov(np.asarray(posterior.mean).T, ddof=0) + np.diag(np.asarray(posterior.variance).mean(0))
+    expected = 2 * 2 * covariance[0, 1] ** 2 + 3 * ((np.diag(covariance) - 1) ** 2).sum()
+    np.testing.assert_allclose(terms["covariance"], expected, rtol=1e-4)
+
+
+def test_cycles_start_the_warmup_again(model, batch):
+    objective = ELBO(warmup=2.0, cycle=5.0)
+
+    def weight(epoch):
+        terms = objective(model, batch, KEY, jnp.float32(epoch))
+        return float(((terms["loss"] + terms["reconstruction"]) / terms["kl"]).mean())
+
+    assert [weight(epoch) for epoch in (0, 1, 3, 5, 6, np.inf)] == pytest.approx([0, 0.5, 1, 0, 0.5, 1], abs=1e-5)
+
+
+def test_binarising_draws_zeros_and_ones_with_the_mean_of_the_rows():
+    @dataclasses.dataclass(frozen=True)
+    class Look:
+        def __call__(self, model, batch, key, epoch):
+            return {"loss": batch.x.mean(1), "binary": ((batch.x == 0) | (batch.x == 1)).all(1).astype(jnp.float32)}
+
+    x = jnp.asarray(np.random.default_rng(0).uniform(size=(4, 20_000)), jnp.float32)
+    terms = Binarizing(Look())(None, Batch(x), KEY, NOW)
+    assert (terms["binary"] == 1).all()
+    np.testing.assert_allclose(terms["loss"], x.mean(1), atol=0.02)
+
+
+def test_dropout_is_the_same_in_both_passes_of_a_doubly_reparameterised_step():
+    training = TrainingPass(KEY)
+    first, second = training.repeated(), training.repeated()
+    assert (jax.random.key_data(first.key()) == jax.random.key_data(second.key())).all()
+    assert first.statistics is training.statistics
 
 
 @pytest.mark.parametrize(

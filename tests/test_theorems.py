@@ -14,9 +14,11 @@ from sklearn.preprocessing import StandardScaler
 
 import omokage as om
 from omokage import build, inference
+from omokage.annealing import annealed_log_likelihood
 from omokage.batch import Batch, Event
 from omokage.data.table import Table
 from omokage.settings import VAESettings, check
+from omokage.testing import linear_gaussian
 
 D, L = 5, 2
 
@@ -78,13 +80,37 @@ def test_the_importance_weighted_bound_rises_with_draws_to_the_exact_value(linea
     model, x, exact, *_ = linear
     means, errors = [], []
     for samples in (1, 8, 64, 4096):
-        runs = np.stack([inference.log_likelihood(model, Batch(x), samples, seed).mean() for seed in range(8)])
+        runs = np.stack([inference.log_likelihood(model, Batch(x), samples, seed)["bound"].mean() for seed in range(8)])
         means.append(runs.mean())
         errors.append(runs.std(ddof=1) / np.sqrt(len(runs)))
     for low, high, error in zip(means, means[1:], np.hypot(errors[:-1], errors[1:]), strict=False):
         assert high > low - 3 * error
     assert means[-1] == pytest.approx(exact.mean(), abs=0.02 + 3 * errors[-1])
     assert exact.mean() - means[0] > 0.5
+
+
+def test_with_5000_draws_the_bound_is_exact_and_its_error_is_known():
+    model, x, exact = linear_gaussian(1)
+    found = inference.log_likelihood(model, Batch(x), 5000, 0)
+    assert abs(found["bound"].mean() - exact.mean()) < 0.01
+    # The error that is reported is the deviation over seeds.
+    runs = [inference.log_likelihood(model, Batch(x), 400, seed) for seed in range(40)]
+    bounds, errors = (np.stack([run[name] for run in runs]).astype(np.float64) for name in ("bound", "error"))
+    assert 0.65 < np.sqrt(np.mean(((bounds - exact) / errors) ** 2)) < 1.5
+    assert np.median(errors / found["error"]) == pytest.approx(
+        np.sqrt(5000 / 400), rel=0.2
+    )  # as one over the root of K
+
+
+def test_annealing_finds_the_exact_value_from_a_poor_posterior():
+    model, x, exact = linear_gaussian(1)
+    bias = model.posterior.heads["mean"].bias
+    poor = eqx.tree_at(lambda m: m.posterior.heads["mean"].bias, model, np.float32(bias + 1))
+    found = annealed_log_likelihood(poor, Batch(x), chains=16, temperatures=300)
+    assert (np.abs(found["bound"] - exact) < 5 * found["error"] + 0.02).all()
+    assert found["error"].mean() < 0.1
+    weighted = inference.log_likelihood(poor, Batch(x), 16)
+    assert weighted["bound"].mean() < exact.mean() - 1  # as many draws, and nats off
 
 
 def test_with_the_exact_posterior_one_draw_gives_the_exact_value(linear):
@@ -112,7 +138,7 @@ def test_with_the_exact_posterior_one_draw_gives_the_exact_value(linear):
         ),
     )
     np.testing.assert_allclose(inference.terms(model, Batch(x), 1)["elbo"], exact, atol=2e-4)
-    np.testing.assert_allclose(inference.log_likelihood(model, Batch(x), 1), exact, atol=2e-4)
+    np.testing.assert_allclose(inference.log_likelihood(model, Batch(x), 1)["bound"], exact, atol=2e-4)
 
 
 # The last number is of epochs: two columns of the third table are nearly functions of others, and noise scales of a

@@ -64,18 +64,20 @@ class Event:
             standardising divided by. Shape `shape`.
         spread: The standard deviation of each entry of x over the training rows; where learned scales start.
             Shape `shape`.
+        centre: The mean of each entry of x over the training rows, shape `shape`.
         missing: Whether entries can be missing, so that networks are told which are.
     """
 
     shape: tuple[int, ...]
     unit: NDArray[np.float64]
     spread: NDArray[np.float64]
+    centre: NDArray[np.float64]
     missing: bool = False
 
     @staticmethod
     def plain(*shape: int) -> "Event":
-        """Return an event whose x is in raw units and has deviations of 1."""
-        return Event(shape, np.ones(shape), np.ones(shape))
+        """Return an event whose x is in raw units and has means of 0 and deviations of 1."""
+        return Event(shape, np.ones(shape), np.ones(shape), np.zeros(shape))
 
     @property
     def size(self) -> int:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from omokage import likelihoods, objectives, posteriors, priors
+from omokage.adapter import from_numpyro
 from omokage.batch import Event
 from omokage.data.kinds import KINDS, AnyTable, name_of
 from omokage.data.schema import Moments, Standardization, column_kinds
@@ -16,10 +16,11 @@ from omokage.errors import DataError, ParameterError, listing, suggest
 from omokage.model import Model
 from omokage.nets.convolution import Convolution
 from omokage.nets.layers import INITIALIZERS, Making
-from omokage.nets.mlp import Dense
+from omokage.nets.mlp import MLP, Dense
 from omokage.nets.recurrent import Recurrent
 from omokage.nets.temporal import TemporalConvolution
 from omokage.optimizers import SCHEDULES, optimizer
+from omokage.supports import REAL, Support
 from omokage.training import Plan
 
 _LIKELIHOODS: dict[str, Any] = {
@@ -31,15 +32,35 @@ _PRIORS: dict[str, Any] = {
     "normal": priors.StandardNormal,
     "full_normal": priors.FullNormal,
     "mixture": priors.Mixture,
+    "vamp": priors.Vamp,
+    "flow": priors.Flow,
+    "two_layer": priors.TwoLayer,
 }
-_POSTERIORS: dict[str, Any] = {"diagonal": posteriors.DiagonalNormal, "point": posteriors.PointMass}
+_POSTERIORS: dict[str, Any] = {
+    "diagonal": posteriors.DiagonalNormal,
+    "full_normal": posteriors.FullNormal,
+    "flow": posteriors.Flow,
+    "point": posteriors.PointMass,
+}
 _OBJECTIVES: dict[str, Any] = {
     "elbo": objectives.ELBO,
+    "iwae": objectives.IWAE,
+    "dreg": objectives.DReG,
+    "stl": objectives.STL,
+    "miwae": objectives.MIWAE,
+    "piwae": objectives.PIWAE,
+    "ciwae": objectives.CIWAE,
+    "wae": objectives.WAE,
+    "infovae": objectives.InfoVAE,
+    "tcvae": objectives.TCVAE,
+    "dipvae": objectives.DIPVAE,
+    "rae": objectives.RAE,
     "reconstruction": objectives.Reconstruction,
     "denoising": objectives.Denoising,
     "moment_matching": objectives.MomentMatching,
 }
 _NETWORKS: dict[str, Any] = {"mlp": Dense, "conv": Convolution, "gru": Recurrent, "tcn": TemporalConvolution}
+_FAMILY = ("parameters", "distribution")  # what every family of densities has
 _LEAST_EPOCHS, _MOST_EPOCHS, _STEPS = 30, 1000, 2000
 _PATIENCE = 10
 
@@ -56,15 +77,21 @@ class Recipe:
     network: Any
 
     @property
-    def bounded(self) -> bool:
-        """Whether the likelihood is one of values in [0, 1] only."""
-        return getattr(self.likelihood, "support", "real") != "real"
+    def support(self) -> Support:
+        """Which values the likelihood is a density of."""
+        return _support(self.likelihood)
 
 
 # What cannot change when a fitted model is trained further.
 STRUCTURE = (
     "latent_dim", "hidden", "network", "activation", "normalization", "likelihood", "posterior", "prior", "standardize",
 )  # fmt: skip
+
+
+def families(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters with families in the place of distributions of NumPyro, or of their classes."""
+    kinds = {"likelihood": likelihoods.NumPyro, "posterior": posteriors.NumPyro, "prior": posteriors.NumPyro}
+    return {name: from_numpyro(value, kinds[name]) if name in kinds else value for name, value in parameters.items()}
 
 
 def decide(parameters: Mapping[str, Any], table: AnyTable, name: Callable[[int], Any]) -> Recipe:
@@ -93,29 +120,51 @@ def decide(parameters: Mapping[str, Any], table: AnyTable, name: Callable[[int],
             likelihood = likelihoods.Gaussian(scale="shared" if alike else "feature")
     elif likelihood == "gaussian" and plain:
         likelihood = likelihoods.Gaussian(scale="unit")
-    likelihood = _made("likelihood", likelihood, _LIKELIHOODS, ("parameters", "distribution"))
-    bounded = getattr(likelihood, "support", "real") != "real"
+    likelihood = _made("likelihood", likelihood, _LIKELIHOODS, _FAMILY)
     standardize = parameters["standardize"]
     if standardize == "auto":
-        standardize = False if bounded else "center" if alike and unit else "scale"
+        standardize = False if not _support(likelihood).everything else "center" if alike and unit else "scale"
     elif standardize is True:
         standardize = "scale"
     recipe = Recipe(
         likelihood,
-        _made("posterior", parameters.get("posterior", "point"), _POSTERIORS, ("parameters", "distribution")),
-        _made("prior", parameters.get("prior", "normal"), _PRIORS, ("parameters", "distribution")),
+        _made("posterior", parameters.get("posterior", "point"), _POSTERIORS, _FAMILY),
+        _made("prior", parameters.get("prior", "normal"), _PRIORS, _FAMILY),
         objective(parameters),
         standardize,
         _network(parameters, name_of(table)),
     )
     check_support(recipe, table.moments, name)
-    if isinstance(recipe.posterior, posteriors.PointMass) and isinstance(recipe.objective, objectives.ELBO):
+    _check_latent(recipe)
+    if isinstance(recipe.posterior, posteriors.PointMass) and getattr(recipe.objective, "needs_density", False):
         remedy = "" if plain else ", or posterior='diagonal'"
         raise ParameterError(
-            "objective: the ELBO needs a posterior with a density, and a point mass has none. "
-            f"Take objective='reconstruction'{remedy}."
+            f"objective: {type(recipe.objective).__name__} needs a posterior with a density, and a point mass has "
+            f"none. Take objective='reconstruction'{remedy}."
         )
     return recipe
+
+
+def _check_latent(recipe: Recipe) -> None:
+    """Check that the prior is a density wherever the posterior puts z, and that z can be learned through."""
+    posterior, prior = _support(recipe.posterior), _support(recipe.prior)
+    if isinstance(recipe.posterior, posteriors.NumPyro) and not recipe.posterior.smooth:
+        raise ParameterError(
+            f"posterior: draws from {recipe.posterior.name} are not smooth in its parameters, so no gradient passes "
+            "through z. Take 'diagonal', or a distribution that NumPyro can reparameterise."
+        )
+    if isinstance(recipe.posterior, posteriors.PointMass) or prior.holds(posterior):
+        return
+    remedy = "a posterior with that support, as in posteriors.NumPyro(...)"
+    if np.isfinite([prior.low, prior.high]).all() and abs(prior.low) < 1e38:
+        remedy = f"posteriors.LogisticNormal({prior.low:.6g}, {prior.high:.6g})"
+        remedy += " or posteriors.NumPyro('Kumaraswamy')" if (prior.low, prior.high) == (0, 1) else ""
+    elif np.isfinite(prior.low) and abs(prior.low) < 1e-30:
+        remedy = "posteriors.NumPyro('LogNormal') or posteriors.NumPyro('Gamma')"
+    raise ParameterError(
+        f"prior, posterior: the posterior {recipe.posterior} gives {posterior.text}, and the prior {recipe.prior} is a "
+        f"density of {prior.text} only; elsewhere log p(z) would be minus infinity. Take posterior={remedy}."
+    )
 
 
 def _network(parameters: Mapping[str, Any], kind: str) -> Any:
@@ -184,8 +233,10 @@ def from_table(parameter: str, table: Mapping[str, Any]) -> Any:
         ) from None
 
 
-def model(parameters: Mapping[str, Any], recipe: Recipe, event: Event, random: np.random.Generator | None) -> Model:
-    """Return a model with first weights; without `random` they are blank, to be loaded."""
+def model(
+    parameters: Mapping[str, Any], recipe: Recipe, event: Event, random: np.random.Generator | None, context: int = 0
+) -> Model:
+    """Return a model with first weights, for rows with so many columns of context; blank ones without `random`."""
     initializer = parameters["initializer"]
     if isinstance(initializer, str):
         initializer = INITIALIZERS["lecun_uniform" if initializer == "auto" else initializer]
@@ -196,32 +247,61 @@ def model(parameters: Mapping[str, Any], recipe: Recipe, event: Event, random: n
         return Making(random, activation, normalization, parameters["dropout"], initializer, name)
 
     hidden = widths(parameters, recipe)
-    encoder = recipe.network.encoder(event, hidden, make("posterior"))
-    decoder = recipe.network.decoder(latent.size, event, hidden, make("likelihood"))
+    view = recipe.likelihood.view(event) if hasattr(recipe.likelihood, "view") else None
+    seen = event if view is None else view.event(event)
+    encoder = recipe.network.encoder(seen, hidden, make("posterior"), context)
+    decoder = recipe.network.decoder(latent.size, event, hidden, make("likelihood"), context)
     heads: Any = {"initializer": initializer, "random": random}
     return Model(
         posterior=Density(recipe.posterior, latent, encoder, **heads),
         likelihood=Density(recipe.likelihood, event, decoder, **heads),
-        prior=Density(recipe.prior, latent, None, **heads),
+        prior=Density(recipe.prior, latent, _prior_network(recipe, make("prior"), context), rows=seen, **heads),
+        view=view,
     )
 
 
-def latent_density(chosen: Any, codes: NDArray[Any], seed: int) -> Density:
-    """Return a prior fitted to codes, (n, L).
+def _prior_network(recipe: Recipe, make: Making, context: int) -> Any:
+    """Return the network of a conditional prior; other priors have none.
+
+    Raises:
+        ParameterError: If the prior and the context do not go together.
+    """
+    if isinstance(recipe.prior, priors.Vamp) and (context or recipe.network.kinds == ("sequences",)):
+        why = "a context" if context else "sequences"
+        raise ParameterError(
+            f"prior: the pseudo-inputs of {recipe.prior} are rows of one shape and without context, and there is "
+            f"{why}. Take prior='mixture' or 'flow'."
+        )
+    if not isinstance(recipe.prior, priors.Conditional):
+        return None
+    if not context:
+        raise ParameterError(f"prior: {recipe.prior} needs a context. Give fit one: fit(X, context=...).")
+    return MLP.of(context, recipe.prior.hidden, make)
+
+
+def latent_density(chosen: Any, latent_dim: int, rows: Event, random: np.random.Generator, widened: bool) -> Density:
+    """Return a prior with first values, to be fitted to codes.
+
+    Args:
+        chosen: A name or an instance.
+        latent_dim: L.
+        rows: What one row of x is, for a VampPrior.
+        random: Where first values come from.
+        widened: Whether the posteriors are points, which a VampPrior needs to be told.
 
     Raises:
         ParameterError: If it is not a prior that can be fitted.
     """
-    fitting = {name: family for name, family in _PRIORS.items() if hasattr(family, "fit")}
-    if isinstance(chosen, str) and chosen not in fitting:
+    if isinstance(chosen, str) and chosen not in _PRIORS:
         raise ParameterError(
-            f"density: expected one of {', '.join(map(repr, fitting))}, or a prior with `fit`; got {chosen!r}."
-            + suggest(chosen, fitting)
+            f"density: expected one of {', '.join(map(repr, _PRIORS))}, or a prior; got {chosen!r}."
+            + suggest(chosen, _PRIORS)
         )
-    family = _made("density", chosen, fitting, ("parameters", "distribution", "fit"))
-    event, initializer = Event.plain(codes.shape[1]), INITIALIZERS["lecun_uniform"]
-    blank = Density(priors.Fitted(family), event, None, initializer=initializer, random=None)
-    return blank.fitted(family.fit(codes, seed))
+    chosen = priors.Vamp(widened=widened) if chosen == "vamp" else from_numpyro(chosen, posteriors.NumPyro)
+    family = _made("density", chosen, _PRIORS, _FAMILY)
+    return Density(
+        family, Event.plain(latent_dim), None, initializer=INITIALIZERS["lecun_uniform"], random=random, rows=rows
+    )
 
 
 def plan(parameters: Mapping[str, Any], rows: int, seed: int) -> Plan:
@@ -263,26 +343,32 @@ def _fills_the_unit_interval(moments: Moments) -> bool:
     return bool(np.median(moments.high[varying] - moments.low[varying]) >= 0.5) if varying.any() else True
 
 
+def _support(family: Any) -> Support:
+    support = getattr(family, "support", REAL)
+    if not isinstance(support, Support):
+        raise ParameterError(f"{type(family).__name__}.support: expected one of omokage.supports; got {support!r}.")
+    return support
+
+
 def check_support(recipe: Recipe, moments: Moments, name: Callable[[int], Any]) -> None:
     """Check that the likelihood can be a density of such data.
 
     Raises:
         ParameterError: If data that must stay as they are would be standardised.
-        DataError: If there are values outside of [0, 1] where these are needed.
+        DataError: If there are values that it has no density for.
     """
-    if not recipe.bounded:
+    support, kind = recipe.support, type(recipe.likelihood).__name__
+    if support.everything:
         return
-    kind = type(recipe.likelihood).__name__
     if recipe.standardize is not False:
         raise ParameterError(
-            f"standardize={recipe.standardize!r}: {kind} is a density on [0, 1] and takes the data as they are. "
+            f"standardize={recipe.standardize!r}: {kind} is for {support.text} and takes the data as they are. "
             "Leave standardize='auto', or choose likelihood='gaussian'."
         )
-    outside = np.flatnonzero((moments.low < 0) | (moments.high > 1))
-    if outside.size:
-        first = outside[0]
+    outside = support.outside(moments.low) | support.outside(moments.high) | (support.whole & ~moments.whole)
+    if outside.any():
+        columns = np.flatnonzero(outside)
         raise DataError(
-            f"X: {kind} needs values from 0 to 1; columns {listing(name(int(j)) for j in outside)} have others (from "
-            f"{moments.low[first]:.6g} to {moments.high[first]:.6g} in the first). Divide by the largest value, or "
-            "choose likelihood='gaussian'."
+            f"X: {kind} needs {support.text}; columns {listing(name(int(j)) for j in columns)} have others (from "
+            f"{moments.low[columns[0]]:.6g} to {moments.high[columns[0]]:.6g} in the first). {support.remedy}"
         )

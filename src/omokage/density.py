@@ -5,7 +5,9 @@ it holds settings and no arrays. A `Density` is a family with the arrays that be
 from the input to features h, a head from h to each `Output`, and the `Learned` and `Fixed` values.
 
     q(z|x): family over z, network from x        p(x|z): family over x, network from z
-    p(z):   family over z, no network
+    p(z):   family over z, no network; what a network would give is then learned, the same for all rows
+
+So every posterior family is a learned prior as well, and given the context of a row a conditional one.
 
 To add a member one writes a frozen dataclass with these two methods, and passes an instance wherever a
 name is accepted.
@@ -14,7 +16,7 @@ A network is called as `network(inputs, batch, training)` and makes its own head
 stand: one place for a vector, one for each step of a sequence, one for each patch of a picture.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,9 +24,10 @@ import equinox as eqx
 import jax
 import numpy as np
 from jax import Array
-from numpyro.distributions import Distribution
+from numpyro.distributions import Distribution, Independent, Normal
 
 from omokage.batch import Batch, Event
+from omokage.errors import ParameterError
 from omokage.nets.layers import Frozen, Initializer, TrainingPass
 
 
@@ -50,7 +53,15 @@ class Fixed:
     value: Any
 
 
-Parameters = Mapping[str, Output | Learned | Fixed]
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A parameter of a prior that is itself a distribution: the posterior of so many learned rows."""
+
+    rows: int
+
+
+Parameters = Mapping[str, Output | Learned | Fixed | Encoded]
+Encoder = Callable[[Array], Distribution]
 
 
 class Family(Protocol):
@@ -60,7 +71,7 @@ class Family(Protocol):
         """Return what `distribution` is called with, by name."""
         ...
 
-    def distribution(self, **parameters: Array) -> Distribution:
+    def distribution(self, **parameters: Any) -> Distribution:
         """Return the distribution; its batch shape starts with the rows where a parameter is an `Output`."""
         ...
 
@@ -72,6 +83,7 @@ class Density(eqx.Module):
     heads: dict[str, Any]
     learned: dict[str, Any]
     fixed: dict[str, Frozen]
+    encoded: dict[str, Any]
     family: Any = eqx.field(static=True)
 
     def __init__(
@@ -82,6 +94,7 @@ class Density(eqx.Module):
         *,
         initializer: Initializer,
         random: np.random.Generator | None,
+        rows: Event | None = None,
     ):
         """Make the heads and the learned values.
 
@@ -91,29 +104,39 @@ class Density(eqx.Module):
             network: From the input to features, with their number as `features`, and `head`; `None`: no input.
             initializer: For the heads' weights.
             random: Where the first weights come from; `None` leaves them blank, to be loaded.
+            rows: What one row of x is, for a prior that holds some.
         """
-        parameters = family.parameters(event)
-        outputs = {name: parameter for name, parameter in parameters.items() if isinstance(parameter, Output)}
         self.family, self.network = family, network
-        self.heads = {
-            name: network.head(output.shape, output.start, initializer, random) for name, output in outputs.items()
-        }
-        self.learned = {
-            name: np.asarray(parameter.start, np.float32)
-            for name, parameter in parameters.items()
-            if isinstance(parameter, Learned)
-        }
-        self.fixed = {
-            name: Frozen(np.asarray(parameter.value, np.float32))
-            for name, parameter in parameters.items()
-            if isinstance(parameter, Fixed)
-        }
+        self.heads, self.learned, self.fixed, self.encoded = {}, {}, {}, {}
+        for name, parameter in family.parameters(event).items():
+            if isinstance(parameter, Output) and network is not None:
+                self.heads[name] = network.head(parameter.shape, parameter.start, initializer, random)
+            elif isinstance(parameter, Output):
+                self.learned[name] = np.array(np.broadcast_to(parameter.start, parameter.shape), np.float32)
+            elif isinstance(parameter, Learned):
+                self.learned[name] = np.asarray(parameter.start, np.float32)
+            elif isinstance(parameter, Fixed):
+                self.fixed[name] = Frozen(np.asarray(parameter.value, np.float32))
+            elif not isinstance(parameter, Encoded) or rows is None:
+                expected = "expected an Output, Learned or Fixed, or in a prior Encoded"
+                raise ParameterError(f"{type(family).__name__}: parameter {name!r}: {expected}; got {parameter!r}.")
+            else:
+                noise = np.random.default_rng(0) if random is None else random
+                start = rows.centre + rows.spread * noise.normal(size=(parameter.rows, *rows.shape))
+                self.encoded[name] = np.asarray(start, np.float32)
 
     def __call__(
-        self, inputs: Array | None = None, batch: Batch | None = None, training: TrainingPass | None = None
+        self,
+        inputs: Array | None = None,
+        batch: Batch | None = None,
+        training: TrainingPass | None = None,
+        encoder: Encoder | None = None,
     ) -> Distribution:
-        """Return the distribution for each row of `inputs`, (B, ...); `batch` says what else is known of the rows."""
-        return self.given(self.outputs(inputs, batch, training))
+        """Return the distribution for each row of `inputs`, (B, ...); `batch` says what else is known of the rows.
+
+        A prior is handed the `encoder`, from rows to their posteriors.
+        """
+        return self.given(self.outputs(inputs, batch, training), encoder)
 
     def outputs(
         self, inputs: Array | None = None, batch: Batch | None = None, training: TrainingPass | None = None
@@ -124,16 +147,31 @@ class Density(eqx.Module):
         features = self.network(inputs, batch, training)
         return {name: head(features, training) for name, head in self.heads.items()}
 
-    def given(self, outputs: dict[str, Array]) -> Distribution:
+    def given(self, outputs: dict[str, Array], encoder: Encoder | None = None) -> Distribution:
         """Return the distribution for these outputs, of all rows or of one."""
         fixed = {name: frozen.value for name, frozen in self.fixed.items()}
-        return self.family.distribution(**outputs, **self.learned, **fixed)
+        encoded = {name: encoder(rows) for name, rows in self.encoded.items()} if encoder is not None else {}
+        return self.family.distribution(**outputs, **self.learned, **fixed, **encoded)
 
     def fitted(self, values: Mapping[str, Any]) -> "Density":
-        """Return the density with other given values, by name."""
-        fixed = {name: Frozen(jax.numpy.asarray(values[name], jax.numpy.float32)) for name in self.fixed}
-        return eqx.tree_at(lambda density: density.fixed, self, fixed)
+        """Return the density with other learned values, by name."""
+        learned = {name: np.asarray(values[name], np.float32) for name in self.learned}
+        return eqx.tree_at(lambda density: density.learned, self, learned)
 
-    def draw(self, outputs: dict[str, Array], keys: Array, shape: tuple[int, ...] = ()) -> Array:
-        """Return draws for each row with a key of its own, (B, *shape, *event)."""
-        return jax.vmap(lambda row, key: self.given(row).sample(key, shape))(outputs, keys)
+    def draw(self, outputs: dict[str, Array], keys: Array, shape: tuple[int, ...] = ()) -> tuple[Array, Array]:
+        """Return draws for each row with a key of its own, (B, *shape, *event), and their log-densities."""
+        return jax.vmap(lambda row, key: draw(self.given(row), key, shape))(outputs, keys)
+
+
+def draw(distribution: Distribution, key: Array, shape: tuple[int, ...] = ()) -> tuple[Array, Array]:
+    """Return draws, (*shape, *batch, *event), and the log-density of each in nats, (*shape, *batch).
+
+    A flow knows the density of what it has just drawn, without going all the way back.
+    """
+    drawn, steps = distribution.sample_with_intermediates(key, shape)
+    return drawn, distribution.log_prob(drawn, intermediates=steps) if steps else distribution.log_prob(drawn)
+
+
+def is_diagonal_normal(distribution: Any) -> bool:
+    """Say whether a distribution is a normal over (L,) with independent entries."""
+    return isinstance(distribution, Independent) and isinstance(distribution.base_dist, Normal)

@@ -53,3 +53,16 @@ def listing(names: Iterable[object], limit: int = 5) -> str:
     names = list(names)
     shown = ", ".join(repr(str(name)) for name in names[:limit])
     return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown
+
+
+def check_counts(settings: object, *names: str) -> None:
+    """Check that attributes of an object are whole numbers of at least 1.
+
+    Raises:
+        ParameterError: Naming class, attribute and value.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+            kind = type(settings).__name__
+            raise ParameterError(f"{kind}({name}={value!r}): expected a whole number of at least 1.")

@@ -18,7 +18,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from omokage.batch import Batch
-from omokage.model import Model, divergence, divergences, is_point_mass
+from omokage.model import Model, centre, divergence, divergences, is_point_mass, spread
 
 _ROWS = 256
 _MICRO_BATCHES = 16
@@ -29,29 +29,29 @@ Function = Callable[..., Any]
 
 def encode(model: Model, rows: Batch) -> NDArray[np.float32]:
     """Return the posterior means, (n, L)."""
-    return _over_rows(_encode, model, rows)
+    return over_rows(_encode, model, rows)
 
 
 def codes(model: Model, rows: Batch, seed: int) -> NDArray[np.float32]:
     """Return a z drawn from the posterior of each row, (n, L); of a point mass, the point."""
-    return _over_rows(_draw_by_content, model, rows, jax.random.key(seed))
+    return over_rows(_draw_by_content, model, rows, jax.random.key(seed))
 
 
 def deviations(model: Model, rows: Batch) -> NDArray[np.float32]:
     """Return the standard deviations of the posterior in each latent dimension, (n, L)."""
-    return _over_rows(_deviations, model, rows)
+    return over_rows(_deviations, model, rows)
 
 
 def decode(model: Model, z: NDArray[np.float32], rows: Batch | None = None) -> NDArray[np.float32]:
     """Return the means of p(x|z), (n, *event), for z of shape (n, L); where rows are sequences, as long as `rows`."""
-    return _over_rows(_decode, model, (z, rows))
+    return over_rows(_decode, model, (z, rows))
 
 
 def reconstruct(model: Model, rows: Batch, seed: int | None = None) -> NDArray[np.float32]:
     """Return the mean of p(x|z) at the posterior mean, or with a seed at a drawn z, (n, *event)."""
     if seed is None:
-        return _over_rows(_reconstruct, model, rows)
-    return _over_rows(_reconstruct_drawn, model, rows, jax.random.key(seed))
+        return over_rows(_reconstruct, model, rows)
+    return over_rows(_reconstruct_drawn, model, rows, jax.random.key(seed))
 
 
 def sample(
@@ -68,12 +68,12 @@ def sample(
         first: The numbers of the draws, (count,), on which each depends; `None`: from 0 on.
     """
     numbers = np.arange(count, dtype=np.uint32) if first is None else np.asarray(first, np.uint32)
-    return _over_rows(_sample_mean if mean else _sample, model, (numbers, rows), jax.random.key(seed))
+    return over_rows(_sample_mean if mean else _sample, model, (numbers, rows), jax.random.key(seed))
 
 
 def scales(model: Model, rows: Batch) -> NDArray[np.float32]:
     """Return the deviation of p(x|z) at the posterior mean for each entry, (n, *event)."""
-    return _over_rows(_scales, model, rows)
+    return over_rows(_scales, model, rows)
 
 
 def terms(model: Model, rows: Batch, samples: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
@@ -92,12 +92,12 @@ def terms(model: Model, rows: Batch, samples: int, seed: int = 0) -> dict[str, N
     The bound is the mean of log p(x,z) - log q(z|x): where q is near the true posterior this hardly varies, much
     less than log p(x|z) does. Where the KL has a closed form, the reconstruction is bound plus KL; it is unbiased too.
     """
-    return _over_rows(_terms, model, rows, jax.random.key(seed), samples)
+    return over_rows(_terms, model, rows, jax.random.key(seed), samples)
 
 
 def entries(model: Model, rows: Batch, samples: int, seed: int = 0) -> NDArray[np.float32]:
     """Return E_q log p(x|z) of each entry, in nats of standardised x, (n, *event), by K draws common to all rows."""
-    return _over_rows(_entries, model, rows, jax.random.key(seed), samples)
+    return over_rows(_entries, model, rows, jax.random.key(seed), samples)
 
 
 def kl_by_dimension(model: Model, rows: Batch) -> NDArray[np.float32] | None:
@@ -105,16 +105,20 @@ def kl_by_dimension(model: Model, rows: Batch) -> NDArray[np.float32] | None:
     first = rows.map(lambda array: array[:1])
     if jax.eval_shape(lambda: _divergences(model, first)) is None:
         return None
-    return _over_rows(_divergences, model, rows)
+    return over_rows(_divergences, model, rows)
 
 
-def log_likelihood(model: Model, rows: Batch, samples: int, seed: int = 0) -> NDArray[np.float32]:
-    """Return the importance-weighted bound on log p(x) of each row, in nats of standardised x, (n,).
+def log_likelihood(model: Model, rows: Batch, samples: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
+    """Return the importance-weighted "bound" on log p(x) of each row, in nats of standardised x, and its "error", (n,).
+
+    The error is the standard error of the bound as an estimate of log p(x), by the deviation of the weights; with one
+    draw there is none, and it is 0. It is good where it is well below 1; where a few draws have all the weight it is
+    too small, as every such estimate.
 
     Source: Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016. The draws are common to all
     rows and come `_DRAWS` at a time, so memory does not grow with their number.
     """
-    return _over_rows(_log_likelihood, model, rows, jax.random.key(seed), samples)
+    return over_rows(_log_likelihood, model, rows, jax.random.key(seed), samples)
 
 
 def impute(model: Model, rows: Batch, rounds: int, samples: int, seed: int = 0) -> NDArray[np.float32]:
@@ -132,19 +136,19 @@ def impute(model: Model, rows: Batch, rounds: int, samples: int, seed: int = 0) 
         samples: K.
         seed: Of the draws.
     """
-    return _over_rows(_impute, model, rows, jax.random.key(seed), rounds, samples)
+    return over_rows(_impute, model, rows, jax.random.key(seed), rounds, samples)
 
 
 def _encode(model: Model, batch: Batch) -> Array:
-    return model.encode(batch).mean
+    return centre(model.encode(batch))
 
 
 def _deviations(model: Model, batch: Batch) -> Array:
-    return jnp.sqrt(model.encode(batch).variance)
+    return spread(model.encode(batch))
 
 
 def _scales(model: Model, batch: Batch) -> Array:
-    given = model.decode(model.encode(batch).mean, batch)
+    given = model.decode(_encode(model, batch), batch)
     return jnp.broadcast_to(jnp.sqrt(given.variance), batch.x.shape)
 
 
@@ -157,7 +161,7 @@ def _decode(model: Model, rows: tuple[Array, Batch | None]) -> Array:
 
 
 def _reconstruct(model: Model, batch: Batch) -> Array:
-    return model.decode(model.encode(batch).mean, batch).mean
+    return model.decode(_encode(model, batch), batch).mean
 
 
 def _reconstruct_drawn(model: Model, batch: Batch, key: Array) -> Array:
@@ -175,38 +179,41 @@ def _draw_by_content(model: Model, batch: Batch, key: Array) -> Array:
     if batch.observed is not None:  # so that padding makes no difference
         mixed = jnp.where(batch.observed, mixed, 0)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, mixed.reshape(len(mixed), -1).sum(1, dtype=jnp.uint32))
-    return model.posterior.draw(model.posterior.outputs(batch.seen, batch), keys)
+    return model.posterior.draw(model.posterior.outputs(model.seen(batch), batch), keys)[0]
 
 
 def _sample(model: Model, rows: tuple[Array, Batch | None], key: Array) -> Array:
     numbers, batch = rows
-    z, keys = _prior_draws(model, numbers, key)
-    return model.likelihood.draw(model.likelihood.outputs(z, batch), keys).astype(jnp.float32)
+    z, keys = _prior_draws(model, numbers, key, batch)
+    return model.likelihood.draw(model.likelihood.outputs(z, batch), keys)[0].astype(jnp.float32)
 
 
 def _sample_mean(model: Model, rows: tuple[Array, Batch | None], key: Array) -> Array:
     numbers, batch = rows
-    return _decode(model, (_prior_draws(model, numbers, key)[0], batch))
+    return _decode(model, (_prior_draws(model, numbers, key, batch)[0], batch))
 
 
-def _prior_draws(model: Model, numbers: Array, key: Array) -> tuple[Array, Array]:
+def _prior_draws(model: Model, numbers: Array, key: Array, batch: Batch | None) -> tuple[Array, Array]:
     """Return a z for each number, (B, L), and a key for what comes after it, (B,)."""
     keys = jax.vmap(lambda number: jax.random.split(jax.random.fold_in(key, number)))(numbers)
-    return jax.vmap(lambda key: model.latent().sample(key))(keys[:, 0]), keys[:, 1]
+    if model.prior.network is None:
+        return jax.vmap(model.latent().sample)(keys[:, 0]), keys[:, 1]
+    assert batch is not None
+    return model.prior.draw(model.prior.outputs(batch.context), keys[:, 0])[0], keys[:, 1]
 
 
-def _common_draws(model: Model, batch: Batch, key: Array, samples: int) -> Array:
-    """Return draws of z from the same noise for all rows, (K, B, L)."""
-    outputs = model.posterior.outputs(batch.seen, batch)
-    keys = jnp.broadcast_to(key, (len(batch.x),))
-    return jnp.moveaxis(model.posterior.draw(outputs, keys, (samples,)), 1, 0)
+def common_draws(model: Model, outputs: dict[str, Array], key: Array, samples: int) -> tuple[Array, Array]:
+    """Return draws of z from the same noise for all rows, (K, B, L), and their log q(z|x), (K, B)."""
+    keys = jnp.broadcast_to(key, (len(jax.tree.leaves(outputs)[0]),))
+    z, densities = model.posterior.draw(outputs, keys, (samples,))
+    return jnp.moveaxis(z, 1, 0), densities.T
 
 
 def _entries(model: Model, batch: Batch, key: Array, samples: int) -> Array:
     if is_point_mass(model.encode(batch)):
         return model.log_likelihoods(model.encode(batch).mean[None], batch)[0]
 
-    def more(total: Array, z: Array, kept: Array) -> Array:
+    def more(total: Array, z: Array, log_q: Array, kept: Array) -> Array:
         densities = model.log_likelihoods(z, batch)
         return total + jnp.where(kept.reshape(-1, *[1] * (densities.ndim - 1)), densities, 0).sum(0)
 
@@ -221,9 +228,9 @@ def _impute(model: Model, batch: Batch, key: Array, rounds: int, samples: int) -
 
     # In the network's eyes the filled entries are observed; in the density only those that were.
     full = batch._replace(x=jax.lax.fori_loop(0, rounds, filled, batch.x), mask=None)
-    posterior, prior = model.encode(full), model.latent(batch)
-    z = _common_draws(model, full, key, samples)
-    weights = model.log_likelihood(z, batch) + prior.log_prob(z) - posterior.log_prob(z)  # (K, B)
+    prior = model.latent(batch)
+    z, log_q = common_draws(model, model.posterior.outputs(model.seen(full), full), key, samples)
+    weights = model.log_likelihood(z, batch) + prior.log_prob(z) - log_q  # (K, B)
     shares = jax.nn.softmax(weights, axis=0)
     means = model.decode(z, batch).mean.reshape(*z.shape[:2], *batch.x.shape[1:])
     average = (shares.reshape(*shares.shape, *[1] * (batch.x.ndim - 1)) * means).sum(0)
@@ -235,8 +242,8 @@ def _terms(model: Model, batch: Batch, key: Array, samples: int) -> dict[str, Ar
     if is_point_mass(posterior):
         return {"reconstruction": model.log_likelihood(posterior.mean[None], batch)[0]}
 
-    def more(total: tuple[Array, Array], z: Array, kept: Array) -> tuple[Array, Array]:
-        ratio = posterior.log_prob(z) - prior.log_prob(z)
+    def more(total: tuple[Array, Array], z: Array, log_q: Array, kept: Array) -> tuple[Array, Array]:
+        ratio = log_q - prior.log_prob(z)
         bound = model.log_likelihood(z, batch) - ratio
         return total[0] + jnp.where(kept, bound, 0).sum(0), total[1] + jnp.where(kept, ratio, 0).sum(0)
 
@@ -247,33 +254,53 @@ def _terms(model: Model, batch: Batch, key: Array, samples: int) -> dict[str, Ar
     return {"reconstruction": bound + kl, "kl": kl, "elbo": bound}
 
 
-def _log_likelihood(model: Model, batch: Batch, key: Array, samples: int) -> Array:
-    posterior, prior = model.encode(batch), model.latent(batch)
+def _log_likelihood(model: Model, batch: Batch, key: Array, samples: int) -> dict[str, Array]:
+    prior = model.latent(batch)
 
-    def more(total: Array, z: Array, kept: Array) -> Array:
-        weights = model.log_likelihood(z, batch) + prior.log_prob(z) - posterior.log_prob(z)
-        return jnp.logaddexp(total, jax.nn.logsumexp(jnp.where(kept, weights, -jnp.inf), 0))
+    def more(total: tuple[Array, Array], z: Array, log_q: Array, kept: Array) -> tuple[Array, Array]:
+        weights = model.log_likelihood(z, batch) + prior.log_prob(z) - log_q
+        weights = jnp.where(kept, weights, -jnp.inf)
+        first, second = (jax.nn.logsumexp(power * weights, 0) for power in (1, 2))
+        return jnp.logaddexp(total[0], first), jnp.logaddexp(total[1], second)
 
-    total = _over_draws(more, jnp.full(len(batch.x), -jnp.inf), model, batch, key, samples)
-    return total - math.log(samples)
+    none = jnp.full(len(batch.x), -jnp.inf)
+    first, second = _over_draws(more, (none, none), model, batch, key, samples)
+    return log_mean_weight(first, second, samples)
+
+
+def log_mean_weight(first: Array, second: Array, samples: int) -> dict[str, Array]:
+    """Return the logarithm of the mean of K weights, "bound", and its standard error, "error".
+
+    Args:
+        first: The logarithm of the sum of the weights.
+        second: The logarithm of the sum of their squares.
+        samples: K.
+    """
+    # Of log w̄: the deviation of w, over √K and w̄.
+    spread = jnp.expm1(jnp.maximum(second - 2 * first + math.log(samples), 0)) / max(samples - 1, 1)
+    return {"bound": first - math.log(samples), "error": jnp.sqrt(spread)}
 
 
 def _over_draws(
-    more: Callable[[Any, Array, Array], Any], start: Any, model: Model, batch: Batch, key: Array, samples: int
+    more: Callable[[Any, Array, Array, Array], Any], start: Any, model: Model, batch: Batch, key: Array, samples: int
 ) -> Any:
-    """Fold `more(total, z, kept)` over draws, some at a time: z is (k, B, L); `kept`, (k, 1), says which count."""
+    """Fold `more(total, z, log q, kept)` over draws, some at a time.
+
+    z is (k, B, L), log q(z|x) is (k, B), and `kept`, (k, 1), says which draws count.
+    """
     size = min(samples, _DRAWS)
     parts = -(-samples // size)
+    outputs = model.posterior.outputs(model.seen(batch), batch)
 
     def one(total: Any, part: tuple[Array, Array]) -> tuple[Any, None]:
         number, key = part
         kept = (number * size + jnp.arange(size) < samples)[:, None]
-        return more(total, _common_draws(model, batch, key, size), kept), None
+        return more(total, *common_draws(model, outputs, key, size), kept), None
 
     return jax.lax.scan(one, start, (jnp.arange(parts), jax.random.split(key, parts)))[0]
 
 
-def _over_rows(function: Function, model: Model, rows: Any, *arguments: Any) -> Any:
+def over_rows(function: Function, model: Model, rows: Any, *arguments: Any) -> Any:
     """Return `function(model, micro-batch, *arguments)` for all rows, as NumPy arrays with n rows.
 
     Args:

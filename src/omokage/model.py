@@ -5,25 +5,32 @@ summed over features. Networks see plain batches, so K and B are folded into one
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax import Array
-from numpyro.distributions import Delta, Distribution
+from numpyro.distributions import Delta, Distribution, Independent, Laplace, MultivariateNormal
 from numpyro.distributions.kl import kl_divergence
 
 from omokage.batch import Batch
-from omokage.density import Density
+from omokage.density import Density, is_diagonal_normal
+from omokage.errors import ParameterError
 from omokage.nets.layers import TrainingPass
+from omokage.supports import REAL
+
+Tree = TypeVar("Tree")
+_DRAWS = 100  # for a deviation that has no closed form
 
 
 class Model(eqx.Module):
-    """The three parts; `training` is set only inside a training step."""
+    """The three parts; `view` is what the encoder sees of x, `training` is set only inside a training step."""
 
     posterior: Density
     likelihood: Density
     prior: Density
+    view: Any = None
     training: TrainingPass | None = eqx.field(static=True, default=None)
 
     def in_training(self, training: TrainingPass) -> "Model":
@@ -32,7 +39,17 @@ class Model(eqx.Module):
 
     def encode(self, batch: Batch) -> Distribution:
         """Return q(z|x), batch shape (B,), event shape (L,)."""
-        return self.posterior(batch.seen, batch, self.training)
+        posterior = self.posterior(self.seen(batch), batch, self.training)
+        if len(posterior.event_shape) != 1:
+            raise ParameterError(
+                f"posterior: expected a distribution of z, event shape (L,); {self.posterior.family} gives one of "
+                f"event shape {posterior.event_shape}. End it with .to_event(1)."
+            )
+        return posterior
+
+    def seen(self, batch: Batch) -> Array:
+        """Return what the encoder sees of the rows."""
+        return batch.seen if self.view is None else self.view(batch.seen)
 
     def decode(self, z: Array, batch: Batch | None = None) -> Distribution:
         """Return p(x|z) for z of shape (..., L): batch shape (rows of z, *event), leading dimensions folded.
@@ -46,20 +63,31 @@ class Model(eqx.Module):
         return self.likelihood(folded, batch, self.training)
 
     def latent(self, batch: Batch | None = None) -> Distribution:
-        """Return p(z), event shape (L,)."""
-        return self.prior(None, batch, self.training)
+        """Return p(z), event shape (L,); where it depends on the context, batch shape (B,)."""
+        if self.prior.network is None:
+            return self.prior(encoder=self._encode_rows)
+        assert batch is not None  # every question of such a model brings its context
+        return self.prior(batch.context, training=self.training)
+
+    def _encode_rows(self, rows: Array) -> Distribution:
+        """Return the posterior of rows that a prior holds; as in inference, since they are no sample of the data."""
+        return self.posterior(rows, Batch(rows))
 
     def log_likelihoods(self, z: Array, batch: Batch) -> Array:
         """Return log p(x|z) of every entry, (K, B, *event), for z of shape (K, B, L); unobserved entries are 0."""
         given = self.decode(z, batch)
+        if given.event_shape:
+            raise ParameterError(
+                f"likelihood: expected a distribution of each entry of x; {self.likelihood.family} gives one of event "
+                f"shape {given.event_shape}, which has no density for single entries."
+            )
         folded = given.batch_shape[0] == z.shape[0] * z.shape[1]
+        x, observed = batch.x, batch.observed
+        if observed is not None:  # a density of nothing, whose gradient is a number
+            x = jnp.where(observed, x, getattr(self.likelihood.family, "support", REAL).inside)
         if folded and z.shape[0] > 1:
-            x = jnp.broadcast_to(batch.x, (z.shape[0], *batch.x.shape)).reshape(-1, *batch.x.shape[1:])
-            densities = given.log_prob(x)
-        else:
-            densities = given.log_prob(batch.x)
-        densities = densities.reshape(*z.shape[:2], *batch.x.shape[1:])
-        observed = batch.observed
+            x = jnp.broadcast_to(x, (z.shape[0], *x.shape)).reshape(-1, *x.shape[1:])
+        densities = given.log_prob(x).reshape(*z.shape[:2], *batch.x.shape[1:])
         return densities if observed is None else jnp.where(observed, densities, 0)
 
     def log_likelihood(self, z: Array, batch: Batch) -> Array:
@@ -68,22 +96,92 @@ class Model(eqx.Module):
         return densities.sum(tuple(range(2, densities.ndim)))
 
 
+def repeated(model: Model) -> Model:
+    """Return a model whose next forward pass in training has the same dropout as that of `model`."""
+    return model if model.training is None else model.in_training(model.training.repeated())
+
+
+def stopped(tree: Tree) -> Tree:
+    """Return a model or a distribution whose arrays pass no gradient on."""
+    return jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf, tree)
+
+
 def is_point_mass(posterior: Distribution) -> bool:
     """Say whether a posterior has no density, as a plain autoencoder's."""
     return isinstance(posterior, Delta)
 
 
+def centre(distribution: Distribution) -> Array:
+    """Return the mean of a distribution; of one pushed through a map, where that is not known, the base's, mapped."""
+    try:
+        return distribution.mean
+    except NotImplementedError:
+        return _mapped_centre(distribution)
+
+
+def spread(distribution: Distribution) -> Array:
+    """Return the deviation of each entry; of one pushed through a map, where that is not known, from draws."""
+    try:
+        return jnp.sqrt(distribution.variance)
+    except NotImplementedError:
+        return distribution.sample(jax.random.key(0), (_DRAWS,)).std(0)
+
+
+def _mapped_centre(distribution: Any) -> Array:
+    if isinstance(distribution, Independent):
+        return _mapped_centre(distribution.base_dist)
+    value = centre(distribution.base_dist)
+    for transform in distribution.transforms:
+        value = transform(value)
+    return value
+
+
 def divergence(posterior: Distribution, prior: Distribution) -> Array | None:
     """Return KL(q‖p) of each row in closed form, (B,), or `None` where there is no closed form."""
+    if isinstance(posterior, Laplace) and isinstance(prior, Laplace):
+        apart, ratio = jnp.abs(posterior.loc - prior.loc), posterior.scale / prior.scale
+        return apart / prior.scale + ratio * jnp.exp(-apart / posterior.scale) - 1 - jnp.log(ratio)
+    if isinstance(posterior, Independent) and isinstance(prior, Independent):
+        parts = divergence(posterior.base_dist, prior.base_dist)
+        return None if parts is None else parts.sum(-1)
+    kinds = (posterior, prior)
+    if any(isinstance(kind, MultivariateNormal) for kind in kinds):
+        posterior, prior = (_full(kind) if is_diagonal_normal(kind) else kind for kind in kinds)
     try:
         return kl_divergence(posterior, prior)
     except NotImplementedError:
         return None
 
 
+def _full(normal: Any) -> Distribution:
+    """Return a normal with independent entries as one with a covariance."""
+    base = normal.base_dist
+    deviations = jnp.broadcast_to(base.scale, base.batch_shape)
+    return MultivariateNormal(base.loc, scale_tril=deviations[..., None] * jnp.eye(deviations.shape[-1]))
+
+
+def kl_form(model: Model) -> str:
+    """Return how KL(q‖p) of a model is found: "closed form", "draws", or "none" for a point mass."""
+
+    def blank(density: Density, rows: int = 1) -> dict[str, Array]:
+        return {name: jnp.zeros((rows, *head.shape)) for name, head in density.heads.items()}
+
+    def found() -> Array | None:
+        posterior = model.posterior.given(blank(model.posterior))
+        encoder = lambda rows: model.posterior.given(blank(model.posterior, len(rows)))  # noqa: E731
+        return divergence(posterior, model.prior.given(blank(model.prior), encoder))
+
+    if isinstance(jax.eval_shape(lambda: model.posterior.given(blank(model.posterior))), Delta):
+        return "none"
+    return "draws" if jax.eval_shape(found) is None else "closed form"
+
+
 def divergences(posterior: Distribution, prior: Distribution) -> Array | None:
     """Return KL(q‖p) of each row and latent dimension, (B, L), or `None` where they do not factorise."""
     parts: list[Any] = [getattr(part, "base_dist", None) for part in (posterior, prior)]
-    if any(part is None or part.event_shape for part in parts):
+    if any(
+        not isinstance(whole, Independent) or part.event_shape
+        for whole, part in zip((posterior, prior), parts, strict=True)
+    ):
         return None
     return divergence(*parts)

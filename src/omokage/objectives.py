@@ -7,20 +7,25 @@ in the course of training. At its end (validation, scoring) it is infinite.
 
     AE          loss = -log p(x|z),  z = the code
     denoising   the same, the code of a corrupted x
-    ELBO        loss = -E_q log p(x|z) + β KL(q‖p)
+    ELBO        loss = -E_q log p(x|z) + β KL(q‖p); STL: the same with a gradient of less noise
+    IWAE        loss = -log mean w,  w = p(x,z) / q(z|x); DReG, MIWAE, PIWAE, CIWAE: its relatives
+    WAE, InfoVAE, TCVAE, DIPVAE: a term on all the codes of a batch is added or put in the place of the KL
+    RAE         loss = -log p(x|z) + ½‖z‖² + a penalty of the decoder,  z = the code
     moments     loss = mean (x - x̂)² + mean μ² + mean (1 - σ²)²,  not in nats
 """
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from omokage.batch import Batch
-from omokage.errors import ParameterError, suggest
-from omokage.model import Model, divergence, divergences, is_point_mass
+from omokage.density import draw
+from omokage.errors import ParameterError, check_counts, suggest
+from omokage.model import Model, centre, divergence, divergences, is_point_mass, repeated, spread, stopped
 
 Terms = dict[str, Array]
 
@@ -75,6 +80,11 @@ class Denoising:
             limits = "at least 0" if self.corruption == "gaussian" else "from 0 to 1"
             raise ParameterError(f"Denoising(amount={self.amount!r}): expected a number {limits}.")
 
+    @property
+    def needs_density(self) -> bool:
+        """Whether a point mass will not do."""
+        return getattr(self.objective, "needs_density", False)
+
     def corrupted(self, x: Array, key: Array) -> Array:
         """Return x with noise, like x."""
         key, sides = jax.random.split(key)
@@ -95,11 +105,39 @@ class Denoising:
 
 
 @dataclass(frozen=True)
+class Binarizing:
+    """Any objective, with grey values in [0, 1] drawn anew as zeros and ones in every step.
+
+    It is the "dynamic binarisation" of the literature, which hardly overfits. What is asked of the trained model is
+    asked of the rows as they are: give it binary ones.
+
+    Source: Salakhutdinov and Murray, "On the Quantitative Analysis of Deep Belief Networks", 2008.
+
+    Attributes:
+        objective: What is made small.
+    """
+
+    objective: Objective
+
+    @property
+    def needs_density(self) -> bool:
+        """Whether a point mass will not do."""
+        return getattr(self.objective, "needs_density", False)
+
+    def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
+        """Return the terms of `objective`."""
+        key, noise = jax.random.split(key)
+        x = jax.random.bernoulli(noise, jnp.clip(batch.x, 0.0, 1.0)).astype(batch.x.dtype)
+        return self.objective(model, batch._replace(x=x), key, epoch)
+
+
+@dataclass(frozen=True)
 class ELBO:
     """The evidence lower bound, E_q log p(x|z) - KL(q‖p), and what changes the weight of its KL.
 
     Sources: Kingma and Welling, "Auto-Encoding Variational Bayes", 2014. `beta`: Higgins et al., "β-VAE", 2017.
-    `warmup`: Bowman et al., "Generating Sentences from a Continuous Space", 2016. `free_bits`: Kingma et al.,
+    `warmup`: Bowman et al., "Generating Sentences from a Continuous Space", 2016. `cycle`: Fu et al., "Cyclical
+    Annealing Schedule", 2019. `free_bits`: Kingma et al.,
     "Improved Variational Inference with Inverse Autoregressive Flow", 2016. `capacity`: Burgess et al.,
     "Understanding disentangling in β-VAE", 2018.
 
@@ -109,6 +147,7 @@ class ELBO:
         warmup: Epochs in which `beta` (or `capacity`, where given) rises from 0, in a straight line.
         free_bits: Nats of each latent dimension that cost nothing; below them its KL counts as this constant.
         capacity: Nats at which the KL is held: the penalty is `beta` · |KL - capacity|.
+        cycle: Epochs after which the warm-up starts again; `None`: never.
     """
 
     beta: float = 1.0
@@ -116,27 +155,26 @@ class ELBO:
     warmup: float = 0.0
     free_bits: float = 0.0
     capacity: float | None = None
+    cycle: float | None = None
+    needs_density: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        for name in ("beta", "warmup", "free_bits", "capacity"):
-            value = getattr(self, name)
-            if not (name == "capacity" and value is None) and not value >= 0:
-                raise ParameterError(f"ELBO({name}={value!r}): expected a number of at least 0.")
-        if not (isinstance(self.samples, int) and self.samples >= 1):
-            raise ParameterError(f"ELBO(samples={self.samples!r}): expected a whole number of at least 1.")
+        optional = [name for name in ("capacity", "cycle") if getattr(self, name) is not None]
+        _check_weights(self, "beta", "warmup", "free_bits", *optional)
+        check_counts(self, "samples")
+        if self.cycle is not None and not 0 < self.warmup <= self.cycle:
+            raise ParameterError(
+                f"ELBO(warmup={self.warmup!r}, cycle={self.cycle!r}): expected a warmup above 0 and at most the cycle."
+            )
         if self.free_bits and self.capacity is not None:
             raise ParameterError("ELBO: free_bits and capacity both hold the KL up; give one of them.")
 
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return "loss", "reconstruction" (E_q log p(x|z)) and "kl"; see the module's text."""
         posterior, prior = model.encode(batch), model.latent(batch)
-        z = posterior.sample(key, (self.samples,))
-        reconstruction = model.log_likelihood(z, batch).mean(0)
-        kl = divergence(posterior, prior)
-        if kl is None:  # the same draws serve
-            kl = (posterior.log_prob(z) - prior.log_prob(z)).mean(0)
-        ramp = jnp.minimum(1.0, epoch / self.warmup) if self.warmup else 1.0
+        reconstruction, kl, z = _bound(model, batch, key, self.samples)
+        ramp = self._ramp(epoch)
         if self.capacity is not None:
             penalty = self.beta * jnp.abs(kl - ramp * self.capacity)
         elif self.free_bits:
@@ -144,6 +182,14 @@ class ELBO:
         else:
             penalty = ramp * self.beta * kl
         return {"loss": penalty - reconstruction, "reconstruction": reconstruction, "kl": kl}
+
+    def _ramp(self, epoch: Array) -> Array | float:
+        """Return the share of `beta`, or of `capacity`, that counts at this time."""
+        if not self.warmup:
+            return 1.0
+        if self.cycle is not None:
+            epoch = jnp.where(jnp.isfinite(epoch), epoch % self.cycle, epoch)
+        return jnp.minimum(1.0, epoch / self.warmup)
 
     def _free(self, kl: Array, parts: Array | None, batch: Batch, latent_dim: int) -> Array:
         """Return the KL of each row where dimensions whose mean KL is below `free_bits` count as that, (B,)."""
@@ -153,6 +199,384 @@ class ELBO:
             floor = self.free_bits
         mean = jnp.average(parts, axis=0, weights=batch.weight)
         return jnp.where(mean > floor, parts, floor).sum(-1)
+
+
+@dataclass(frozen=True)
+class IWAE:
+    """The importance-weighted bound, log (1/K) Σ_k p(x, z_k) / q(z_k|x).
+
+    It is tighter than the ELBO and rises with K towards log p(x), while the gradient for the encoder gets noisier
+    (Rainforth et al., 2018); `DReG` and `PIWAE` mend that.
+
+    Source: Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
+
+    Attributes:
+        samples: K.
+        warmup: Epochs in which the weight of log p(z) - log q(z|x) rises from 0, in a straight line.
+    """
+
+    samples: int = 5
+    warmup: float = 0.0
+    needs_density: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the settings, which are used long after."""
+        check_counts(self, "samples")
+        _check_weights(self, "warmup")
+
+    def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
+        """Return "loss", "elbo" (of the same draws) and "effective_samples" (1 to K, not in nats)."""
+        z, log_q = _draws(model, batch, key, self.samples)
+        share = jnp.minimum(1.0, epoch / self.warmup) if self.warmup else 1.0
+        weights = model.log_likelihood(z, batch) + share * (model.latent(batch).log_prob(z) - log_q)
+        return _weighted(_log_mean(weights), weights)
+
+
+@dataclass(frozen=True)
+class STL:
+    """The ELBO with the "sticking the landing" gradient: q's own parameters are held still in log q(z|x).
+
+    What is left out is zero in expectation; where q is the true posterior the gradient has no noise at all.
+
+    Source: Roeder, Wu and Duvenaud, "Sticking the Landing", 2017.
+
+    Attributes:
+        samples: K, how many z are drawn for each row.
+    """
+
+    samples: int = 1
+    needs_density: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the settings, which are used long after."""
+        check_counts(self, "samples")
+
+    def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
+        """Return "loss"."""
+        posterior = model.encode(batch)
+        z = posterior.sample(key, (self.samples,))
+        bound = _log_weights(model, batch, z, stopped(posterior).log_prob(z)).mean(0)
+        return {"loss": -bound}
+
+
+@dataclass(frozen=True)
+class DReG:
+    """The importance-weighted bound with a doubly reparameterised gradient for the encoder, which stays clear with K.
+
+    Source: Tucker et al., "Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives", 2019.
+
+    Attributes:
+        samples: K.
+    """
+
+    samples: int = 5
+    needs_density: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the settings, which are used long after."""
+        check_counts(self, "samples")
+
+    def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
+        """Return the terms of `IWAE`; the gradient differs, and is right in expectation."""
+        posterior = model.encode(batch)
+        z = posterior.sample(key, (self.samples,))
+        log_q = stopped(posterior).log_prob(z)
+        weights = stopped(_log_weights(repeated(model), batch, z, log_q))
+        shares = jax.nn.softmax(weights, axis=0)
+        pull = _pull(model, batch, z, log_q, shares, jnp.square(shares))
+        return _weighted(_log_mean(weights) + pull, weights)
+
+
+@dataclass(frozen=True)
+class MIWAE:
+    """The mean of M importance-weighted bounds of K draws each: M = 1 is `IWAE`, K = 1 the ELBO with M draws.
+
+    Source: Rainforth et al., "Tighter Variational Bounds are Not Necessarily Better", 2018.
+
+    Attributes:
+        outer: M.
+        samples: K.
+    """
+
+    outer: int = 2
+    samples: int = 5
+    needs_density: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the settings, which are used long after."""
+        check_counts(self, "outer", "samples")
+
+    def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
+        """Return the terms of `IWAE`."""
+        weights = _log_weights(model, batch, *_draws(model, batch, key, self.outer * self.samples))
+        return _weighted(_log_mean(weights.reshape(self.outer, self.samples, -1), 1).mean(0), weights)
+
+
+@dataclass(frozen=True)
+class PIWAE:
+    """The decoder and the prior learn from `IWAE` with M·K draws, the encoder from `MIWAE` with M bounds of K.
+
+    Source: Rainforth et al., "Tighter Variational Bounds are Not Necessarily Better", 2018.
+
+    Attributes:
+        outer: M.
+        samples: K.
+    """
+
+    outer: int = 2
+    samples: int = 5
+    needs_density: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the settings, which are used long after."""
+        check_counts(self, "outer", "samples")
+
+    def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
+        """Return the terms of `IWAE` with M·K draws; the gradient for the encoder is that of `MIWAE`."""
+        z, log_q = _draws(model, batch, key, self.outer * self.samples)
+        weights = stopped(_log_weights(repeated(model), batch, z, log_q))
+        grouped = jax.nn.softmax(weights.reshape(self.outer, self.samples, -1), axis=1) / self.outer
+        pull = _pull(model, batch, z, log_q, jax.nn.softmax(weights, axis=0), grouped.reshape(weights.shape))
+        return _weighted(_log_mean(weights) + pull, weights)
+
+
+@dataclass(frozen=True)
+class CIWAE:
+    """A mixture of the ELBO and the importance-weighted bound of the same draws: β · ELBO + (1 - β) · IWAE.
+
+    Source: Rainforth et al., "Tighter Variational Bounds are Not Necessarily Better", 2018.
+
+    Attributes:
+        samples: K.
+        beta: The share of the ELBO.
+    """
+
+    samples: int = 5
+    beta: float = 0.5
+    needs_density: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the settings, which are used long after."""
+        check_counts(self, "samples")
+        if not 0 <= self.beta <= 1:
+            raise ParameterError(f"CIWAE(beta={self.beta!r}): expected a number from 0 to 1.")
+
+    def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
+        """Return the terms of `IWAE`."""
+        weights = _log_weights(model, batch, *_draws(model, batch, key, self.samples))
+        return _weighted(self.beta * weights.mean(0) + (1 - self.beta) * _log_mean(weights), weights)
+
+
+@dataclass(frozen=True)
+class WAE:
+    """-log p(x|z), and the distance of all the codes of a batch from the prior: a Wasserstein autoencoder.
+
+    It takes any posterior, a point mass among them. The distance is the squared maximum mean discrepancy with a sum of
+    inverse multiquadratic kernels. It is of the batch, so it needs batches of some hundred rows.
+
+    Source: Tolstikhin et al., "Wasserstein Auto-Encoders", 2018.
+
+    Attributes:
+        penalty: The weight of the discrepancy, in nats a row; the more nats a row has, the larger it must be.
+    """
+
+    penalty: float = 1000.0
+
+    def __post_init__(self) -> None:
+        """Check the settings, which are used long after."""
+        _check_weights(self, "penalty")
+
+    def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
+        """Return "loss", "reconstruction" and "discrepancy" (of the batch, not in nats)."""
+        here, there = jax.random.split(key)
+        z = model.encode(batch).sample(here)
+        reconstruction = model.log_likelihood(z[None], batch)[0]
+        distance = jnp.full(len(z), discrepancy(z, _prior_draws(model, batch, there), batch.weight))
+        return {
+            "loss": self.penalty * distance - reconstruction,
+            "reconstruction": reconstruction,
+            "discrepancy": distance,
+        }
+
+
+@dataclass(frozen=True)
+class InfoVAE:
+    """The ELBO with less of the KL of each row, and a distance of all the codes of a batch from the prior instead.
+
+        loss = -E_q log p(x|z) + (1 - α) KL(q‖p) + (α + λ - 1) · discrepancy
+
+    Source: Zhao, Song and Ermon, "InfoVAE: Balancing Learning and Inference in Variational Autoencoders", 2019.
+
+    Attributes:
+        alpha: α; 0 is a VAE, 1 leaves no KL (MMD-VAE).
+        scale: λ; the paper takes 1,000 for MNIST.
+    """
+
+    alpha: float = 1.0
+    scale: float = 1000.0
+    needs_density: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the settings, which are used long after."""
+        if not (self.alpha <= 1 and 0 <= self.alpha + self.scale - 1 < float("inf")):
+            raise ParameterError(
+                f"InfoVAE(alpha={self.alpha!r}, scale={self.scale!r}): expected alpha of at most 1 and alpha + scale "
+                "of at least 1."
+            )
+
+    def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
+        """Return "loss", "reconstruction", "kl" and "discrepancy" (of the batch, not in nats)."""
+        here, there = jax.random.split(key)
+        reconstruction, kl, z = _bound(model, batch, here, 1)
+        distance = jnp.full(len(kl), discrepancy(z[0], _prior_draws(model, batch, there), batch.weight))
+        loss = (1 - self.alpha) * kl + (self.alpha + self.scale - 1) * distance - reconstruction
+        return {"loss": loss, "reconstruction": reconstruction, "kl": kl, "discrepancy": distance}
+
+
+@dataclass(frozen=True)
+class TCVAE:
+    """The ELBO with its KL in three parts, each with a weight: β-TC-VAE.
+
+        KL = I(x; z)  +  KL(q(z) ‖ Π q(z_j))  +  Σ KL(q(z_j) ‖ p(z_j))
+             information   total correlation       by dimension
+
+    q(z), the mean of the posteriors, is taken over the batch. The first two parts are too small by up to the logarithm
+    of the number of rows of a batch, which hardly moves the gradient. No adversary is needed, as in FactorVAE, which
+    penalises the same total correlation.
+
+    Source: Chen et al., "Isolating Sources of Disentanglement in Variational Autoencoders", 2018.
+
+    Attributes:
+        beta: The weight of the total correlation.
+        information: The weight of the first part.
+        dimensions: The weight of the third part.
+    """
+
+    beta: float = 6.0
+    information: float = 1.0
+    dimensions: float = 1.0
+    needs_density: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the settings, which are used long after."""
+        _check_weights(self, "beta", "information", "dimensions")
+
+    def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
+        """Return "loss", "reconstruction", "information", "total_correlation" and "dimensions"."""
+        posterior, prior = model.encode(batch), model.latent(batch)
+        if divergences(posterior, prior) is None:
+            raise ParameterError(
+                "objective: TCVAE needs a posterior and a prior whose latent dimensions are independent. Take "
+                "posterior='diagonal' and prior='normal'."
+            )
+        z = posterior.sample(key)
+        reconstruction = model.log_likelihood(z[None], batch)[0]
+        share = jnp.ones(len(z)) if batch.weight is None else batch.weight
+        log_share = jnp.log(share / share.sum())
+        densities = posterior.base_dist.log_prob(z[:, None]) + log_share[:, None] / z.shape[-1]  # (B, B, L)
+        joint = jax.nn.logsumexp(densities.sum(-1), 1)
+        marginals = jax.nn.logsumexp(posterior.base_dist.log_prob(z[:, None]) + log_share[:, None], 1)  # (B, L)
+        information = posterior.log_prob(z) - joint
+        correlation = joint - marginals.sum(-1)
+        dimensions = (marginals - prior.base_dist.log_prob(z)).sum(-1)
+        loss = self.information * information + self.beta * correlation + self.dimensions * dimensions
+        return {
+            "loss": loss - reconstruction,
+            "reconstruction": reconstruction,
+            "information": information,
+            "total_correlation": correlation,
+            "dimensions": dimensions,
+        }
+
+
+@dataclass(frozen=True)
+class DIPVAE:
+    """The ELBO, and a covariance of the codes that is pulled to the identity.
+
+    Source: Kumar, Sattigeri and Balakrishnan, "Variational Inference of Disentangled Latent Concepts from Unlabeled
+    Observations", 2018.
+
+    Attributes:
+        off_diagonal: The weight of the squared covariances.
+        diagonal: The weight of (variance - 1)²; the paper takes ten times the other for kind 1, and the same for 2.
+        kind: 1: the covariance of the posterior means; 2: that of z, with the posteriors' own variance.
+    """
+
+    off_diagonal: float = 10.0
+    diagonal: float = 10.0
+    kind: Literal[1, 2] = 2
+    needs_density: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the settings, which are used long after."""
+        _check_weights(self, "off_diagonal", "diagonal")
+        if self.kind not in (1, 2):
+            raise ParameterError(f"DIPVAE(kind={self.kind!r}): expected 1 or 2.")
+
+    def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
+        """Return "loss", "reconstruction", "kl" and "covariance" (of the batch, not in nats)."""
+        posterior = model.encode(batch)
+        reconstruction, kl, _ = _bound(model, batch, key, 1)
+        means, weight = centre(posterior), batch.weight
+        apart = means - jnp.average(means, axis=0, weights=weight)
+        share = jnp.ones(len(means)) if weight is None else weight
+        covariance = (apart * (share / share.sum())[:, None]).T @ apart
+        if self.kind == 2:
+            covariance += jnp.diag(jnp.average(jnp.square(spread(posterior)), axis=0, weights=weight))
+        diagonal = jnp.diagonal(covariance)
+        penalty = self.off_diagonal * (jnp.square(covariance).sum() - jnp.square(diagonal).sum())
+        penalty = jnp.full(len(kl), penalty + self.diagonal * jnp.square(diagonal - 1).sum())
+        return {
+            "loss": kl - reconstruction + penalty,
+            "reconstruction": reconstruction,
+            "kl": kl,
+            "covariance": penalty,
+        }
+
+
+@dataclass(frozen=True)
+class RAE:
+    """A plain autoencoder whose codes are kept small and whose decoder is kept smooth, to be sampled from afterwards.
+
+        loss = -log p(x|z) + codes · ½‖z‖² + decoder · R,   z = the code
+
+    R is the sum of the decoder's squared weights ("l2"), or the squared norm of the gradient of the decoder's means
+    with respect to z ("gradient"), estimated along one random direction. A density fitted to the codes makes it a
+    generator: see `fit_density`.
+
+    Source: Ghosh et al., "From Variational to Deterministic Autoencoders", 2020.
+
+    Attributes:
+        codes: The weight of ½‖z‖².
+        decoder: The weight of R.
+        penalty: "l2" or "gradient".
+    """
+
+    codes: float = 0.1
+    decoder: float = 1e-3
+    penalty: Literal["l2", "gradient"] = "l2"
+
+    def __post_init__(self) -> None:
+        """Check the settings, which are used long after."""
+        _check_weights(self, "codes", "decoder")
+        if self.penalty not in ("l2", "gradient"):
+            raise ParameterError(f"RAE(penalty={self.penalty!r}): expected 'l2' or 'gradient'.")
+
+    def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
+        """Return "loss", "reconstruction", "codes" (½‖z‖²) and "decoder" (R)."""
+        here, there = jax.random.split(key)
+        z = model.encode(batch).sample(here)
+        reconstruction = model.log_likelihood(z[None], batch)[0]
+        if self.penalty == "l2":
+            decoder = (model.likelihood.network, model.likelihood.heads)
+            weights = [leaf for leaf in jax.tree.leaves(decoder) if eqx.is_array(leaf) and leaf.ndim > 1]
+            smooth = jnp.full(len(z), sum(jnp.square(weight).sum() for weight in weights))
+        else:
+            made, back = jax.vjp(lambda z: repeated(model).decode(z, batch).mean, z)
+            smooth = jnp.square(back(jax.random.normal(there, made.shape))[0]).sum(-1)
+        codes = 0.5 * jnp.square(z).sum(-1)
+        loss = self.codes * codes + self.decoder * smooth - reconstruction
+        return {"loss": loss, "reconstruction": reconstruction, "codes": codes, "decoder": smooth}
 
 
 @dataclass(frozen=True)
@@ -193,6 +617,84 @@ class MomentMatching:
         seen = jnp.broadcast_to(True if batch.observed is None else batch.observed, batch.x.shape)
         entries = tuple(range(1, batch.x.ndim))
         squares = jnp.where(seen, jnp.square(batch.x - outputs), 0).sum(entries) / seen.sum(entries).clip(1)
-        means, variances = jnp.square(posterior.mean).mean(-1), jnp.square(1 - posterior.variance).mean(-1)
+        means = jnp.square(centre(posterior)).mean(-1)
+        variances = jnp.square(1 - jnp.square(spread(posterior))).mean(-1)
         loss = squares + self.moments * (means + variances)
         return {"loss": loss, "squared_error": squares, "means": means, "variances": variances}
+
+
+def discrepancy(z: Array, other: Array, weight: Array | None = None) -> Array:
+    """Return the squared maximum mean discrepancy between codes, (n, L), and draws, (m, L); in expectation 0 or more.
+
+    The kernel is Σ_s C_s / (C_s + ‖a - b‖²) with C_s = 2 L s for s from 0.1 to 10, as Tolstikhin et al. take.
+    """
+    share = jnp.ones(len(z)) if weight is None else weight
+
+    def kernel(a: Array, b: Array) -> Array:
+        squares = jnp.square(a[:, None] - b).sum(-1)
+        sizes = 2 * z.shape[-1] * jnp.array([0.1, 0.2, 0.5, 1, 2, 5, 10])
+        return (sizes / (sizes + squares[..., None])).sum(-1)
+
+    def apart(values: Array, share: Array) -> Array:  # pairs of unlike rows
+        pairs = share[:, None] * share * (1 - jnp.eye(len(share)))
+        return (pairs * values).sum() / jnp.maximum(pairs.sum(), 1e-12)
+
+    across = jnp.average(kernel(z, other).mean(1), weights=share)
+    return apart(kernel(z, z), share) + apart(kernel(other, other), jnp.ones(len(other))) - 2 * across
+
+
+def _bound(model: Model, batch: Batch, key: Array, samples: int) -> tuple[Array, Array, Array]:
+    """Return E_q log p(x|z), (B,), KL(q‖p), (B,), and the z that were drawn, (K, B, L)."""
+    posterior, prior = model.encode(batch), model.latent(batch)
+    z, log_q = draw(posterior, key, (samples,))
+    kl = divergence(posterior, prior)
+    if kl is None:  # the same draws serve
+        kl = (log_q - prior.log_prob(z)).mean(0)
+    return model.log_likelihood(z, batch).mean(0), kl, z
+
+
+def _draws(model: Model, batch: Batch, key: Array, samples: int) -> tuple[Array, Array]:
+    """Return z from the posterior, (K, B, L), and log q(z|x), (K, B)."""
+    return draw(model.encode(batch), key, (samples,))
+
+
+def _prior_draws(model: Model, batch: Batch, key: Array) -> Array:
+    """Return as many z from the prior as there are rows, (B, L)."""
+    prior = model.latent(batch)
+    return prior.sample(key, () if prior.batch_shape else (len(batch.x),))
+
+
+def _log_weights(model: Model, batch: Batch, z: Array, log_q: Array) -> Array:
+    """Return log p(x, z) - log q(z|x), (K, B)."""
+    return model.log_likelihood(z, batch) + model.latent(batch).log_prob(z) - log_q
+
+
+def _log_mean(weights: Array, axis: int = 0) -> Array:
+    """Return the logarithm of the mean of weights given by their logarithms."""
+    return jax.nn.logsumexp(weights, axis=axis) - jnp.log(weights.shape[axis])
+
+
+def _weighted(bound: Array, weights: Array) -> Terms:
+    """Return the terms of an importance-weighted bound, (B,)."""
+    effective = jnp.exp(2 * jax.nn.logsumexp(weights, 0) - jax.nn.logsumexp(2 * weights, 0))
+    return {"loss": -bound, "elbo": weights.mean(0), "effective_samples": effective}
+
+
+def _pull(model: Model, batch: Batch, z: Array, log_q: Array, outer: Array, inner: Array) -> Array:
+    """Return a zero for each row, (B,), whose gradient is that of log weights summed with weights of their own.
+
+    `outer` weighs the draws for the decoder and the prior, `inner` for the encoder, through z and log q. Both forward
+    passes are one to the compiler.
+    """
+    first, second = repeated(model), repeated(model)
+    for_model = (outer * _log_weights(first, batch, stopped(z), stopped(log_q))).sum(0)
+    for_encoder = (inner * _log_weights(stopped(second), batch, z, log_q)).sum(0)
+    both = for_model + for_encoder
+    return both - stopped(both)
+
+
+def _check_weights(objective: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(objective, name)
+        if not 0 <= value < float("inf"):
+            raise ParameterError(f"{type(objective).__name__}({name}={value!r}): expected a number of at least 0.")

@@ -1,7 +1,7 @@
 """Saved models: a folder of JSON and safetensors, written in one step, from which nothing that is read can run code.
 
 spec.json            format version, versions of libraries, parameters, parts, SHA-256 of the other files
-schema.json          columns, kinds, location, scale
+schema.json          columns, kinds, location, scale; the columns of the context, if there is one
 weights.safetensors  the arrays
 history.json         one record an epoch
 README.md            a model card for people
@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from omokage import __version__, build, likelihoods, nets, objectives, posteriors, priors
+from omokage.data.context import ContextSchema
 from omokage.data.kinds import KINDS, AnySchema, name_of, schema_from_json
 from omokage.errors import FileFormatError, OmokageError, ParameterError
-from omokage.model import Model
+from omokage.model import Model, kl_form
 from omokage.storage import parse_json, read_folder, write_folder
 from omokage.summary import summary
 from omokage.weights import from_bytes, to_bytes
@@ -50,6 +51,7 @@ class Saved:
     schema: AnySchema
     model: Model
     history: list[dict[str, Any]]
+    context: ContextSchema | None = None
 
 
 def save(folder: str | os.PathLike[str], content: Saved) -> Path:
@@ -74,8 +76,9 @@ def save(folder: str | os.PathLike[str], content: Saved) -> Path:
             for field in dataclasses.fields(content.recipe)
         },
     }
+    context = {} if content.context is None else {"context": content.context.to_json()}
     contents = (
-        _json(content.schema.to_json()),
+        _json({**content.schema.to_json(), **context}),
         to_bytes(content.model),
         _json(content.history),
         _card(content).encode(),
@@ -95,7 +98,9 @@ def load(folder: str | os.PathLike[str], custom: Mapping[str, type]) -> Saved:
     """
     index, files = read_folder(folder, _READ, version=FORMAT)
     try:
-        schema = schema_from_json(parse_json(files["schema.json"], "schema.json", dict))
+        described = parse_json(files["schema.json"], "schema.json", dict)
+        schema = schema_from_json(described)
+        context = ContextSchema.from_json(described["context"]) if "context" in described else None
         history = parse_json(files["history.json"], "history.json", list)
         if not all(isinstance(record, dict) for record in history):
             raise FileFormatError("history.json: expected a record for each epoch.")
@@ -106,7 +111,7 @@ def load(folder: str | os.PathLike[str], custom: Mapping[str, type]) -> Saved:
         sizes, weights = (parameters["latent_dim"], *build.widths(parameters, recipe)), files["weights.safetensors"]
         if min(sizes) < 1 or 4 * sum(sizes) > len(weights):
             raise ValueError(f"latent_dim and hidden do not go with weights of {len(weights)} bytes")
-        blank = build.model(parameters, recipe, schema.event, None)
+        blank = build.model(parameters, recipe, schema.event, None, context.size if context else 0)
     except FileFormatError as error:
         raise FileFormatError(f"{folder}/{error}") from None
     except (
@@ -122,7 +127,7 @@ def load(folder: str | os.PathLike[str], custom: Mapping[str, type]) -> Saved:
             f"{folder}/spec.json: does not describe a model ({type(error).__name__}: {error})."
         ) from None
     model = from_bytes(weights, blank, f"{folder}/weights.safetensors")
-    return Saved(kind, parameters, recipe, schema, model, history)
+    return Saved(kind, parameters, recipe, schema, model, history, context)
 
 
 def describe(value: Any, where: str) -> Any:
@@ -206,7 +211,9 @@ def _card(content: Saved) -> str:
             "",
             f"Written by omokage {__version__}. Read it with `omokage.load(folder)`, or see `omokage info folder`.",
             "",
-            f"Columns: {columns}. Log-densities are in nats; loss and terms are those of standardised data.",
+            *([f"Conditioned on {content.context}.", ""] if content.context else []),
+            f"Columns: {columns}. Log-densities are in nats; loss and terms are those of standardised data. KL(q‖p) is "
+            f"found by: {kl_form(content.model)}.",
             "",
             "| part | |",
             "| --- | --- |",

@@ -128,7 +128,7 @@ class AutoEncoderSettings(CommonSettings):
         ),
     ] = "auto"
     objective: Annotated[
-        Literal["reconstruction", "denoising"],
+        Literal["reconstruction", "denoising", "rae", "wae"],
         Field(description="What training makes small.", json_schema_extra=Instance),
     ] = "reconstruction"
 
@@ -145,13 +145,31 @@ class VAESettings(CommonSettings):
         ),
     ] = "auto"
     prior: Annotated[
-        Literal["normal", "full_normal", "mixture"], Field(description="p(z).", json_schema_extra=Instance)
+        Literal["normal", "full_normal", "mixture", "vamp", "flow", "two_layer"],
+        Field(description="p(z).", json_schema_extra=Instance),
     ] = "normal"
-    posterior: Annotated[Literal["diagonal", "point"], Field(description="q(z|x).", json_schema_extra=Instance)] = (
-        "diagonal"
-    )
+    posterior: Annotated[
+        Literal["diagonal", "full_normal", "flow", "point"],
+        Field(description="q(z|x).", json_schema_extra=Instance),
+    ] = "diagonal"
     objective: Annotated[
-        Literal["elbo", "reconstruction", "denoising"],
+        Literal[
+            "elbo",
+            "iwae",
+            "dreg",
+            "stl",
+            "miwae",
+            "piwae",
+            "ciwae",
+            "wae",
+            "infovae",
+            "tcvae",
+            "dipvae",
+            "rae",
+            "moment_matching",
+            "reconstruction",
+            "denoising",
+        ],
         Field(description="What training makes small.", json_schema_extra=Instance),
     ] = "elbo"
 

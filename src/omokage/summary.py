@@ -9,6 +9,7 @@ import numpy as np
 from omokage.density import Density
 from omokage.model import Model
 from omokage.nets.layers import trainable
+from omokage.posteriors import PointMass
 
 _KINDS = {"Head": "Linear"}  # what a head is where it is no more than that
 
@@ -59,14 +60,14 @@ class Summary(tuple[Layer, ...]):
 
 
 def summary(model: Model) -> Summary:
-    """Return the layers of a model, in the order in which data pass them."""
-    return Summary(
-        [
-            *_part("posterior", model.posterior),
-            *_part("likelihood", model.likelihood),
-            *_part("prior", model.prior),
-        ]
-    )
+    """Return the layers of a model, in the order in which data pass them; of a plain autoencoder without p(z).
+
+    Its density of codes was fitted afterwards, and is no part of what was trained.
+    """
+    parts = [*_part("posterior", model.posterior), *_part("likelihood", model.likelihood)]
+    if not isinstance(model.posterior.family, PointMass):
+        parts += _part("prior", model.prior)
+    return Summary(parts)
 
 
 def _part(name: str, density: Density) -> list[Layer]:
@@ -80,7 +81,8 @@ def _part(name: str, density: Density) -> list[Layer]:
         for key, head in density.heads.items()
     ]
     rows += [
-        Layer(f"{name}.{key}", "learned", np.shape(value), np.size(value)) for key, value in density.learned.items()
+        Layer(f"{name}.{key}", "learned", np.shape(value), np.size(value))
+        for key, value in {**density.learned, **density.encoded}.items()
     ]
     return rows
 

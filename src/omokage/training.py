@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from omokage.batch import Batch
 from omokage.data.rows import RowSource
-from omokage.errors import TrainingError
+from omokage.errors import ParameterError, TrainingError
 from omokage.model import Model
 from omokage.nets.layers import TrainingPass, trainable, with_statistics
 from omokage.objectives import Objective
@@ -334,6 +334,11 @@ def _advance(
         training = TrainingPass(pass_key)
         model = eqx.combine(parameters, frozen)
         terms = objective(model.in_training(training), batch, key, epoch)
+        if not isinstance(terms, Mapping) or "loss" not in terms or jnp.shape(terms["loss"]) != batch.weight.shape:
+            raise ParameterError(
+                f"objective: expected {objective} to return a dict of arrays with one number for each row, 'loss' "
+                "among them. See omokage.testing.check_objective."
+            )
         sums = {name: (batch.weight * term).sum() for name, term in terms.items()}
         _, frozen = eqx.partition(with_statistics(model, training.statistics), trainable(model))
         # Weights have a mean of 1 over the rows, not over this batch: dividing by their sum here would undo them.

@@ -39,9 +39,15 @@ class Encoded:
             gap = longest - batch.x.shape[1]
             observed = np.broadcast_to(batch.observed, batch.x.shape)
             x, mask = (np.pad(array, [(0, 0), (0, gap), (0, 0)]) for array in (batch.x, observed))
-            parts.append(Batch(x, mask=mask, lengths=batch.lengths))
+            parts.append(Batch(x, mask=mask, lengths=batch.lengths, context=batch.context))
         order = np.argsort(np.concatenate([index for index, _ in self.groups]))
         return Batch(*(None if part[0] is None else np.concatenate(part)[order] for part in zip(*parts, strict=True)))
+
+    def with_context(self, context: NDArray[np.float32] | None) -> "Encoded":
+        """Return the rows with their context, (n, C) in the order of X."""
+        if context is None:
+            return self
+        return Encoded(tuple((index, batch._replace(context=context[index])) for index, batch in self.groups))
 
     def each(self, function: Callable[[Batch], Any]) -> Any:
         """Return `function` of the rows, in the order of X: an array with n rows, or a dict of such arrays."""

@@ -18,6 +18,7 @@ from omokage.data.rows import RowSource
 from omokage.data.schema import Schema, Standardization
 from omokage.data.table import Table
 from omokage.errors import DataError, DataTypeError, FileFormatError, ParameterError
+from omokage.supports import REAL, Support
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -76,9 +77,8 @@ class ImageSchema:
     def event(self) -> Event:
         """One image, as the model side sees it."""
         event = self.columns.event
-        return replace(
-            event, shape=self.shape, unit=event.unit.reshape(self.shape), spread=event.spread.reshape(self.shape)
-        )
+        unit, spread, centre = (part.reshape(self.shape) for part in (event.unit, event.spread, event.centre))
+        return Event(self.shape, unit, spread, centre)
 
     @property
     def log_jacobian(self) -> float:
@@ -89,16 +89,16 @@ class ImageSchema:
         """Return what to add to log p(x) of each image, in nats: one number, since images are alike."""
         return self.log_jacobian
 
-    def rows(self, X: Any, *, unit_interval: bool = False, name: str = "X", estimator: str = "") -> Encoded:
+    def rows(self, X: Any, *, support: Support = REAL, name: str = "X", estimator: str = "") -> Encoded:
         """Return images, checked and encoded; raises DataError if they cannot be used."""
         if _is_folder(X):
             X, _ = self.pictures(X)
         flat, shape, _ = read_images(X, self.reading, name)
         self.check_shape(shape, name)
-        if unit_interval and ((flat < 0) | (flat > 1)).any():
-            number, pixel = np.argwhere((flat < 0) | (flat > 1))[0]
+        if (bad := support.outside(flat)).any():
+            number, pixel = np.argwhere(bad)[0]
             raise DataError(
-                f"{name}: expected values from 0 to 1, as at fit; got {flat[number, pixel]:.6g} in image {number}, "
+                f"{name}: expected {support.text}, as at fit; got {flat[number, pixel]:.6g} in image {number}, "
                 f"{_pixel(int(pixel), shape)}. Scale the images as those of the fit."
             )
         return Encoded.of(Batch(self.encode(flat)))
@@ -191,10 +191,17 @@ class ImageTable:
             columns = replace(columns, scale=np.tile(np.sqrt(channels), len(squares)))
         return ImageSchema(columns, self.shape, self.flat, self.reading)
 
-    def rows(self, schema: ImageSchema, held_out: float, seed: int) -> tuple[RowSource, RowSource | None]:
-        """Return the images for training, and a share of them that is held out (`None` where 0)."""
+    @property
+    def count(self) -> int:
+        """The number of images of X."""
+        return self._table.count
+
+    def rows(
+        self, schema: ImageSchema, held_out: float, seed: int, context: Any = None
+    ) -> tuple[RowSource, RowSource | None]:
+        """Return the images for training, and a share of them that is held out (`None` where 0); see `Table.rows`."""
         schema.check_shape(self.shape)
-        return self._table.rows(schema, held_out, seed)
+        return self._table.rows(schema, held_out, seed, context)
 
 
 def read_images(X: Any, reading: Images, name: str) -> tuple[NDArray[Any], tuple[int, int, int], bool]:

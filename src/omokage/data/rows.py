@@ -87,7 +87,7 @@ class MemoryRows:
     def digest(self) -> str:
         """Text that differs where the rows or their weights do, whatever their order."""
         weight = np.uint64(1) if self.weight is None else self.weight.view(np.uint32).astype(np.uint64)
-        return f"{(hashes(self.rows)[self.index] * weight).sum(dtype=np.uint64):016x}"
+        return f"{(_mixed(hashes(self.rows))[self.index] * weight).sum(dtype=np.uint64):016x}"
 
     def steps(self, batch_size: int) -> int:
         """Return how many minibatches an epoch has."""
@@ -145,6 +145,7 @@ class SpooledRows:
         """Write the blocks, (B, D) each and of one type, to the temporary file."""
         self._file = tempfile.TemporaryFile(prefix="omokage-")  # noqa: SIM115 - lives as long as the object
         self.encode: Callable[[NDArray[Any]], NDArray[np.float32]] = lambda raw: raw.astype(np.float32)
+        self.context: NDArray[np.float32] | None = None  # of all rows that were written, (n, C), in memory
         self._written = self.entries = 0
         self._dtype = np.dtype(np.float32)
         for block in blocks:
@@ -173,8 +174,11 @@ class SpooledRows:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the first rows: reading all would take as long as an epoch."""
-        return hashlib.sha256(self.read(0, min(_READ, self._written)).tobytes()).hexdigest()
+        """The SHA-256 of the first rows and of the context: reading all rows would take as long as an epoch."""
+        found = hashlib.sha256(self.read(0, min(_READ, self._written)).tobytes())
+        if self.context is not None:
+            found.update(self.context.tobytes())
+        return found.hexdigest()
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Return rows start to stop as they were given, (stop - start, D)."""
@@ -187,30 +191,33 @@ class SpooledRows:
         """Return how many minibatches an epoch has."""
         return -(-self.count // batch_size)
 
-    def hold_out(self, order: np.random.Generator, rows: int) -> NDArray[np.float32]:
+    def hold_out(self, order: np.random.Generator, rows: int) -> Batch:
         """Take about so many rows out of the epochs, in pieces from all over the file, and return them encoded."""
         count = min(max(1, rows // self._size), len(self._pieces) - 1)
         chosen, self._pieces = np.split(order.permutation(self._pieces), [count])
-        return self.encode(self._raw(np.sort(chosen)))
+        return self._encoded(np.sort(chosen))
 
     def epoch(self, order: np.random.Generator, size: int) -> Iterator[Batch]:
         """Yield all rows once, in an order drawn from `order`, `size` at a time."""
         pieces = order.permutation(self._pieces)
         together = max(_POOL, 4 * size) // self._size
-        rest = np.empty((0, self.entries), np.float32)
+        rest: Batch | None = None
         for start in range(0, len(pieces), together):
-            pool = self.encode(self._raw(pieces[start : start + together]))
-            pool = np.concatenate([rest, pool[order.permutation(len(pool))]])
-            whole = len(pool) // size * size
+            pool = self._encoded(pieces[start : start + together])
+            pool = _joined(rest, _chosen(pool, order.permutation(len(pool.x))))
+            whole = len(pool.x) // size * size
             for place in range(0, whole, size):
-                yield Batch(pool[place : place + size])
-            rest = pool[whole:]
-        if len(rest):
-            yield Batch(rest)
+                yield _chosen(pool, slice(place, place + size))
+            rest = _chosen(pool, slice(whole, None))
+        if rest is not None and len(rest.x):
+            yield rest
 
-    def _raw(self, pieces: NDArray[np.int64]) -> NDArray[Any]:
+    def _encoded(self, pieces: NDArray[np.int64]) -> Batch:
         bounds = [(piece * self._size, min(self._written, (piece + 1) * self._size)) for piece in pieces]
-        return np.concatenate([self.read(start, stop) for start, stop in bounds])
+        rows = Batch(self.encode(np.concatenate([self.read(start, stop) for start, stop in bounds])))
+        if self.context is None:
+            return rows
+        return rows._replace(context=np.concatenate([self.context[start:stop] for start, stop in bounds]))
 
 
 def together(groups: Sequence[MemoryRows]) -> RowSource:
@@ -225,8 +232,14 @@ def together(groups: Sequence[MemoryRows]) -> RowSource:
     return GroupedRows(groups)
 
 
-def _chosen(rows: Batch, index: NDArray[np.int64]) -> Batch:
+def _chosen(rows: Batch, index: NDArray[np.int64] | slice) -> Batch:
     return rows.map(lambda array: array[index])
+
+
+def _joined(first: Batch | None, second: Batch) -> Batch:
+    if first is None:
+        return second
+    return Batch(*(None if a is None else np.concatenate([a, b]) for a, b in zip(first, second, strict=True)))
 
 
 def canonical_order(rows: Batch) -> NDArray[np.int64]:
@@ -243,17 +256,19 @@ def canonical_order(rows: Batch) -> NDArray[np.int64]:
 
 
 def hashes(rows: Batch) -> NDArray[np.uint64]:
-    """Return a number for each row, (n,), made of its content: what was observed, and how many steps there are."""
+    """Return a number for each row, (n,), made of its content: what was observed, how many steps there are, context."""
     sums = _hashes(rows.x)
+    if rows.context is not None:
+        sums += _hashes(rows.context, 1)
     if rows.mask is not None:
         sums += np.uint64(2) * _hashes(rows.mask.astype(np.float32))
     return sums if rows.lengths is None else sums + rows.lengths.astype(np.uint64)
 
 
-def _hashes(x: NDArray[np.float32]) -> NDArray[np.uint64]:
+def _hashes(x: NDArray[np.float32], seed: int = 0) -> NDArray[np.uint64]:
     flat = x.reshape(len(x), -1)
     # A random odd 64-bit multiplier a column.
-    multipliers = np.random.default_rng(0).integers(1, 2**63, flat.shape[1], dtype=np.uint64)
+    multipliers = np.random.default_rng(seed).integers(1, 2**63, flat.shape[1], dtype=np.uint64)
     multipliers = multipliers * np.uint64(2) + np.uint64(1)
     sums = np.empty(len(x), np.uint64)
     for start in range(0, len(x), 4096):
@@ -262,6 +277,16 @@ def _hashes(x: NDArray[np.float32]) -> NDArray[np.uint64]:
         )  # + 0 makes -0 and 0 one
         sums[start : start + 4096] = (bits.astype(np.uint64) * multipliers).sum(1, dtype=np.uint64)
     return sums
+
+
+def _mixed(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return numbers whose sum tells which entries stand in one row, as the sum of the hashes alone does not.
+
+    The last steps of SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
+    """
+    for shift, multiplier in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        hashes = (hashes ^ (hashes >> np.uint64(shift))) * np.uint64(multiplier)
+    return hashes ^ (hashes >> np.uint64(31))
 
 
 def divide(

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from omokage.batch import Batch, Event
 from omokage.data.encoded import Encoded
-from omokage.data.vectors import check_unit_interval, to_matrix
+from omokage.data.vectors import check_support, to_matrix
 from omokage.errors import DataError, FileFormatError, listing
+from omokage.supports import REAL, Support
 
 Kind = Literal["real", "binary", "unit"]
 Standardization = Literal["scale", "center"] | bool
@@ -44,12 +45,13 @@ class Moments:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     binary: NDArray[np.bool_]
+    whole: NDArray[np.bool_]  # only whole numbers
 
     @staticmethod
     def empty(features: int) -> "Moments":
         """Return the moments of no rows."""
         zeros = np.zeros(features)
-        return Moments(0.0, 0, zeros, zeros, zeros, zeros + np.inf, zeros - np.inf, np.ones(features, bool))
+        return Moments(0.0, 0, zeros, zeros, zeros, zeros + np.inf, zeros - np.inf, *np.ones((2, features), bool))
 
     def updated(self, block: NDArray[Any], weight: NDArray[np.float64] | None = None) -> "Moments":
         """Return the moments of the rows so far and those of `block`, (B, D); `weight` is (B,).
@@ -76,6 +78,7 @@ class Moments:
             np.minimum(self.low, values.min(0)),
             np.maximum(self.high, values.max(0)),
             self.binary & ((values == 0) | (values == 1)).all(0),
+            self.whole & (values == np.rint(values)).all(0) if self.whole.any() else self.whole,
         )
 
     @property
@@ -97,6 +100,7 @@ class Schema:
         names: Column names; `None` where the input had none.
         kinds: "binary" (only 0 and 1), "unit" (within [0, 1]) or "real", for each column.
         location, scale: x = (raw - location) / scale, (D,) each.
+        mean: The mean of each column, in raw units, (D,).
         deviation: The standard deviation of each column, in raw units, (D,).
         constant: Which columns had one value only, (D,).
         low, high: The smallest and largest value seen, (D,) each.
@@ -106,6 +110,7 @@ class Schema:
     kinds: tuple[Kind, ...]
     location: NDArray[np.float64]
     scale: NDArray[np.float64]
+    mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
     constant: NDArray[np.bool_]
     low: NDArray[np.float64]
@@ -134,14 +139,15 @@ class Schema:
         # Rounded, so that sums taken in another order give the same numbers: to a part in 2^24 of the deviation, and
         # not of the mean, which can be a million times as large.
         exponent = np.frexp(np.where(constant, 1.0, deviation))[1]
-        location = np.where(constant, moments.low, _rounded(moments.mean, exponent))
+        mean = np.where(constant, moments.low, _rounded(moments.mean, exponent))
         deviation = np.where(constant, 0.0, _rounded(deviation, exponent))
         scale = np.where(constant | (standardize != "scale"), 1.0, deviation)
         return Schema(
             names,
             column_kinds(moments),
-            location * (standardize is not False),
+            mean * (standardize is not False),
             scale,
+            mean,
             deviation,
             constant,
             moments.low,
@@ -163,7 +169,8 @@ class Schema:
         """One row, as the model side sees it."""
         spread = self.deviation / self.scale
         usual = np.sqrt(np.mean(spread[~self.constant] ** 2)) if not self.constant.all() else 1.0
-        return Event((self.features,), self.scale, np.where(self.constant, usual, spread))
+        centre = (self.mean - self.location) / self.scale
+        return Event((self.features,), self.scale, np.where(self.constant, usual, spread), centre)
 
     @property
     def log_jacobian(self) -> float:
@@ -174,12 +181,12 @@ class Schema:
         """Return what to add to log p(x) of each row, in nats: one number, since rows are alike."""
         return self.log_jacobian
 
-    def rows(self, X: Any, *, unit_interval: bool = False, name: str = "X", estimator: str = "") -> Encoded:
+    def rows(self, X: Any, *, support: Support = REAL, name: str = "X", estimator: str = "") -> Encoded:
         """Return rows of a matrix or data frame, checked and encoded.
 
         Args:
             X: (n, D).
-            unit_interval: Whether values must lie in [0, 1].
+            support: Where values must lie.
             name: What messages call X.
             estimator: What messages call the model.
 
@@ -192,8 +199,7 @@ class Schema:
                 f"{name} has {matrix.shape[1]} features, but {estimator or 'the model'} is expecting {self.features} "
                 "features as input."
             )
-        if unit_interval:
-            check_unit_interval(matrix, names, name)
+        check_support(matrix, support, names, name)
         return Encoded.of(Batch(self.encode(matrix)))
 
     def encode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
@@ -256,8 +262,8 @@ class Schema:
 
 
 _ARRAYS: dict[str, Any] = {
-    "location": np.float64, "scale": np.float64, "deviation": np.float64, "constant": bool, "low": np.float64,
-    "high": np.float64,
+    "location": np.float64, "scale": np.float64, "mean": np.float64, "deviation": np.float64, "constant": bool,
+    "low": np.float64, "high": np.float64,
 }  # fmt: skip
 
 

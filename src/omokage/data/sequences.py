@@ -16,8 +16,9 @@ from omokage.batch import Batch, Event
 from omokage.data.encoded import Encoded
 from omokage.data.rows import MemoryRows, RowSource, canonical_order, checked_weight, divide, together
 from omokage.data.schema import Moments, Schema, Standardization, check_names
-from omokage.data.series import Sequences, Series, check_unit_interval, read_series
+from omokage.data.series import Sequences, Series, check_support, read_series
 from omokage.errors import DataError, FileFormatError, listing
+from omokage.supports import REAL, Support
 
 _MOST_BUCKETS = 4
 _STEP = 8  # padded lengths are multiples of it, but for the longest
@@ -76,11 +77,10 @@ class SequenceSchema:
 
         return np.asarray(rows.each(one))
 
-    def rows(self, X: Any, *, unit_interval: bool = False, name: str = "X", estimator: str = "") -> Encoded:
+    def rows(self, X: Any, *, support: Support = REAL, name: str = "X", estimator: str = "") -> Encoded:
         """Return sequences, checked and encoded; raises DataError if they cannot be used."""
         values = self._read(X, name)
-        if unit_interval:
-            check_unit_interval(values, name)
+        check_support(values, support, name)
         return self.encode(values)
 
     def _read(self, X: Any, name: str) -> Series:
@@ -227,10 +227,12 @@ class SequenceTable:
         self.values, self.names = read_series(X, reading, "X")
         if len(self.values) < 2:
             raise DataError("X: expected at least 2 series, got 1.")
+        self.count = len(self.values)  # of X
         self.weight = None if sample_weight is None else checked_weight(sample_weight, len(self.values))
+        self._kept = np.arange(self.count)  # the places in X of those that count
         if self.weight is not None and not self.weight.all():
-            kept = np.flatnonzero(self.weight)
-            self.values, self.weight = [self.values[number] for number in kept], self.weight[kept]
+            self._kept = np.flatnonzero(self.weight)
+            self.values, self.weight = [self.values[number] for number in self._kept], self.weight[self._kept]
         self.lengths = np.array([len(series) for series in self.values])
         self.moments = _moments(self.values, self.lengths, self.weight, self.names)
 
@@ -250,9 +252,12 @@ class SequenceTable:
             observed=share @ seen / share.sum(),
         )
 
-    def rows(self, schema: SequenceSchema, held_out: float, seed: int) -> tuple[RowSource, RowSource | None]:
-        """Return the series for training, and a share of them that is held out (`None` where 0)."""
-        groups = schema.encode(schema.ordered(self.values, self.names)).groups
+    def rows(
+        self, schema: SequenceSchema, held_out: float, seed: int, context: Any = None
+    ) -> tuple[RowSource, RowSource | None]:
+        """Return the series for training, and a share of them that is held out (`None` where 0); see `Table.rows`."""
+        encoded = schema.encode(schema.ordered(self.values, self.names))
+        groups = encoded.with_context(None if context is None else context[self._kept]).groups
         orders = [canonical_order(batch) for _, batch in groups]
         bounds = np.cumsum([0, *map(len, orders)])
         parts = divide(np.arange(bounds[-1]), held_out, np.random.default_rng([seed, 0]))
@@ -304,7 +309,7 @@ def _moments(
         parts.append(moments)
     joined: Any = {
         name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("origin", "offset", "low", "high", "binary")
+        for name in ("origin", "offset", "low", "high", "binary", "whole")
     }
     # Each channel was observed as often as it was; the deviations are what counts.
     total = share.sum()

@@ -16,6 +16,7 @@ from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
 from omokage.errors import DataError, DataTypeError, ParameterError, listing, suggest
+from omokage.supports import Support
 
 Series = NDArray[Any] | list[NDArray[Any]]  # (n, T, C), or a list of (T, C)
 
@@ -113,18 +114,18 @@ def rows_of_series(frame: Any, reading: Sequences, name: str = "X") -> list[NDAr
     return groups
 
 
-def check_unit_interval(values: Series, name: str) -> None:
-    """Check that every entry lies in [0, 1], where a likelihood that lives there is defined.
+def check_support(values: Series, support: Support, name: str) -> None:
+    """Check that every entry that is there lies where the likelihood is defined.
 
     Raises:
         DataError: Naming series, step and channel of the first offender.
     """
     for number, series in enumerate(values):
-        bad = (series < 0) | (series > 1)
+        bad = support.outside(series)
         if bad.any():
             step, channel = np.argwhere(bad)[0]
             raise DataError(
-                f"{name}: expected values from 0 to 1, as at fit; got {series[step, channel]:.6g} in series {number}, "
+                f"{name}: expected {support.text}, as at fit; got {series[step, channel]:.6g} in series {number}, "
                 f"step {step}, channel {channel}. Scale the series as those of the fit."
             )
 

@@ -52,14 +52,26 @@ class Table:
         else:
             self._spooled(self.given, estimator)
 
-    def rows(self, schema: Any, held_out: float, seed: int) -> tuple[RowSource, RowSource | None]:
-        """Return the rows for training, and a share of them that is held out (`None` where 0)."""
+    @property
+    def count(self) -> int:
+        """The number of rows of X."""
+        return len(self.matrix) if self._spool is None else self._spool.count
+
+    def rows(self, schema: Any, held_out: float, seed: int, context: Any = None) -> tuple[RowSource, RowSource | None]:
+        """Return the rows for training, and a share of them that is held out (`None` where 0).
+
+        Args:
+            schema: What was learned of the columns.
+            held_out: The share.
+            seed: Of the choice.
+            context: What the model is conditioned on, (n, C) in the order of X.
+        """
         order = np.random.default_rng([seed, 0])
         if self._spool is not None:
-            self._spool.encode = schema.encode
+            self._spool.encode, self._spool.context = schema.encode, context
             count = min(_MOST_HELD_OUT, int(held_out * self._spool.count))
-            return self._spool, MemoryRows(Batch(self._spool.hold_out(order, count))) if held_out else None
-        rows = Batch(schema.encode(self.matrix))
+            return self._spool, MemoryRows(self._spool.hold_out(order, count)) if held_out else None
+        rows = Batch(schema.encode(self.matrix), context=context)
         index = canonical_order(rows)
         if self.weight is not None:
             index = index[self.weight[index] > 0]

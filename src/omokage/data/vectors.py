@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array
 
 from omokage.errors import DataError, DataTypeError, listing
+from omokage.supports import Support
 
 Matrix = NDArray[np.float32] | NDArray[np.float64]
 
@@ -73,19 +74,19 @@ def to_matrix(
     return matrix, names
 
 
-def check_unit_interval(matrix: NDArray[Any], names: tuple[str, ...] | None, name: str = "X") -> None:
-    """Check that every entry lies in [0, 1], where a likelihood that lives there is defined.
+def check_support(matrix: NDArray[Any], support: Support, names: tuple[str, ...] | None, name: str = "X") -> None:
+    """Check that every entry lies where the likelihood is defined.
 
     Raises:
         DataError: Naming row and column of the first offender and how many there are.
     """
-    bad = (matrix < 0) | (matrix > 1)
+    bad = support.outside(matrix)
     if not bad.any():
         return
     row, column = np.argwhere(bad)[0]
     where = repr(names[column]) if names else str(column)
     raise DataError(
-        f"{name}: expected values from 0 to 1, as at fit; got {matrix[row, column]:.6g} at row {row}, column {where}"
+        f"{name}: expected {support.text}, as at fit; got {matrix[row, column]:.6g} at row {row}, column {where}"
         f"{f', and {bad.sum() - 1} more entries outside' if bad.sum() > 1 else ''}. Scale the rows as those of the fit."
     )
 

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omokage import build, inference
+from omokage import inference
+from omokage.batch import Batch
+from omokage.data.encoded import Encoded
 from omokage.data.rows import RowSource
 from omokage.estimators.base import Estimator
 from omokage.settings import AutoEncoderSettings
@@ -28,7 +30,7 @@ class AutoEncoder(Estimator):
 
     Attributes
     ----------
-    history_, model_, schema_, n_features_in_
+    history_, model_, schema_, context_schema_, n_features_in_
         As of `VAE`.
 
     Examples
@@ -72,13 +74,13 @@ class AutoEncoder(Estimator):
     ):
         self._store(locals())
 
-    def sample(self, n: int = 1, *, mean: bool = True, seed: int = 0, length: Any = None) -> Any:
+    def sample(self, n: int = 1, *, context: Any = None, mean: bool = True, seed: int = 0, length: Any = None) -> Any:
         """Return decoder means of codes drawn from a density of the training rows' codes; see `VAE.sample`.
 
         The density is a normal with full covariance, until `fit_density` puts another in its place. `mean=False` adds
         the noise of p(x|z), which for a plain autoencoder is the unit of its error, and no estimate.
         """
-        return super().sample(n, mean=mean, seed=seed, length=length)
+        return super().sample(n, context=context, mean=mean, seed=seed, length=length)
 
     def _after(self, rows: RowSource, seed: int) -> None:
         """Fit a normal to the codes of training rows."""
@@ -87,16 +89,28 @@ class AutoEncoder(Estimator):
             parts.append(inference.encode(self.model_, batch._replace(weight=None)))
             if sum(map(len, parts)) >= _MOST_CODES:
                 break
-        self._set_prior(build.latent_density("full_normal", np.concatenate(parts), seed))
+        self._fit_prior("full_normal", np.concatenate(parts), seed)
 
-    def terms(self, X: Any) -> dict[str, NDArray[np.float64]]:
+    def terms(self, X: Any, *, context: Any = None) -> dict[str, NDArray[np.float64]]:
         """Return "reconstruction" (log p(x|z), nats of raw data) and "squared_error" (raw units) of each row, (n,)."""
-        rows = self._encoded(X)
+        rows = self._encoded(X, context)
         with self._device():
             parts = rows.each(lambda batch: inference.terms(self.model_, batch, 1))
         reconstruction = parts["reconstruction"].astype(np.float64) + self.schema_.log_jacobians(rows)
         return {"reconstruction": reconstruction, "squared_error": self._squared_errors(rows)}
 
-    def score_samples(self, X: Any) -> NDArray[np.float64]:
+    def score_samples(self, X: Any, *, context: Any = None) -> NDArray[np.float64]:
         """Return the negative squared error of each row, summed over its entries, in raw units squared, (n,)."""
-        return -self._squared_errors(self._encoded(X))
+        return -self._squared_errors(self._encoded(X, context))
+
+    def _squared_errors(self, rows: Encoded) -> NDArray[np.float64]:
+        """Return the squared error of each row, summed over what was observed, in raw units squared, (n,)."""
+        unit = self.schema_.event.unit
+
+        def errors(batch: Batch) -> NDArray[np.float64]:
+            gap = (batch.x.astype(np.float64) - inference.reconstruct(self.model_, batch)) * unit
+            gap = gap if batch.observed is None else np.where(batch.observed, gap, 0)
+            return np.asarray(np.square(gap).sum(tuple(range(1, gap.ndim))))
+
+        with self._device():
+            return np.asarray(rows.each(errors))

@@ -3,11 +3,10 @@
 import contextlib
 import dataclasses
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, cast
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -16,18 +15,28 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from omokage import build, inference, saving
 from omokage.batch import Batch
 from omokage.checkpoints import CHECKPOINT_FILES, read_checkpoint
-from omokage.compilation import keep_compiled
+from omokage.data.context import ContextSchema, encoded
 from omokage.data.encoded import Encoded
-from omokage.data.kinds import AnySchema, AnyTable, entry_names, name_of, open_data, values
+from omokage.data.kinds import AnySchema, entry_names, open_data, values
 from omokage.data.rows import MemoryRows, RowSource, together
 from omokage.data.schema import Schema
 from omokage.data.sequences import SequenceSchema
 from omokage.data.table import Table
 from omokage.data.vectors import to_matrix
-from omokage.density import Density
 from omokage.diagnostics import Diagnosis, diagnose
-from omokage.errors import DataError, ParameterError, listing
-from omokage.estimators.fitting import AnyPath, both, count, fingerprint, keeper, seed_of
+from omokage.errors import DataError, ParameterError
+from omokage.estimators.fitting import (
+    AnyPath,
+    both,
+    conditions,
+    count,
+    fingerprint,
+    keeper,
+    on_device,
+    prepared,
+    seed_of,
+)
+from omokage.latent_density import fitted
 from omokage.likelihoods import Gaussian
 from omokage.posteriors import PointMass
 from omokage.priors import StandardNormal
@@ -42,6 +51,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     """What every model of vectors has; a subclass has a constructor, `_settings`, and its own scores."""
 
     _settings: type[CommonSettings]
+    context_schema_: ContextSchema | None = None
     latent_dim: int
     warm_start: bool
     device: str
@@ -58,6 +68,8 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         y: Any = None,
         *,
         X_valid: Any = None,
+        context: Any = None,
+        context_valid: Any = None,
         sample_weight: Any = None,
         checkpoint: AnyPath | None = None,
         checkpoint_every: int = 1,
@@ -76,6 +88,12 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             Present by scikit-learn's convention.
         X_valid : like X, optional
             Rows on which the objective is reported after each epoch, and by which early stopping decides.
+        context : array of shape (n,) or (n, k), or data frame of n rows, optional
+            What encoder and decoder are told of each row; all that is asked of the model then takes a context too,
+            where one value or row stands for all. Strings, whole numbers and booleans, (n,), are labels; floats, and
+            numbers (n, k), are quantities, which are standardised; columns of a data frame go by their types.
+        context_valid : like context, optional
+            That of the rows of `X_valid`.
         sample_weight : array of shape (n,), optional
             How much each row (image, series) counts: weight 2 is the same as the row twice (early stopping
             then holds out other rows).
@@ -105,19 +123,24 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             raise ParameterError("resume=True: expected a checkpoint folder to go on from; give checkpoint=.")
         seed = seed_of(parameters["random_state"])
         table = open_data(X, parameters["data"], sample_weight, estimator=type(self).__name__)
+        fitted = self if self.warm_start and hasattr(self, "model_") else None
         if isinstance(table, Table):
-            self._note_columns(table.columns())
+            validate_data(self, table.columns(), reset=fitted is None, skip_check_array=True)
         with self._device():
-            recipe, schema, start = self._prepared(parameters, table, seed)
+            context_schema, given = conditions(context, table, sample_weight, fitted)
+            recipe, schema, start = prepared(parameters, table, seed, context_schema, fitted)
             early = parameters["early_stopping"] is not False
             held_out = parameters["validation_fraction"] if early and X_valid is None else 0.0
-            rows, validation = cast(Any, table).rows(schema, held_out, seed)
+            rows, validation = cast(Any, table).rows(schema, held_out, seed, given)
+            if X_valid is None and context_valid is not None:
+                raise DataError("context_valid: there is no X_valid that it could be the context of; give both.")
             if X_valid is not None:
-                validation = self._validation(X_valid, schema, recipe)
+                validation = self._validation(X_valid, context_valid, schema, recipe, context_schema)
             plan = build.plan(parameters, rows.count, seed)
             snapshot, keep = begin(start, plan), None
             if checkpoint is not None:
-                settings = fingerprint(type(self).__name__, parameters, schema, rows, seed, plan.epochs)
+                kind = type(self).__name__
+                settings = fingerprint(kind, parameters, schema, rows, seed, plan.epochs, context_schema)
                 snapshot = (read_checkpoint(checkpoint, snapshot, settings) if resume else None) or snapshot
                 keep = keeper(checkpoint, checkpoint_every, plan.epochs, settings)
             with display(plan.epochs, parameters["verbose"]) as shown:
@@ -133,6 +156,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                     keep=keep,
                 )
         self.model_, self.history_, self.schema_, self.recipe_ = result.model, result.history, schema, recipe
+        self.context_schema_ = context_schema
         self.n_features_in_ = schema.features
         self._n_features_out, self._fitted_parameters = parameters["latent_dim"], parameters
         with self._device():
@@ -144,7 +168,11 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             warnings.warn(f"Interrupted after {len(result.history)} epochs: {kept} are kept.", stacklevel=2)
         return self
 
-    def transform(self, X: Any) -> NDArray[np.float32]:
+    def fit_transform(self, X: Any, y: Any = None, *, context: Any = None, **settings: Any) -> NDArray[np.float32]:
+        """Return `fit(X, context=context, ...).transform(X, context=context)`."""
+        return self.fit(X, y, context=context, **settings).transform(X, context=context)
+
+    def transform(self, X: Any, *, context: Any = None) -> NDArray[np.float32]:
         """Return the features of rows: the posterior means, (n, latent_dim).
 
         Example
@@ -154,18 +182,20 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         >>> omokage.AutoEncoder(latent_dim=2, hidden=(), epochs=1, verbose=0).fit(X).transform(X).shape
         (64, 2)
         """
-        rows = self._encoded(X)
+        rows = self._encoded(X, context)
         with self._device():
             features: NDArray[np.float32] = rows.each(lambda batch: inference.encode(self.model_, batch))
         return features
 
-    def inverse_transform(self, Z: Any, *, length: Any = None) -> Any:
+    def inverse_transform(self, Z: Any, *, context: Any = None, length: Any = None) -> Any:
         """Return the decoder means of features, in the units and the shape of X, for Z of shape (n, latent_dim).
 
         Parameters
         ----------
         Z : array of shape (n, latent_dim)
             Features.
+        context : value, row, or like that of `fit`
+            What the rows are conditioned on, where the model is.
         length : int or array of shape (n,), optional
             Where X is sequences, how many steps each shall have; by default the longest of the fit.
         """
@@ -174,7 +204,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if Z.shape[1] != self._n_features_out:
             raise DataError(f"Z: expected {self._n_features_out} columns, one a latent dimension; got {Z.shape[1]}.")
         z = Z.astype(np.float32)
-        rows = self._blank(len(z), length)
+        rows = self._blank(len(z), length, context)
         with self._device():
             if rows is None:
                 return self.schema_.decode(inference.decode(self.model_, z))
@@ -182,7 +212,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 rows.each_padded(lambda batch, index: inference.decode(self.model_, z[index], batch))
             )
 
-    def reconstruct(self, X: Any, *, sample: bool = False, seed: int = 0) -> Any:
+    def reconstruct(self, X: Any, *, context: Any = None, sample: bool = False, seed: int = 0) -> Any:
         """Return what the model makes of rows, in the units and the shape of X.
 
         Sequences are an array (n, T, C) where they are of one length, else a list of arrays.
@@ -191,24 +221,28 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         ----------
         X : rows
             As for `fit`.
+        context : value, row, or like that of `fit`
+            What the rows are conditioned on, where the model is.
         sample : bool
             Go through a z drawn from the posterior, in place of its mean.
         seed : int
             Of that draw, which depends on the seed and the row's content alone.
         """
         with self._device():
-            rows, drawn = self._encoded(X), seed if sample else None
+            rows, drawn = self._encoded(X, context), seed if sample else None
             return self.schema_.decode(
                 rows.each_padded(lambda batch, _: inference.reconstruct(self.model_, batch, drawn))
             )
 
-    def sample(self, n: int = 1, *, mean: bool = False, seed: int = 0, length: Any = None) -> Any:
-        """Return draws from p(x), in the units and the shape of X.
+    def sample(self, n: int = 1, *, context: Any = None, mean: bool = False, seed: int = 0, length: Any = None) -> Any:
+        """Return draws from p(x), or from p(x|context), in the units and the shape of X.
 
         Parameters
         ----------
         n : int
             How many.
+        context : value, row, or like that of `fit`
+            What the draws are conditioned on, where the model is: one for all, or one for each.
         mean : bool
             Return the decoder means of drawn z, without the noise of p(x|z).
         seed : int
@@ -220,7 +254,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         n = count("n", n)
         if length is None and isinstance(self.schema_, SequenceSchema):
             length = self.schema_.draw_lengths(n, seed)
-        rows = self._blank(n, length)
+        rows = self._blank(n, length, context)
         with self._device():
             if rows is None:
                 return self.schema_.decode(inference.sample(self.model_, n, seed, mean))
@@ -228,7 +262,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 rows.each_padded(lambda batch, i: inference.sample(self.model_, len(i), seed, mean, batch, i))
             )
 
-    def fit_density(self, X: Any, density: Any = "mixture", *, seed: int = 0) -> Self:
+    def fit_density(self, X: Any, density: Any = "mixture", *, context: Any = None, seed: int = 0) -> Self:
         """Fit a density to the codes of rows and make it the prior, from which `sample` draws; return self.
 
         The codes are the features of an autoencoder, and draws from the posterior of a VAE. A plain autoencoder has a
@@ -238,8 +272,10 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         ----------
         X : rows
             As for `fit`.
+        context : value, row, or like that of `fit`
+            What the rows are conditioned on, where the model is.
         density : str or prior
-            "full_normal", "mixture", or an instance such as `omokage.priors.Mixture(20)`.
+            "full_normal", "mixture", "flow", "vamp", or an instance such as `omokage.priors.Mixture(20)`.
         seed : int
             Of draws, and of the first means of a mixture.
 
@@ -247,13 +283,13 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         -----
         Ghosh et al., "From Variational to Deterministic Autoencoders", 2020, section 4.
         """
-        rows = self._encoded(X)
+        rows = self._encoded(X, context)
         with self._device():
             codes = rows.each(lambda batch: inference.codes(self.model_, batch, seed))
-            self._set_prior(build.latent_density(density, codes, seed))
+            self._fit_prior(density, codes, seed)
         return self
 
-    def diagnose(self, X: Any, *, seed: int = 0) -> Diagnosis:
+    def diagnose(self, X: Any, *, context: Any = None, seed: int = 0) -> Diagnosis:
         """Say what is good and what is not about the model, in words and numbers; the result prints as a report.
 
         Collapse onto the mean and its cause, latent dimensions that carry nothing, whether the aggregate of the
@@ -264,10 +300,12 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         ----------
         X : rows
             As for `fit`; best such as were not trained on, 20 at least. Of many, some thousands are looked at.
+        context : value, row, or like that of `fit`
+            What the rows are conditioned on, where the model is.
         seed : int
             Of draws, and of which rows are looked at.
         """
-        batch, model, likelihood = self._encoded(X).whole, self.model_, self.recipe_.likelihood
+        batch, model, likelihood = self._encoded(X, context).whole, self.model_, self.recipe_.likelihood
         point = isinstance(self.recipe_.posterior, PointMass)
         with self._device():
             means = inference.encode(model, batch)
@@ -290,7 +328,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             seed=seed,
         )
 
-    def entry_scores(self, X: Any, *, samples: int = 16, seed: int = 0) -> Any:
+    def entry_scores(self, X: Any, *, context: Any = None, samples: int = 16, seed: int = 0) -> Any:
         """Return how well each entry is explained, E_q log p(x|z) in nats of raw data, in the shape of X.
 
         Low values are strange. Sequences are a list of arrays where they are of unlike lengths; NaN where an entry is
@@ -300,12 +338,14 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         ----------
         X : rows
             As for `fit`.
+        context : value, row, or like that of `fit`
+            What the rows are conditioned on, where the model is.
         samples : int
             K, how many z are drawn for each row.
         seed : int
             Of the draws.
         """
-        rows, samples = self._encoded(X), count("samples", samples)
+        rows, samples = self._encoded(X, context), count("samples", samples)
         shift = np.log(self.schema_.event.unit)
 
         def entries(batch: Batch, _: Any) -> NDArray[np.float64]:
@@ -315,7 +355,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         with self._device():
             return self.schema_.by_entry(rows.each_padded(entries))
 
-    def step_scores(self, X: Any, *, samples: int = 16, seed: int = 0) -> Any:
+    def step_scores(self, X: Any, *, context: Any = None, samples: int = 16, seed: int = 0) -> Any:
         """Return how well each step of sequences is explained, in nats of raw data, (n, T) or a list of (T,).
 
         The sum of `entry_scores` over the channels of a step, as far as they were observed.
@@ -323,19 +363,21 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         check_is_fitted(self)
         if not isinstance(self.schema_, SequenceSchema):
             raise DataError("X: only sequences have steps; see `entry_scores`.")
-        entries = self.entry_scores(X, samples=samples, seed=seed)
+        entries = self.entry_scores(X, context=context, samples=samples, seed=seed)
         channels = -2 if self.schema_.reading.layout == "NCT" else -1
         if isinstance(entries, list):
             return [np.nansum(series, axis=channels) for series in entries]
         return np.nansum(entries, axis=channels)
 
-    def impute(self, X: Any, *, samples: int = 32, rounds: int = 20, seed: int = 0) -> Any:
+    def impute(self, X: Any, *, context: Any = None, samples: int = 32, rounds: int = 20, seed: int = 0) -> Any:
         """Return sequences with their missing entries filled by their mean given the others, in raw units.
 
         Parameters
         ----------
         X : sequences
             NaN where an entry is missing; what is there comes back as it was.
+        context : value, row, or like that of `fit`
+            What the rows are conditioned on, where the model is.
         samples : int
             K, how many z are weighted.
         rounds : int
@@ -352,17 +394,17 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if not isinstance(schema, SequenceSchema):
             raise DataError("X: only sequences can have missing entries so far; fit with data='sequences'.")
         X = values(X, shaped=True)  # a file is read once
-        rows = self._encoded(X)
+        rows = self._encoded(X, context)
         settings = (count("rounds", rounds), count("samples", samples), seed)
         with self._device():
             filled = schema.decode(rows.each_padded(lambda batch, _: inference.impute(self.model_, batch, *settings)))
         return schema.kept(X, filled)
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, *, context: Any = None) -> float:
         """Return the mean of `score_samples`."""
-        return float(np.mean(self.score_samples(X)))
+        return float(np.mean(self.score_samples(X, context=context)))
 
-    def score_samples(self, X: Any) -> NDArray[np.float64]:
+    def score_samples(self, X: Any, *, context: Any = None) -> NDArray[np.float64]:
         """Return a number for each row, (n,); higher is more normal."""
         raise NotImplementedError
 
@@ -389,22 +431,31 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             self.schema_,
             self.model_,
             self.history_,
+            self.context_schema_,
         )
         return saving.save(folder, content)
 
-    def _blank(self, rows: int, length: Any) -> Encoded | None:
-        """Return sequences without content of these lengths, for a decoder to fill; `None` where rows are not such."""
-        if not isinstance(self.schema_, SequenceSchema):
-            if length is not None:
-                raise ParameterError(f"length={length!r}: only sequences have one; X was not.")
+    def _blank(self, count: int, length: Any, context: Any) -> Encoded | None:
+        """Return rows without content for a decoder to fill, of these lengths and context; `None`: it needs none."""
+        check_is_fitted(self)
+        given = encoded(self.context_schema_, context, count)
+        if isinstance(self.schema_, SequenceSchema):
+            lengths = np.asarray(self.schema_.buckets[-1] if length is None else length)
+            if lengths.dtype.kind not in "iu" or lengths.shape not in ((), (count,)) or lengths.min() < 1:
+                raise ParameterError(f"length={length!r}: expected a whole number of at least 1, or {count} of them.")
+            return self.schema_.blank(np.broadcast_to(lengths, count)).with_context(given)
+        if length is not None:
+            raise ParameterError(f"length={length!r}: only sequences have one; X was not.")
+        if given is None:
             return None
-        lengths = np.asarray(self.schema_.buckets[-1] if length is None else length)
-        if lengths.dtype.kind not in "iu" or lengths.shape not in ((), (rows,)) or lengths.min() < 1:
-            raise ParameterError(f"length={length!r}: expected a whole number of at least 1, or {rows} of them.")
-        return self.schema_.blank(np.broadcast_to(lengths, rows))
+        return Encoded.of(Batch(np.zeros((count, *self.schema_.event.shape), np.float32), context=given))
 
-    def _validation(self, X_valid: Any, schema: AnySchema, recipe: build.Recipe) -> RowSource:
-        return together([MemoryRows(batch) for _, batch in self._encoded(X_valid, "X_valid", schema, recipe).groups])
+    def _validation(
+        self, X: Any, context: Any, schema: AnySchema, recipe: build.Recipe, context_schema: ContextSchema | None
+    ) -> RowSource:
+        rows = self._read(X, "X_valid", schema, recipe)
+        rows = rows.with_context(encoded(context_schema, context, rows.count, "context_valid"))
+        return together([MemoryRows(batch) for _, batch in rows.groups])
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
@@ -419,81 +470,31 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """Do what is to be done with the training rows once the model is trained."""
 
     def _checked(self) -> dict[str, Any]:
-        """Return the parameters, with what was given as NumPy numbers or lists made plain."""
-        given = self.get_params(deep=False)
+        """Return the parameters, with NumPy numbers and lists made plain, and NumPyro's distributions made families."""
+        given = build.families(self.get_params(deep=False))
         settings = check(self._settings, given)
         return {name: getattr(settings, name) if name in settings.model_fields_set else given[name] for name in given}
 
-    @contextlib.contextmanager
-    def _device(self) -> Iterator[None]:
-        keep_compiled()
-        if self.device == "auto":
-            yield
-            return
-        try:
-            device = jax.devices(self.device)[0]
-        except RuntimeError:
-            there = sorted({device.platform for device in jax.devices()})
-            raise ParameterError(f"device={self.device!r}: there is none here; JAX sees {', '.join(there)}.") from None
-        with jax.default_device(device):
-            yield
+    def _device(self) -> contextlib.AbstractContextManager[None]:
+        return on_device(self.device)
 
-    def _note_columns(self, columns: Any) -> None:
-        validate_data(self, columns, reset=not (self.warm_start and hasattr(self, "model_")), skip_check_array=True)
+    def _encoded(self, X: Any, context: Any = None) -> Encoded:
+        """Return rows that the fitted model can be asked about."""
+        check_is_fitted(self)
+        rows = self._read(X, "X", self.schema_, self.recipe_)
+        return rows.with_context(encoded(self.context_schema_, context, rows.count))
 
-    def _prepared(self, parameters: dict[str, Any], table: AnyTable, seed: int) -> tuple[build.Recipe, AnySchema, Any]:
-        """Return parts, schema and first weights; those of the fitted model where training goes on."""
-        names = table.names
-
-        def name(j: int) -> Any:
-            return names[j] if names else j
-
-        if self.warm_start and hasattr(self, "model_"):
-            then = self._fitted_parameters
-            if changed := [key for key in build.STRUCTURE if key in then and then[key] != parameters[key]]:
-                raise ParameterError(
-                    f"warm_start: {listing(changed)} cannot change when training goes on; set them back, or "
-                    "warm_start=False."
-                )
-            if name_of(table) != name_of(self.schema_):
-                raise DataError(f"X: expected {name_of(self.schema_)}, as at the fit before; got {name_of(table)}.")
-            recipe = dataclasses.replace(self.recipe_, objective=build.objective(parameters))
-            build.check_support(recipe, table.moments, name)
-            return recipe, self.schema_, self.model_
-        recipe = build.decide(parameters, table, name)
-        schema = table.schema(recipe.standardize)
-        if parameters["latent_dim"] > schema.features and not isinstance(schema, SequenceSchema):
-            warnings.warn(
-                f"latent_dim={parameters['latent_dim']} is more than the {schema.features} columns of X: features will "
-                "be redundant. A smaller latent_dim is enough.",
-                stacklevel=3,
-            )
-        return recipe, schema, build.model(parameters, recipe, schema.event, np.random.default_rng([seed, 1]))
-
-    def _encoded(self, X: Any, name: str = "X", schema: Any = None, recipe: build.Recipe | None = None) -> Encoded:
-        """Return rows that the fitted model, or one of this schema and recipe, can be asked about."""
-        if schema is None:
-            check_is_fitted(self)
-            schema, recipe = self.schema_, self.recipe_
+    def _read(self, X: Any, name: str, schema: AnySchema, recipe: build.Recipe) -> Encoded:
+        """Return rows, which messages call `name`, for a model of this schema and recipe."""
         X = values(X, shaped=not isinstance(schema, Schema))
-        settings: Any = {"name": name, "estimator": type(self).__name__, "unit_interval": recipe and recipe.bounded}
-        rows: Encoded = schema.rows(X, **settings)
+        rows = schema.rows(X, name=name, estimator=type(self).__name__, support=recipe.support)
         if isinstance(schema, Schema):  # scikit-learn's words on names
             validate_data(self, X, reset=False, skip_check_array=True)
         return rows
 
-    def _set_prior(self, prior: Density) -> None:
+    def _fit_prior(self, chosen: Any, codes: NDArray[np.floating], seed: int) -> None:
+        widened, random = isinstance(self.recipe_.posterior, PointMass), np.random.default_rng([seed, 5])
+        start = build.latent_density(chosen, codes.shape[1], self.schema_.event, random, widened)
+        prior = fitted(start, codes, self.model_, seed)
         self.model_ = dataclasses.replace(self.model_, prior=prior)
         self.recipe_ = dataclasses.replace(self.recipe_, prior=prior.family)
-
-    def _squared_errors(self, rows: Encoded) -> NDArray[np.float64]:
-        """Return the squared error of each row, summed over what was observed, in raw units squared, (n,)."""
-        unit = self.schema_.event.unit
-
-        def errors(batch: Batch) -> NDArray[np.float64]:
-            gap = (batch.x.astype(np.float64) - inference.reconstruct(self.model_, batch)) * unit
-            gap = gap if batch.observed is None else np.where(batch.observed, gap, 0)
-            return np.asarray(np.square(gap).sum(tuple(range(1, gap.ndim))))
-
-        with self._device():
-            return np.asarray(rows.each(errors))

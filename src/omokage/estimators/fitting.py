@@ -1,24 +1,107 @@
 """What `fit` needs beside the engine: the seed, the record of what a run depends on, and what is called on the way."""
 
+import contextlib
+import dataclasses
 import os
 import secrets
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 import numpy as np
+from numpy.typing import NDArray
 
-from omokage import saving
+from omokage import build, saving
 from omokage.checkpoints import write_checkpoint
-from omokage.data.kinds import AnySchema
-from omokage.data.rows import RowSource
-from omokage.errors import ParameterError
+from omokage.compilation import keep_compiled
+from omokage.data.context import ContextSchema, encoded
+from omokage.data.kinds import AnySchema, AnyTable, name_of
+from omokage.data.rows import RowSource, checked_weight
+from omokage.data.sequences import SequenceSchema
+from omokage.errors import DataError, ParameterError, listing
+from omokage.model import Model
 from omokage.training import Record, Snapshot
 
 AnyPath = str | os.PathLike[str]
 
 
+@contextlib.contextmanager
+def on_device(name: str) -> Iterator[None]:
+    """Compute on such a device; raises ParameterError if there is none."""
+    keep_compiled()
+    if name == "auto":
+        yield
+        return
+    try:
+        device = jax.devices(name)[0]
+    except RuntimeError:
+        there = sorted({device.platform for device in jax.devices()})
+        raise ParameterError(f"device={name!r}: there is none here; JAX sees {', '.join(there)}.") from None
+    with jax.default_device(device):
+        yield
+
+
+def prepared(
+    parameters: dict[str, Any], table: AnyTable, seed: int, context: ContextSchema | None, fitted: Any
+) -> tuple[build.Recipe, AnySchema, Model]:
+    """Return parts, schema and first weights; those of the `fitted` estimator where training goes on.
+
+    Args:
+        parameters: Checked ones.
+        table: The training rows.
+        seed: Of the weights.
+        context: What was learned of the context of the rows, if there is one.
+        fitted: The estimator whose training goes on, or `None`.
+    """
+    names = table.names
+
+    def name(j: int) -> Any:
+        return names[j] if names else j
+
+    if fitted is not None:
+        then = fitted._fitted_parameters
+        if changed := [key for key in build.STRUCTURE if key in then and then[key] != parameters[key]]:
+            raise ParameterError(
+                f"warm_start: {listing(changed)} cannot change when training goes on; set them back, or "
+                "warm_start=False."
+            )
+        if name_of(table) != name_of(fitted.schema_):
+            raise DataError(f"X: expected {name_of(fitted.schema_)}, as at the fit before; got {name_of(table)}.")
+        recipe = dataclasses.replace(fitted.recipe_, objective=build.objective(parameters))
+        build.check_support(recipe, table.moments, name)
+        return recipe, fitted.schema_, fitted.model_
+    recipe = build.decide(parameters, table, name)
+    schema = table.schema(recipe.standardize)
+    if parameters["latent_dim"] > schema.features and not isinstance(schema, SequenceSchema):
+        warnings.warn(
+            f"latent_dim={parameters['latent_dim']} is more than the {schema.features} columns of X: features will "
+            "be redundant. A smaller latent_dim is enough.",
+            stacklevel=3,
+        )
+    random, columns = np.random.default_rng([seed, 1]), context.size if context else 0
+    return recipe, schema, build.model(parameters, recipe, schema.event, random, columns)
+
+
+def conditions(
+    context: Any, table: AnyTable, sample_weight: Any, fitted: Any
+) -> tuple[ContextSchema | None, NDArray[np.float32] | None]:
+    """Return what there is to learn of the context of training rows, and the context, (n, C); `None` without one."""
+    if context is None and fitted is None:
+        return None, None
+    weight = None if sample_weight is None else checked_weight(sample_weight, table.count)
+    schema = ContextSchema.learn(context, table.count, weight) if fitted is None else fitted.context_schema_
+    return schema, encoded(schema, context, table.count, kept=None if weight is None else weight > 0)
+
+
 def fingerprint(
-    kind: str, parameters: dict[str, Any], schema: AnySchema, rows: RowSource, seed: int, epochs: int
+    kind: str,
+    parameters: dict[str, Any],
+    schema: AnySchema,
+    rows: RowSource,
+    seed: int,
+    epochs: int,
+    context: ContextSchema | None,
 ) -> dict[str, Any]:
     """Return, as JSON values, all that a run depends on."""
     described = {name: value for name, value in saving.described_parameters(parameters).items() if name != "verbose"}
@@ -32,6 +115,7 @@ def fingerprint(
         "rows": rows.count,
         "digest": rows.digest,
         **columns,
+        **({} if context is None else {"context": context.to_json()}),
     }
 
 

@@ -41,6 +41,7 @@ def load(folder: AnyPath, *, custom: dict[str, type] | None = None) -> Any:
         raise FileFormatError(f"{folder}/spec.json: its parameters are not those of {content.kind}: {error}") from None
     estimator.model_ = jax.tree.map(jnp.asarray, content.model)
     estimator.history_, estimator.schema_, estimator.recipe_ = content.history, content.schema, content.recipe
+    estimator.context_schema_ = content.context
     estimator.n_features_in_ = content.schema.features
     if content.schema.names is not None:
         estimator.feature_names_in_ = np.array(content.schema.names, dtype=object)

@@ -1,16 +1,22 @@
 """The variational autoencoder."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 
 from omokage import inference
+from omokage.annealing import annealed_log_likelihood
+from omokage.batch import Batch
 from omokage.errors import ParameterError
 from omokage.estimators.base import Estimator
 from omokage.estimators.fitting import count
+from omokage.model import kl_form
 from omokage.posteriors import PointMass
 from omokage.settings import VAESettings
+from omokage.supports import REAL
 
 
 class VAE(Estimator):
@@ -39,9 +45,10 @@ class VAE(Estimator):
         Bernoulli where all columns are 0/1, else a Gaussian with a learned, floored scale: one for all columns where
         they fill [0, 1], as grey levels do, else one for each.
     prior : str or prior
-        p(z): "normal" (standard), "full_normal" and "mixture" (learned), or an instance from `omokage.priors`.
+        p(z): "normal" (standard), "full_normal", "mixture", "vamp", "flow", "two_layer" (learned), or an instance from
+        `omokage.priors`.
     posterior : str or posterior
-        q(z|x): "diagonal" (normal), "point".
+        q(z|x): "diagonal" (normal), "full_normal", "flow", "point", or an instance from `omokage.posteriors`.
     objective : str or objective
         "elbo", or an instance from `omokage.objectives`, such as `ELBO(beta=4, warmup=10)`.
     epochs : int or "auto"
@@ -88,6 +95,10 @@ class VAE(Estimator):
         The trained parts.
     schema_ : omokage.data.schema.Schema
         What was learned of the columns.
+    context_schema_ : omokage.data.context.ContextSchema or None
+        What was learned of the context; `None` where `fit` was given none.
+    kl_form_ : str
+        How KL(q‖p) is found: "closed form", or "draws" where there is none.
     n_features_in_ : int
         The number of columns, D.
 
@@ -138,13 +149,15 @@ class VAE(Estimator):
     ):
         self._store(locals())
 
-    def terms(self, X: Any, *, samples: int = 16, seed: int = 0) -> dict[str, NDArray[np.float64]]:
+    def terms(self, X: Any, *, context: Any = None, samples: int = 16, seed: int = 0) -> dict[str, NDArray[np.float64]]:
         """Return the parts of the bound for each row, in nats of raw data, (n,) each.
 
         Parameters
         ----------
         X : array or data frame of shape (n, D)
             Rows.
+        context : value, row, or like that of `fit`
+            What the rows are conditioned on, where the model is; the densities are then those given it.
         samples : int
             K, how many z are drawn for each row; the same noise serves all rows, so the error of a mean over many rows
             is that of one row, and falls with K alone.
@@ -156,7 +169,7 @@ class VAE(Estimator):
         dict
             "reconstruction" (E_q log p(x|z)), "kl" (KL(q‖p)) and "elbo", their difference, at most log p(x).
         """
-        rows, samples = self._encoded(X), count("samples", samples)
+        rows, samples = self._encoded(X, context), count("samples", samples)
         with self._device():
             parts = rows.each(lambda batch: inference.terms(self.model_, batch, samples, seed))
         raw = {name: value.astype(np.float64) for name, value in parts.items()}
@@ -164,31 +177,118 @@ class VAE(Estimator):
             raw[name] += self.schema_.log_jacobians(rows)
         return raw
 
-    def score_samples(self, X: Any, *, samples: int = 16, seed: int = 0) -> NDArray[np.float64]:
+    def score_samples(self, X: Any, *, context: Any = None, samples: int = 16, seed: int = 0) -> NDArray[np.float64]:
         """Return the ELBO of each row, in nats of raw data, (n,); higher is more normal. See `terms`."""
-        parts = self.terms(X, samples=samples, seed=seed)
+        parts = self.terms(X, context=context, samples=samples, seed=seed)
         return parts.get("elbo", parts["reconstruction"])
 
-    def log_likelihood(self, X: Any, *, samples: int = 100, seed: int = 0) -> NDArray[np.float64]:
+    def log_likelihood(
+        self, X: Any, *, context: Any = None, samples: int = 100, seed: int = 0, return_std: bool = False
+    ) -> Any:
         """Return the importance-weighted bound on log p(x) of each row, in nats of raw data, (n,).
 
         Parameters
         ----------
         X : array or data frame of shape (n, D)
             Rows.
+        context : value, row, or like that of `fit`
+            What the rows are conditioned on, where the model is; the densities are then those given it.
         samples : int
             K; the bound rises with it towards log p(x).
         seed : int
-            Of the draws.
+            Of the draws, which are common to all rows.
+        return_std : bool
+            Also return the standard error of each row's bound as an estimate of log p(x), (n,). Where it is near 1 or
+            above, a few draws have all the weight, and both numbers say little: take more draws, or a better
+            posterior.
 
         Notes
         -----
         Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
         """
-        rows, samples = self._encoded(X), count("samples", samples)
+        samples = count("samples", samples)
+        return self._likelihoods(
+            X, context, return_std, lambda batch: inference.log_likelihood(self.model_, batch, samples, seed)
+        )
+
+    @property
+    def kl_form_(self) -> str:
+        """How KL(q‖p) is found: in "closed form", or by "draws", the same as those of the reconstruction."""
+        check_is_fitted(self)
+        return kl_form(self.model_)
+
+    def annealed_log_likelihood(
+        self,
+        X: Any,
+        *,
+        context: Any = None,
+        chains: int = 16,
+        temperatures: int = 100,
+        seed: int = 0,
+        return_std: bool = False,
+    ) -> Any:
+        """Return an estimate of log p(x) of each row by annealed importance sampling, in nats of raw data, (n,).
+
+        It is the stricter check of `log_likelihood`: it does not need the posterior to be good, and takes some hundred
+        times as long as one draw, so some hundred rows are asked about.
+
+        Parameters
+        ----------
+        X : array or data frame of shape (n, D)
+            Rows.
+        context : value, row, or like that of `fit`
+            What the rows are conditioned on, where the model is.
+        chains : int
+            C, how many chains each row has.
+        temperatures : int
+            T, the steps of a chain from the posterior to p(x, z); more give a better estimate.
+        seed : int
+            Of the noise, which is common to all rows.
+        return_std : bool
+            Also return the standard error of each estimate, (n,).
+
+        Notes
+        -----
+        Neal, "Annealed Importance Sampling", 2001; Wu et al., "On the Quantitative Analysis of Decoder-Based Generative
+        Models", 2017. See `omokage.annealing`.
+        """
+        chains, temperatures = count("chains", chains), count("temperatures", temperatures)
+        check_is_fitted(self)
+        if not getattr(self.recipe_.posterior, "support", REAL).everything:
+            raise ParameterError(
+                f"posterior: chains move z by steps of any size, and {self.recipe_.posterior} gives z in an interval "
+                "only. Use log_likelihood."
+            )
+        return self._likelihoods(
+            X,
+            context,
+            return_std,
+            lambda batch: annealed_log_likelihood(self.model_, batch, chains, temperatures, seed),
+        )
+
+    def bits_per_dimension(self, X: Any, *, context: Any = None, samples: int = 100, seed: int = 0) -> Any:
+        """Return -log2 p(x) of each row by `log_likelihood`, over the number of its observed entries, (n,).
+
+        For whole numbers (`DiscretizedLogistic`, `Categorical`, counts) it is a length in bits. For a density it
+        depends on the unit of X: divided by 256, 8-bit pictures have 8 bits less.
+        """
+        entries = self._encoded(X, context).each(_entries)
+        bound = self.log_likelihood(X, context=context, samples=samples, seed=seed)
+        return -bound / np.log(2) / np.maximum(entries, 1)
+
+    def _likelihoods(self, X: Any, context: Any, return_std: bool, function: Callable[[Batch], Any]) -> Any:
+        """Return what `function` finds, in nats of raw data, and its error if asked for."""
+        rows = self._encoded(X, context)
         if isinstance(self.recipe_.posterior, PointMass):
             raise ParameterError("posterior='point' has no density, so its model has no likelihood; see `terms`.")
         with self._device():
-            bound = rows.each(lambda batch: inference.log_likelihood(self.model_, batch, samples, seed))
-        raw: NDArray[np.float64] = bound.astype(np.float64) + self.schema_.log_jacobians(rows)
-        return raw
+            found = rows.each(function)
+        bound = found["bound"].astype(np.float64) + self.schema_.log_jacobians(rows)
+        return (bound, found["error"].astype(np.float64)) if return_std else bound
+
+
+def _entries(batch: Batch) -> NDArray[np.int64]:
+    """Return how many entries of each row were observed, (B,)."""
+    seen = True if batch.observed is None else batch.observed
+    counted = np.broadcast_to(seen, batch.x.shape).reshape(len(batch.x), -1)
+    return np.asarray(counted.sum(1))

@@ -1,19 +1,35 @@
-"""A simple loss that collapses, and the ELBO, with one network: 784-256-128-20 and its mirror.
+"""A simple loss that collapses, and the ELBO, with one network: 784-256-128-20 and its mirror; then other priors.
 
 The simple loss is mean (x - x̂)² + mean μ² + mean (1 - σ²)². Its latent terms weigh so much that the encoder says
 nothing and the decoder gives the mean picture, whatever comes in; the loss is then the variance of a pixel.
+
+With the ELBO the distribution of the latent variable is free. Each prior is trained with a posterior that lives where
+it does.
 """
 
+from typing import Any
+
 import numpy as np
+import numpyro.distributions as dist
 
 from omokage import plots
 from omokage.estimators import VAE
 from omokage.experiments.results import Results
 from omokage.objectives import ELBO, MomentMatching
+from omokage.posteriors import LogisticNormal
+
+# Name, prior, posterior.
+PRIORS: tuple[tuple[str, Any, Any], ...] = (
+    ("normal", "normal", "diagonal"),
+    ("Laplace", dist.Laplace(0.0, 1.0), dist.Laplace),
+    ("Student-t", dist.StudentT(5.0, 0.0, 1.0), "diagonal"),
+    ("uniform", dist.Uniform(-2.0, 2.0), LogisticNormal(-2.0, 2.0)),
+    ("gamma", dist.Gamma(2.0, 1.0), dist.Gamma),
+)
 
 
 def run(results: Results) -> None:
-    """Train with both losses, measure how much the outputs vary, and let the diagnosis speak."""
+    """Train with both losses, measure how much the outputs vary, and let the diagnosis speak; then try other priors."""
     train, test = results.mnist("train"), results.mnist("test")
     mean = train.X.mean(0, dtype=np.float64)
     variance = np.square(train.X - mean).mean()
@@ -51,3 +67,26 @@ def run(results: Results) -> None:
             ),
         ]
         results.section(what, [str(finding) for finding in diagnosis.findings], pictures)
+    _priors(results, train.X, test.X)
+
+
+def _priors(results: Results, train: Any, test: Any) -> None:
+    """Train with each prior and a posterior that goes with it, and show codes and samples."""
+    for name, prior, posterior in PRIORS:
+        vae = results.fit(VAE, "network", train, objective=ELBO(), prior=prior, posterior=posterior)
+        parts, what = vae.terms(test), f"prior {name}, posterior {_called(posterior)}"
+        results.add(f"{what}: bound, nats a picture, test", "", f"{parts['elbo'].mean():.2f}", vae.history_)
+        results.add(f"{what}: KL, nats, test ({vae.kl_form_})", "", f"{parts['kl'].mean():.2f}", vae.history_)
+        drawn = vae.sample(20, mean=True, seed=results.seed)
+        pictures = [
+            results.picture(
+                f"prior-{name.lower()}-samples",
+                plots.grid(drawn, (28, 28), columns=10, limits=(0.0, 1.0)),
+                f"Decoder means at draws of z from the {name} prior.",
+            )
+        ]
+        results.section(what, [], pictures)
+
+
+def _called(family: Any) -> str:
+    return family if isinstance(family, str) else getattr(family, "__name__", repr(family))

@@ -12,6 +12,7 @@ from numpyro.distributions.util import promote_shapes
 
 from omokage.batch import Event
 from omokage.density import Output, Parameters
+from omokage.supports import UNIT, Support
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Bernoulli:
     For values strictly between 0 and 1 it is the usual cross-entropy, but no density; `ContinuousBernoulli` is.
     """
 
-    support: ClassVar[str] = "unit"
+    support: ClassVar[Support] = UNIT
 
     def parameters(self, event: Event) -> Parameters:
         """Return a logit for each feature."""
@@ -40,7 +41,7 @@ class ContinuousBernoulli:
     autoencoders", 2019.
     """
 
-    support: ClassVar[str] = "unit"
+    support: ClassVar[Support] = UNIT
 
     def parameters(self, event: Event) -> Parameters:
         """Return a logit for each feature."""

@@ -37,6 +37,7 @@ from omokage.nets.layers import (
     Making,
     Network,
     TrainingPass,
+    with_context,
 )
 
 _WHOLE = 8  # places a side that are not halved further
@@ -212,7 +213,8 @@ class Encoder(Network):
 
     def __call__(self, inputs: Array, batch: Batch | None = None, training: TrainingPass | None = None) -> Array:
         """Return (B, features)."""
-        places = _through(self.layers, inputs.reshape(-1, *self.sides), training)
+        picture = with_context(inputs.reshape(-1, *self.sides), batch)
+        places = _through(self.layers, picture, training)
         return places.reshape(len(inputs), -1)
 
 
@@ -227,7 +229,7 @@ class Decoder(eqx.Module):
 
     def __call__(self, inputs: Array, batch: Batch | None = None, training: TrainingPass | None = None) -> Array:
         """Return (B, h, w, features)."""
-        return _through(self.layers, inputs, training)
+        return _through(self.layers, with_context(inputs, batch), training)
 
     def head(self, shape: tuple[int, ...], start: Any, initializer: Initializer, random: Any) -> Unpatches:
         """Return what makes a picture of the features, with a bias for each of its entries.
@@ -292,10 +294,11 @@ class Convolution:
             if not _counts(getattr(self, name)):
                 raise ParameterError(f"{name}: expected a whole number from 1; got {getattr(self, name)!r}.")
 
-    def encoder(self, event: Event, hidden: tuple[int, ...], make: Making) -> Encoder:
-        """Return a network from x to features."""
+    def encoder(self, event: Event, hidden: tuple[int, ...], make: Making, context: int = 0) -> Encoder:
+        """Return a network from x and so many columns of context, constant channels of the picture, to features."""
         layers: list[Any] = []
-        places = _picture(event)
+        height, width, channels = _picture(event)
+        places = (height, width, channels + context)
         for stride, overlap, channels in zip(*self._stages(event, hidden), hidden, strict=True):
             layer = Patches(
                 places,
@@ -309,14 +312,16 @@ class Convolution:
             places = layer.shape
         return Encoder(layers=tuple(layers), sides=_picture(event), features=prod(places))
 
-    def decoder(self, latent_dim: int, event: Event, hidden: tuple[int, ...], make: Making) -> Decoder:
-        """Return a network from z to features."""
+    def decoder(
+        self, latent_dim: int, event: Event, hidden: tuple[int, ...], make: Making, context: int = 0
+    ) -> Decoder:
+        """Return a network from z and so many columns of context to features."""
         strides, overlaps = self._stages(event, hidden)
         shapes = [_picture(event)]  # of the picture and then of the places of each stage
         for stride, channels in zip(strides, hidden, strict=True):
             height, width, _ = shapes[-1]
             shapes.append((-(-height // stride), -(-width // stride), channels))
-        linear = Linear(latent_dim, prod(shapes[-1]), make.initializer, make.random)
+        linear = Linear(latent_dim + context, prod(shapes[-1]), make.initializer, make.random)
         layers: list[Any] = [Places(linear, shapes[-1]), *_after(hidden[-1], make, 1)]
         for stage in range(len(hidden) - 1, 0, -1):
             layer = Unpatches(

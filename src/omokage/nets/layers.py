@@ -18,6 +18,8 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from omokage.batch import Batch
+
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
     "leaky": jax.nn.leaky_relu,
@@ -99,6 +101,12 @@ class TrainingPass:
         """Return a key that no other caller gets."""
         self._key, key = jax.random.split(self._key)
         return key
+
+    def repeated(self) -> "TrainingPass":
+        """Return a pass that hands out the same keys from here on, and writes the same statistics."""
+        other = TrainingPass(self._key)
+        other.statistics = self.statistics
+        return other
 
 
 class Linear(eqx.Module):
@@ -232,6 +240,14 @@ def waves(count: int) -> NDArray[np.float32]:
     """Return sines and cosines of each step's number, by which a network can tell steps apart, (1, T, 20)."""
     angles = 2 * np.pi * np.arange(count)[:, None] / 2.0 ** np.arange(1, 11)  # periods of 2 to 1,024 steps
     return np.concatenate([np.sin(angles), np.cos(angles)], -1)[None].astype(np.float32)
+
+
+def with_context(x: Array, batch: Batch | None) -> Array:
+    """Return x, (B, *places, features), with the context of each row beside it at every place, if there is one."""
+    if batch is None or batch.context is None:
+        return x
+    context = jnp.expand_dims(batch.context, tuple(range(1, x.ndim - 1)))
+    return jnp.concatenate([x, jnp.broadcast_to(context, (*x.shape[:-1], context.shape[-1]))], -1)
 
 
 def trainable(module: Any) -> Any:

@@ -20,6 +20,7 @@ from omokage.nets.layers import (
     Making,
     Network,
     TrainingPass,
+    with_context,
 )
 
 
@@ -68,9 +69,23 @@ class MLP(Network):
         self.layers = tuple(layers)
         self.features = inputs
 
+    @staticmethod
+    def of(inputs: int, widths: Sequence[int], make: Making) -> "MLP":
+        """Return a perceptron made like all networks of a model."""
+        return MLP(
+            inputs,
+            widths,
+            random=make.random,
+            activation=make.activation,
+            normalization=make.normalization,
+            dropout=make.dropout,
+            initializer=make.initializer,
+            name=make.name,
+        )
+
     def __call__(self, inputs: Array, batch: Batch | None = None, training: TrainingPass | None = None) -> Array:
-        """Return (B, features) from (B, ...) of as many entries as `inputs`."""
-        x = inputs.reshape(len(inputs), -1)
+        """Return (B, features) from (B, ...), which with the context of `batch` has as many entries as `inputs`."""
+        x = with_context(inputs.reshape(len(inputs), -1), batch)
         for layer in self.layers:
             x = layer(x, training)
         return x
@@ -86,22 +101,10 @@ class Dense:
     kinds: ClassVar[tuple[str, ...]] = ("vectors", "images")
     default_hidden: ClassVar[tuple[int, ...]] = (512, 256)
 
-    def encoder(self, event: Event, hidden: tuple[int, ...], make: Making) -> MLP:
-        """Return a network from x to features."""
-        return self._network(event.size, hidden, make)
+    def encoder(self, event: Event, hidden: tuple[int, ...], make: Making, context: int = 0) -> MLP:
+        """Return a network from x and so many columns of context to features."""
+        return MLP.of(event.size + context, hidden, make)
 
-    def decoder(self, latent_dim: int, event: Event, hidden: tuple[int, ...], make: Making) -> MLP:
-        """Return a network from z to features."""
-        return self._network(latent_dim, hidden[::-1], make)
-
-    def _network(self, inputs: int, widths: tuple[int, ...], make: Making) -> MLP:
-        return MLP(
-            inputs,
-            widths,
-            random=make.random,
-            activation=make.activation,
-            normalization=make.normalization,
-            dropout=make.dropout,
-            initializer=make.initializer,
-            name=make.name,
-        )
+    def decoder(self, latent_dim: int, event: Event, hidden: tuple[int, ...], make: Making, context: int = 0) -> MLP:
+        """Return a network from z and so many columns of context to features."""
+        return MLP.of(latent_dim + context, hidden[::-1], make)

@@ -21,7 +21,17 @@ from jax import Array
 
 from omokage.batch import Batch, Event
 from omokage.errors import ParameterError
-from omokage.nets.layers import INITIALIZERS, Dropout, Initializer, Linear, Making, Network, TrainingPass, waves
+from omokage.nets.layers import (
+    INITIALIZERS,
+    Dropout,
+    Initializer,
+    Linear,
+    Making,
+    Network,
+    TrainingPass,
+    waves,
+    with_context,
+)
 
 
 class GRU(eqx.Module):
@@ -140,10 +150,11 @@ class RecurrentEncoder(Network):
     features: int = eqx.field(static=True)
     missing: bool = eqx.field(static=True)
 
-    def __init__(self, event: Event, hidden: tuple[int, ...], family: "Recurrent", make: Making):
+    def __init__(self, event: Event, hidden: tuple[int, ...], family: "Recurrent", make: Making, context: int):
         """Make the layers; where entries can be missing, each step also tells which are there."""
         self.missing = event.missing
-        self.layers = _layers(event.size * (1 + event.missing), hidden, family.bidirectional, family.update_bias, make)
+        features = event.size * (1 + event.missing) + context
+        self.layers = _layers(features, hidden, family.bidirectional, family.update_bias, make)
         self.features = hidden[-1] * (1 + family.bidirectional)
 
     def __call__(self, inputs: Array, batch: Batch, training: TrainingPass | None = None) -> Array:
@@ -152,6 +163,7 @@ class RecurrentEncoder(Network):
         if self.missing:
             mask = jnp.ones_like(x) if batch.mask is None else batch.mask.astype(x.dtype)
             x = jnp.concatenate([x, mask], -1)
+        x = with_context(x, batch)
         for layer in self.layers:
             if isinstance(layer, GRU):
                 x, last = layer(x, batch.steps)
@@ -179,6 +191,7 @@ class RecurrentDecoder(Network):
         """Return (B, T, features) from (B, L); the steps are those of `batch`."""
         count = batch.x.shape[1]
         x: Array = jnp.asarray(waves(count) if self.starts else np.zeros((1, count, 0), np.float32))
+        inputs = with_context(inputs, batch)
         constant: Array | None = inputs
         starts = iter(self.starts)
         for layer in self.layers:
@@ -219,13 +232,15 @@ class Recurrent:
         if self.feed not in ("guided", "repeated"):
             raise ParameterError(f"Recurrent(feed={self.feed!r}): expected 'guided' or 'repeated'.")
 
-    def encoder(self, event: Event, hidden: tuple[int, ...], make: Making) -> RecurrentEncoder:
-        """Return a network from x to features."""
-        return RecurrentEncoder(event, hidden, self, make)
+    def encoder(self, event: Event, hidden: tuple[int, ...], make: Making, context: int = 0) -> RecurrentEncoder:
+        """Return a network from x and, at each step, so many columns of context to features."""
+        return RecurrentEncoder(event, hidden, self, make, context)
 
-    def decoder(self, latent_dim: int, event: Event, hidden: tuple[int, ...], make: Making) -> RecurrentDecoder:
-        """Return a network from z to the features of each step."""
-        return RecurrentDecoder(latent_dim, hidden[::-1], self, make)
+    def decoder(
+        self, latent_dim: int, event: Event, hidden: tuple[int, ...], make: Making, context: int = 0
+    ) -> RecurrentDecoder:
+        """Return a network from z and so many columns of context to the features of each step."""
+        return RecurrentDecoder(latent_dim + context, hidden[::-1], self, make)
 
 
 def _layers(

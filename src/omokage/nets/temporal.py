@@ -24,6 +24,7 @@ from omokage.nets.layers import (
     Network,
     TrainingPass,
     waves,
+    with_context,
 )
 
 
@@ -69,10 +70,10 @@ class TemporalEncoder(Network):
     features: int = eqx.field(static=True)
     missing: bool = eqx.field(static=True)
 
-    def __init__(self, event: Event, hidden: tuple[int, ...], kernel: int, make: Making):
+    def __init__(self, event: Event, hidden: tuple[int, ...], kernel: int, make: Making, context: int):
         """Make the layers; each step also tells its number, and where entries can be missing which are there."""
         self.missing = event.missing
-        features = event.size * (1 + event.missing) + waves(1).shape[-1]
+        features = event.size * (1 + event.missing) + waves(1).shape[-1] + context
         self.layers, self.features = _layers(features, hidden, kernel, make), 2 * hidden[-1]
 
     def __call__(self, inputs: Array, batch: Batch, training: TrainingPass | None = None) -> Array:
@@ -81,7 +82,7 @@ class TemporalEncoder(Network):
         parts = [inputs, jnp.broadcast_to(waves(count), (len(inputs), *waves(count).shape[1:]))]
         if self.missing:
             parts.append(jnp.ones_like(inputs) if batch.mask is None else batch.mask.astype(inputs.dtype))
-        x = jnp.concatenate(parts, -1)
+        x = with_context(jnp.concatenate(parts, -1), batch)
         for layer in self.layers:
             x = layer(x, steps, training)
         if steps is None:
@@ -104,7 +105,7 @@ class TemporalDecoder(Network):
 
     def __call__(self, inputs: Array, batch: Batch, training: TrainingPass | None = None) -> Array:
         """Return (B, T, features) from (B, L); the steps are those of `batch`."""
-        count = batch.x.shape[1]
+        count, inputs = batch.x.shape[1], with_context(inputs, batch)
         places = jnp.broadcast_to(waves(count), (len(inputs), *waves(count).shape[1:]))
         x = jnp.concatenate([jnp.broadcast_to(inputs[:, None], (len(inputs), count, inputs.shape[-1])), places], -1)
         for layer in self.layers:
@@ -129,13 +130,15 @@ class TemporalConvolution:
         if not isinstance(self.kernel, int) or self.kernel < 1 or self.kernel % 2 == 0:
             raise ParameterError(f"TemporalConvolution(kernel={self.kernel!r}): expected an odd number of at least 1.")
 
-    def encoder(self, event: Event, hidden: tuple[int, ...], make: Making) -> TemporalEncoder:
-        """Return a network from x to features."""
-        return TemporalEncoder(event, hidden, self.kernel, make)
+    def encoder(self, event: Event, hidden: tuple[int, ...], make: Making, context: int = 0) -> TemporalEncoder:
+        """Return a network from x and, at each step, so many columns of context to features."""
+        return TemporalEncoder(event, hidden, self.kernel, make, context)
 
-    def decoder(self, latent_dim: int, event: Event, hidden: tuple[int, ...], make: Making) -> TemporalDecoder:
-        """Return a network from z to the features of each step."""
-        return TemporalDecoder(latent_dim, hidden[::-1], self.kernel, make)
+    def decoder(
+        self, latent_dim: int, event: Event, hidden: tuple[int, ...], make: Making, context: int = 0
+    ) -> TemporalDecoder:
+        """Return a network from z and so many columns of context to the features of each step."""
+        return TemporalDecoder(latent_dim + context, hidden[::-1], self.kernel, make)
 
 
 def _layers(features: int, hidden: tuple[int, ...], kernel: int, make: Making) -> tuple[TemporalLayer, ...]:

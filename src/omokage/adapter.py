@@ -1,0 +1,247 @@
+"""Families made of NumPyro's distributions, from what NumPyro says of their parameters.
+
+Each parameter has a constraint, such as "positive"; what a network gives, or what is learned, is any real number, and
+a smooth map takes it there. Whichever family is asked for, parameters are `given` as numbers, `learned` as one value
+for all rows, or else come from the network (and are learned where there is none, as in a prior).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jax import Array
+from numpyro.distributions import constraints
+
+from omokage.batch import Event
+from omokage.density import Fixed, Learned, Output, Parameters
+from omokage.errors import ParameterError, listing, suggest
+from omokage.supports import COUNTS, NONNEGATIVE, POSITIVE, REAL, UNIT, Support
+
+_LEAST = 1e-3  # of a parameter above 0, or a scale could reach 0, where densities are infinite
+_OTHER_WAYS = ("covariance_matrix", "precision_matrix")  # to give a scale_tril
+_SUPPORTS = (
+    (constraints.real, REAL),
+    (constraints.boolean, UNIT),
+    (constraints.unit_interval, UNIT),
+    (constraints.positive, POSITIVE),
+    (constraints.nonnegative, NONNEGATIVE),
+    (constraints.nonnegative_integer, COUNTS),
+)
+_NAMES = tuple(
+    name
+    for name, member in vars(dist).items()
+    if isinstance(member, type) and issubclass(member, dist.Distribution) and member is not dist.Distribution
+)
+
+
+@dataclass(frozen=True)
+class NumPyroFamily:
+    """Any distribution of NumPyro whose parameters have constraints of their own.
+
+    Attributes:
+        name: What NumPyro calls it, such as "Laplace"; the class itself does as well.
+        given: Parameters that stay, name to number (or one number for each entry).
+        learned: Parameters that are one value for all rows, and are trained.
+
+    Raises:
+        ParameterError: If NumPyro has no such distribution, or parameters cannot be found by a network.
+    """
+
+    name: str
+    given: Any = ()
+    learned: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the settings, and keep them in a form that can be compared and written down."""
+        name = self.name if isinstance(self.name, str) else getattr(self.name, "__name__", repr(self.name))
+        name = name if name in _NAMES or f"{name}Logits" not in _NAMES else f"{name}Logits"
+        what = f"{type(self).__name__}({name!r})"
+        if name not in _NAMES:
+            raise ParameterError(
+                f"{what}: NumPyro has no such distribution. To use one of your own write a family with `parameters` "
+                f"and `distribution`.{suggest(name, _NAMES)}"
+            )
+        given = self.given.items() if isinstance(self.given, Mapping) else self.given
+        learned = (self.learned,) if isinstance(self.learned, str) else self.learned
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "given", tuple(sorted((str(key), _plain(value)) for key, value in given)))
+        object.__setattr__(self, "learned", tuple(learned))
+        known = self._class.arg_constraints if isinstance(self._class.arg_constraints, dict) else {}
+        if unknown := [key for key in (*dict(self.given), *self.learned) if key not in known]:
+            raise ParameterError(f"{what}: no parameter {listing(unknown)}; it has {listing(list(known), 10)}.")
+        missing = [key for key in self._wanted if key not in dict(self.given) and not _free(known[key])]
+        if missing:
+            raise ParameterError(
+                f"{what}: {listing(missing)} cannot be learned, being a whole number or bound to other parameters. "
+                f"Give a value, as in given={{{missing[0]!r}: 1.0}}."
+            )
+        self._try(what)
+
+    def _try(self, what: str) -> None:
+        """Check that parameters of the right shapes make a distribution of the right shape."""
+        event = self._smallest
+        try:
+            blank = {name: _first_value(parameter) for name, parameter in self.parameters(event).items()}
+            made = jax.eval_shape(lambda: self.distribution(**blank).sample(jax.random.key(0)))
+        except ParameterError:
+            raise
+        except Exception as error:  # whatever NumPyro's classes raise
+            reason = " ".join(str(error).split())[:120]
+            raise ParameterError(
+                f"{what}: cannot be made from numbers alone ({reason}). Write a family with `parameters` and "
+                "`distribution`."
+            ) from None
+        if made.shape != event.shape or self.event_dim > 1:
+            raise ParameterError(f"{what}: is no distribution of one number, nor of vectors of any length.")
+
+    @property
+    def _smallest(self) -> Event:
+        """An event that it can be tried on: two entries, or as many as parameters are given for."""
+        shapes = [np.shape(value) for _, value in self.given if np.ndim(value)]
+        shape = max(shapes, key=len, default=(2,))
+        return Event.plain(*(shape[-1:] if self.event_dim else shape))
+
+    @property
+    def _class(self) -> Any:
+        return getattr(dist, self.name)
+
+    @property
+    def _wanted(self) -> list[str]:
+        """The parameters that it is called with; of several ways to say the same, the first."""
+        known = self._class.arg_constraints
+        named = {*dict(self.given), *self.learned}
+        return [key for key in known if key in named or key not in _OTHER_WAYS]
+
+    @property
+    def event_dim(self) -> int:
+        """0 where the distribution is of one number, 1 of a vector."""
+        return int(getattr(self._class.support, "event_dim", 0) or 0)
+
+    @property
+    def support(self) -> Support:
+        """Where its draws lie."""
+        found = self._class.support
+        if isinstance(found, type(dist.Uniform.support)):  # depends on the parameters
+            first = {name: _first_value(value) for name, value in self.parameters(self._smallest).items()}
+            found = self.distribution(**first).support
+        while hasattr(found, "base_constraint"):
+            found = found.base_constraint
+        for constraint, support in _SUPPORTS:
+            if found is constraint:
+                return support
+        low = float(np.max(getattr(found, "lower_bound", -np.inf)))
+        high = float(np.min(getattr(found, "upper_bound", np.inf)))
+        if found.event_dim or not np.isfinite([low, high]).any():
+            return Support.of_vectors(f"a {type(found).__name__.strip('_').replace('_', ' ')}")
+        return Support(f"numbers from {low:.6g} to {high:.6g}", low, high, whole=found.is_discrete)
+
+    def parameters(self, event: Event) -> Parameters:
+        """Return what the distribution needs, each before the map to where it must lie."""
+        found: dict[str, Any] = {}
+        for key in self._wanted:
+            constraint = self._class.arg_constraints[key]
+            if key in dict(self.given):
+                value = np.asarray(dict(self.given)[key], np.float64)
+                found[key] = Fixed(self._spread(key, value, self._shape(constraint, event)))
+                continue
+            shape = dist.biject_to(constraint).inverse_shape(self._shape(constraint, event))
+            start = np.zeros(shape)
+            if key == "loc" and shape == event.shape:
+                start = np.array(event.centre)
+            elif key == "scale" and shape == event.shape:
+                start = np.log(np.maximum(event.spread, _LEAST))
+            found[key] = Learned(start) if key in self.learned else Output(shape, start)
+        return found
+
+    def distribution(self, **parameters: Array) -> dist.Distribution:
+        """Return the distribution of each entry, or of the vector."""
+        values = {}
+        for key, value in parameters.items():
+            constraint = self._class.arg_constraints[key]
+            values[key] = value if key in dict(self.given) else _to(constraint, value)
+        return self._class(**values)
+
+    def _spread(self, key: str, value: Any, shape: tuple[int, ...]) -> Any:
+        try:
+            return np.broadcast_to(value, shape)
+        except ValueError:
+            raise ParameterError(
+                f"{type(self).__name__}({self.name!r}): {key} is given for {np.shape(value)} entries, and there are "
+                f"{shape}. Give one number, or as many as there are entries."
+            ) from None
+
+    def _shape(self, constraint: Any, event: Event) -> tuple[int, ...]:
+        size, depth = event.size, int(getattr(constraint, "event_dim", 0) or 0)
+        if self.event_dim == 0 and depth == 0:
+            return event.shape
+        if self.event_dim == 0:
+            raise ParameterError(
+                f"{type(self).__name__}({self.name!r}): its parameters are vectors of unknown length. Take "
+                "likelihoods.Categorical, or write a family."
+            )
+        return (size,) * depth
+
+
+def from_numpyro(value: Any, kind: type[NumPyroFamily]) -> Any:
+    """Return a family for a NumPyro distribution or its class; anything else comes back as it is.
+
+    Of an instance the parameters are kept as they are.
+
+    Example:
+        >>> from_numpyro(dist.Laplace(0.0, 2.0), NumPyroFamily)
+        NumPyroFamily(name='Laplace', given=(('loc', 0.0), ('scale', 2.0)), learned=())
+    """
+    if isinstance(value, type) and issubclass(value, dist.Distribution):
+        return kind(value.__name__)
+    if not isinstance(value, dist.Distribution):
+        return value
+    while isinstance(value, dist.Independent | dist.ExpandedDistribution):
+        value = value.base_dist
+    names = [
+        name for name in value.arg_constraints if name not in _OTHER_WAYS and getattr(value, name, None) is not None
+    ]
+    if not names:
+        raise ParameterError(
+            f"{type(value).__name__}: its parameters are distributions or maps, which cannot be written to a file. "
+            "Write a family with `parameters` and `distribution`, or take priors.Mixture or priors.Flow."
+        )
+    return kind(type(value).__name__, {name: getattr(value, name) for name in names})
+
+
+def _to(constraint: Any, value: Array) -> Array:
+    """Return real numbers mapped to where a parameter must lie, away from the ends of float32."""
+    if constraint in (constraints.real, constraints.real_vector, constraints.real_matrix):
+        return value
+    value = jnp.clip(value, -30.0, 30.0)
+    if constraint in (constraints.positive, constraints.nonnegative):
+        return _LEAST + jnp.exp(value)
+    return dist.biject_to(constraint)(value)
+
+
+def _first_value(parameter: Any) -> Any:
+    if isinstance(parameter, Output):
+        return np.broadcast_to(parameter.start, parameter.shape)
+    return parameter.start if isinstance(parameter, Learned) else parameter.value
+
+
+def _free(constraint: Any) -> bool:
+    """Say whether there is a smooth map from the real numbers to a constraint."""
+    try:
+        dist.biject_to(constraint)
+    except (NotImplementedError, TypeError, AttributeError):
+        return False
+    return True
+
+
+def _plain(value: Any) -> Any:
+    """Return a number, or numbers as nested tuples."""
+    value = np.asarray(value, np.float64).tolist()
+
+    def frozen(entry: Any) -> Any:
+        return tuple(map(frozen, entry)) if isinstance(entry, list) else entry
+
+    return frozen(value)

@@ -1,0 +1,37 @@
+"""Likelihoods made of NumPyro's distributions."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from omokage.adapter import NumPyroFamily
+from omokage.batch import Event
+from omokage.errors import ParameterError
+from omokage.nets.views import View
+
+
+@dataclass(frozen=True)
+class NumPyro(NumPyroFamily):
+    """Any distribution of NumPyro over single numbers as p(x|z) of each entry; see `NumPyroFamily`.
+
+    The decoder gives all of its parameters, but those that are `given`, or `learned` as one value for each feature.
+
+    Example:
+        >>> NumPyro("Gumbel", learned="scale")
+        NumPyro(name='Gumbel', given=(), learned=('scale',))
+    """
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        super().__post_init__()
+        if self.event_dim:
+            raise ParameterError(
+                f"NumPyro({self.name!r}): a distribution of whole vectors has no density for each entry, which scores "
+                "need. Take one of single numbers."
+            )
+
+    def view(self, event: Event) -> View | None:
+        """Return what networks see of x: standardised numbers, as which real data come already."""
+        if self.support.everything:
+            return None
+        return View("identity", event.centre, np.maximum(event.spread, 1e-30))

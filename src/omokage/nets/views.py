@@ -1,0 +1,50 @@
+"""What networks see of data that a likelihood takes as they are: counts, amounts, classes, levels."""
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from omokage.batch import Event
+from omokage.nets.layers import Frozen
+
+
+class View(eqx.Module):
+    """(f(x) - location) / scale for each entry; or one column for each class.
+
+    Attributes:
+        function: f.
+        location, scale: Like an entry of f(x).
+        classes: C, for "classes": the last axis of x gets C times as long.
+    """
+
+    location: Any
+    scale: Any
+    function: Literal["identity", "log", "log1p", "classes"] = eqx.field(static=True)
+    classes: int = eqx.field(static=True)
+
+    def __init__(
+        self, function: Literal["identity", "log", "log1p", "classes"], location: Any, scale: Any, classes: int = 1
+    ):
+        self.function, self.classes = function, classes
+        self.location, self.scale = (Frozen(np.asarray(value, np.float32)) for value in (location, scale))
+
+    def __call__(self, x: Array) -> Array:
+        """Return what is seen of x, (B, *event)."""
+        if self.function == "classes":
+            seen = jax.nn.one_hot(x.astype(jnp.int32), self.classes)
+            return seen.reshape(*x.shape[:-1], x.shape[-1] * self.classes)
+        if self.function == "log":  # where nothing was observed x is 0
+            x = jnp.where(x > 0, jnp.log(jnp.where(x > 0, x, 1.0)), self.location.value)
+        elif self.function == "log1p":
+            x = jnp.log1p(jnp.maximum(x, 0))
+        return (x - self.location.value) / self.scale.value
+
+    def event(self, event: Event) -> Event:
+        """Return what a row looks like to a network: standardised."""
+        shape = (*event.shape[:-1], event.shape[-1] * self.classes)
+        return replace(Event.plain(*shape), missing=event.missing)
