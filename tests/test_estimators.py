@@ -74,7 +74,7 @@ def test_a_class_in_place_of_an_instance_is_pointed_out():
 def test_parts_that_do_not_fit_together_are_refused():
     with pytest.raises(ParameterError, match=r"ELBO needs a posterior with a density.*posterior='diagonal'"):
         om.VAE(**SETTINGS, posterior="point").fit(IRIS)
-    with pytest.raises(ParameterError, match="standardize='scale': Bernoulli is a density on"):
+    with pytest.raises(ParameterError, match="standardize='scale': Bernoulli is for values from 0 to 1"):
         om.VAE(**SETTINGS, likelihood="bernoulli", standardize="scale").fit(IRIS / 8)
 
 

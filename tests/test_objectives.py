@@ -260,7 +260,11 @@ def test_the_importance_weighted_bound_rises_with_draws(known):
     model, x = known
     means, errors = [], []
     for samples in (1, 2, 8, 32):
-        runs = np.stack([-IWAE(samples)(model, Batch(x), jax.random.key(k), NOW)["loss"].mean() for k in range(200)])
+
+        def bound(key, samples=samples):
+            return -IWAE(samples)(model, Batch(x), key, NOW)["loss"].mean()
+
+        runs = np.asarray(jax.jit(lambda keys, bound=bound: jax.lax.map(bound, keys))(jax.random.split(KEY, 400)))
         means.append(runs.mean())
         errors.append(runs.std() / np.sqrt(len(runs)))
     for i in range(3):

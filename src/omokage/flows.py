@@ -88,10 +88,19 @@ class Step(Transform[Array]):
 
     def call_with_intermediates(self, x: Array) -> tuple[Array, Array]:
         """Return y, (..., L), and s."""
+        x = self._spread(x)
         scale, shift = self._scale_and_shift(x)
         return x * jnp.exp(scale) + shift, scale
 
+    def _spread(self, x: Array) -> Array:
+        """Return x for each of the contexts, where there are more of these."""
+        if self.context is None:
+            return x
+        places = jnp.broadcast_shapes(x.shape[:-1], self.context.shape[:-1])
+        return jnp.broadcast_to(x, (*places, x.shape[-1]))
+
     def _inverse(self, y: Array) -> Array:
+        y = self._spread(y)
         if self.kind == "coupling":  # the entries that s and t depend on have not moved
             scale, shift = self._scale_and_shift(y)
             return (y - shift) * jnp.exp(-scale)
@@ -104,7 +113,7 @@ class Step(Transform[Array]):
 
     def log_abs_det_jacobian(self, x: Array, y: Array, intermediates: Array | None = None) -> Array:
         """Return log |dy/dx|, (...)."""
-        scale = self._scale_and_shift(x)[0] if intermediates is None else intermediates
+        scale = self._scale_and_shift(self._spread(x))[0] if intermediates is None else intermediates
         return scale.sum(-1)
 
     def _scale_and_shift(self, x: Array) -> tuple[Array, Array]:

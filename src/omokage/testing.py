@@ -80,7 +80,7 @@ def check_prior(family: Any, *, seed: int = 0) -> None:
         AssertionError: Saying what is wrong.
 
     Example:
-        >>> check_prior(priors.Mixture(3))
+        >>> check_prior(priors.StandardNormal())
     """
     _check_value(family)
     density = _density(family, Event.plain(_LATENT), inputs=None, seed=seed)
@@ -106,7 +106,7 @@ def check_posterior(family: Any, *, seed: int = 0) -> None:
         AssertionError: Saying what is wrong.
 
     Example:
-        >>> check_posterior(posteriors.FullNormal())
+        >>> check_posterior(posteriors.DiagonalNormal())
     """
     _check_value(family)
     key = jax.random.key(seed)
@@ -149,8 +149,8 @@ def check_objective(objective: Any, *, bound: bool = False, seed: int = 0) -> No
         AssertionError: Saying what is wrong.
 
     Example:
-        >>> from omokage.objectives import IWAE
-        >>> check_objective(IWAE(samples=4), bound=True)
+        >>> from omokage.objectives import Reconstruction
+        >>> check_objective(Reconstruction())
     """
     _claim(hash(objective) == hash(objective) and objective == objective, "an objective must be hashable")
     model, x, exact = linear_gaussian(seed)
