@@ -1,5 +1,7 @@
 """The members of the four axes: all obey their contracts, and any sensible pair of them works."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,9 +9,10 @@ import numpyro.distributions as dist
 import pytest
 
 import omokage as om
-from omokage import objectives, testing
+from omokage import build, objectives, testing
 from omokage.adapter import NumPyroFamily
 from omokage.batch import Event
+from omokage.build import from_table
 from omokage.density import Output, draw
 from omokage.errors import DataError, ParameterError
 from omokage.flows import first_weights, flow
@@ -28,6 +31,7 @@ from omokage.likelihoods import (
 )
 from omokage.model import divergence
 from omokage.posteriors import DiagonalNormal, Flow, FullNormal, LogisticNormal, PointMass
+from omokage.settings import AutoEncoderSettings, VAESettings, hint
 
 Member = om.posteriors.NumPyro
 slow = pytest.mark.slow
@@ -160,6 +164,13 @@ def digits():
     return (train > 0.5).astype(np.float32), (test > 0.5).astype(np.float32)
 
 
+def called(family):
+    """Return a name that is the same in every process; NumPyro's objects show their place in memory."""
+    if isinstance(family, type | dist.Distribution):
+        return getattr(family, "__name__", type(family).__name__)
+    return repr(family)
+
+
 PAIRS = [
     *[(REAL_PRIORS[p], REAL_POSTERIORS[q]) for p in REAL_PRIORS for q in REAL_POSTERIORS],
     *[(prior, posterior) for prior, some in BOUNDED for posterior in some],
@@ -167,7 +178,7 @@ PAIRS = [
 
 
 @slow
-@pytest.mark.parametrize(("prior", "posterior"), PAIRS, ids=lambda family: getattr(family, "__name__", repr(family)))
+@pytest.mark.parametrize(("prior", "posterior"), PAIRS, ids=called)
 def test_every_sensible_pair_of_prior_and_posterior_learns_digits(prior, posterior, tmp_path):
     train, test = digits()
     entropy = -(p := train.mean(0).clip(1e-3, 1 - 1e-3)) * np.log(p) - (1 - p) * np.log(1 - p)
@@ -375,3 +386,20 @@ def test_a_divergence_in_closed_form_is_that_of_draws(posterior, prior):
     closed = divergence(q, p)
     assert closed is not None
     np.testing.assert_allclose(closed, gap.mean(0), atol=6 * gap.std(0).max() / 200 + 1e-3)
+
+
+@pytest.mark.parametrize("kind", [VAESettings, AutoEncoderSettings])
+@pytest.mark.parametrize("parameter", ["likelihood", "posterior", "prior", "objective"])
+def test_every_name_that_is_offered_makes_a_member(kind, parameter):
+    if parameter not in kind.model_fields:
+        return
+    offered = re.findall(r"\[([^\[]*?\|.*?)\] Default", hint(parameter))[0].split("|")
+    assert len(offered) > 3
+    own = str(kind.model_json_schema()["properties"][parameter])
+    for name in offered:
+        if f"'{name}'" not in own or name in ("auto", "denoising"):
+            continue
+        if parameter == "objective":
+            assert callable(build.objective({"objective": name}))
+        else:
+            assert hasattr(from_table(parameter, {"name": name}), "distribution")

@@ -27,6 +27,13 @@ _LIKELIHOODS: dict[str, Any] = {
     "gaussian": likelihoods.Gaussian,
     "bernoulli": likelihoods.Bernoulli,
     "continuous_bernoulli": likelihoods.ContinuousBernoulli,
+    "laplace": likelihoods.Laplace,
+    "student_t": likelihoods.StudentT,
+    "log_normal": likelihoods.LogNormal,
+    "poisson": likelihoods.Poisson,
+    "negative_binomial": likelihoods.NegativeBinomial,
+    "categorical": likelihoods.Categorical,
+    "discretized_logistic": likelihoods.DiscretizedLogistic,
 }
 _PRIORS: dict[str, Any] = {
     "normal": priors.StandardNormal,

@@ -26,6 +26,18 @@ Initializer = Literal[
     "lecun_uniform",
     "orthogonal",
 ]
+Likelihood = Literal[
+    "auto",
+    "gaussian",
+    "bernoulli",
+    "continuous_bernoulli",
+    "laplace",
+    "student_t",
+    "log_normal",
+    "poisson",
+    "negative_binomial",
+    "discretized_logistic",
+]
 AtLeastOne = Annotated[int, Field(ge=1)]
 
 
@@ -121,9 +133,10 @@ class AutoEncoderSettings(CommonSettings):
     """Parameters of `AutoEncoder`."""
 
     likelihood: Annotated[
-        Literal["auto", "gaussian", "bernoulli", "continuous_bernoulli"],
+        Likelihood,
         Field(
-            description="p(x|z); auto: Bernoulli for 0/1 columns, Gaussian otherwise.",
+            description="p(x|z); auto: Bernoulli for 0/1 columns, Gaussian otherwise. Counts, amounts and levels are "
+            "taken as they are.",
             json_schema_extra=Instance,
         ),
     ] = "auto"
@@ -137,10 +150,11 @@ class VAESettings(CommonSettings):
     """Parameters of `VAE`."""
 
     likelihood: Annotated[
-        Literal["auto", "gaussian", "bernoulli", "continuous_bernoulli"],
+        Likelihood,
         Field(
             description="p(x|z); auto: Bernoulli where all columns are 0/1, else Gaussian with a learned scale: one "
-            "for all columns where they fill [0, 1], else one for each.",
+            "for all columns where they fill [0, 1], else one for each. Counts, amounts and levels are taken as they "
+            "are.",
             json_schema_extra=Instance,
         ),
     ] = "auto"
