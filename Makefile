@@ -5,16 +5,19 @@ RUN := $(VENV)/bin/python
 BENCH := .venv-bench
 WORKERS ?= auto
 
-.PHONY: demo test test-slow lint format bench clean
+.PHONY: demo test test-slow test-exhaustive lint format bench clean
 
 demo: $(VENV)/ready
 	$(RUN) -m omokage demo
 
 test: $(VENV)/ready-dev
-	$(RUN) -m pytest -m "not slow" -n $(WORKERS) --maxprocesses 4
+	$(RUN) -m pytest -m "not slow and not exhaustive" -n $(WORKERS) --maxprocesses 4
 
 test-slow: $(VENV)/ready-dev
 	$(RUN) -m pytest -m slow -n $(WORKERS) --maxprocesses 2
+
+test-exhaustive: $(VENV)/ready-dev
+	$(RUN) -m pytest -m exhaustive -n $(WORKERS) --maxprocesses 4
 
 lint: $(VENV)/ready-dev
 	$(RUN) -m ruff check .

@@ -172,12 +172,19 @@ def called(family):
 
 
 PAIRS = [
-    *[(REAL_PRIORS[p], REAL_POSTERIORS[q]) for p in REAL_PRIORS for q in REAL_POSTERIORS],
-    *[(prior, posterior) for prior, some in BOUNDED for posterior in some],
+    *[
+        pytest.param(
+            REAL_PRIORS[p],
+            REAL_POSTERIORS[q],
+            marks=slow if p == "normal" or q == "diagonal" or (p, q) == ("vamp", "iaf") else pytest.mark.exhaustive,
+        )
+        for p in REAL_PRIORS
+        for q in REAL_POSTERIORS
+    ],
+    *[pytest.param(prior, posterior, marks=slow) for prior, some in BOUNDED for posterior in some],
 ]
 
 
-@slow
 @pytest.mark.parametrize(("prior", "posterior"), PAIRS, ids=called)
 def test_every_sensible_pair_of_prior_and_posterior_learns_digits(prior, posterior, tmp_path):
     train, test = digits()

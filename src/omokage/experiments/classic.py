@@ -35,7 +35,6 @@ class Unbounded:
 
     mean: str
     variance: str
-    support = "real"
 
     def parameters(self, event: Event) -> Parameters:
         """Return the two outputs."""
