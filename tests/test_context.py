@@ -59,6 +59,39 @@ def test_to_know_the_label_raises_the_bound_of_rows_held_out(conditional):
     assert conditional.score(rows, context=labels) == conditional.score_samples(rows, context=labels).mean()
 
 
+def test_a_prior_can_depend_on_the_context(tmp_path):
+    prior = om.priors.Conditional(om.priors.DiagonalNormal(), hidden=(8,))
+    vae = om.VAE(**{**SMALL, "epochs": 60, "learning_rate": 1e-2}, prior=prior).fit(X, context=CONTEXT)
+    for label, expected in zip("abc", OFFSETS, strict=True):
+        np.testing.assert_allclose(vae.sample(1000, context=label).mean(0), expected, atol=0.4)
+    parts = vae.terms(X, context=CONTEXT)
+    np.testing.assert_allclose(parts["elbo"], parts["reconstruction"] - parts["kl"], rtol=1e-4, atol=1e-3)
+    assert vae.kl_form_ == "closed form"
+    vae.save(tmp_path / "m")
+    again = om.load(tmp_path / "m")
+    np.testing.assert_array_equal(again.sample(5, context="b"), vae.sample(5, context="b"))
+    np.testing.assert_array_equal(
+        again.log_likelihood(X[:9], context=CONTEXT[:9]), vae.log_likelihood(X[:9], context=CONTEXT[:9])
+    )
+
+
+@pytest.mark.parametrize(
+    ("prior", "context", "said"),
+    [
+        (om.priors.Conditional(om.priors.DiagonalNormal()), None, r"needs a context. Give fit one: fit\(X, context="),
+        ("vamp", CONTEXT, "without context, and there is a context"),
+    ],
+)
+def test_a_prior_and_a_context_that_do_not_go_together_are_refused(prior, context, said):
+    with pytest.raises(ParameterError, match=said):
+        om.VAE(**SMALL, prior=prior).fit(X, context=context)
+
+
+def test_a_conditional_prior_needs_a_family_that_a_network_can_give():
+    with pytest.raises(ParameterError, match="parameters that a network can give"):
+        om.priors.Conditional(om.priors.StandardNormal())
+
+
 def test_a_saved_model_comes_back_with_its_context(conditional, tmp_path):
     conditional.save(tmp_path / "m")
     again = om.load(tmp_path / "m")

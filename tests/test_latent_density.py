@@ -65,7 +65,16 @@ def test_draws_have_the_moments_of_the_codes(family):
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(z.T), rtol=0.1, atol=0.1)
 
 
-@pytest.mark.parametrize("density", ["full_normal", "mixture", om.priors.Mixture(2), om.priors.Vamp(5, widened=True)])
+@pytest.mark.parametrize(
+    "density",
+    [
+        "full_normal",
+        "mixture",
+        om.priors.Mixture(2),
+        om.priors.Vamp(5, widened=True),
+        pytest.param("flow", marks=pytest.mark.slow),
+    ],
+)
 def test_a_plain_autoencoder_draws_from_the_density_of_its_codes(tmp_path, density):
     ae = om.AutoEncoder(**{**SMALL, "hidden": (), "epochs": 100, "learning_rate": 1e-2}).fit(X)
     assert ae.sample(5).shape == (5, 4)
