@@ -8,7 +8,7 @@ from sklearn.mixture import GaussianMixture
 
 import omokage as om
 from omokage.batch import Event
-from omokage.build import latent_density
+from omokage.build import Recipe, latent_density
 from omokage.errors import ParameterError
 from omokage.latent_density import fitted
 
@@ -23,7 +23,9 @@ def codes(n=400):
 
 
 def density_of(chosen, z):
-    start = latent_density(chosen, z.shape[1], Event.plain(4), np.random.default_rng(0), False)
+    parts = om.likelihoods.Gaussian(), om.posteriors.DiagonalNormal(), om.priors.StandardNormal(), om.objectives.ELBO()
+    recipe = Recipe(*parts, standardize=False, network=om.nets.Dense())
+    start = latent_density(chosen, z.shape[1], Event.plain(4), recipe, 0, np.random.default_rng(0))
     return fitted(start, z, None, 0).given({})
 
 
@@ -114,6 +116,8 @@ def test_a_prior_can_be_learned_with_the_model(tmp_path, prior):
     [
         ("mixtur", "density: expected one of .*, or a prior; got 'mixtur'. Did you mean 'mixture'?"),
         (om.priors.Vamp(5), "mean of points is no density. Take priors.Vamp"),
+        (om.priors.Conditional(om.priors.DiagonalNormal()), "depends on a context, and codes are fitted without"),
+        (om.posteriors.PointMass(), "a point mass has no density"),
         (om.priors.Mixture, r"Did you mean Mixture\(\)"),
         (om.priors.Mixture(150), "at least 300 codes to fit to; got 200"),
     ],
@@ -129,3 +133,17 @@ def test_densities_that_cannot_be_fitted_are_refused(density, said):
 def test_components_are_checked(components):
     with pytest.raises(ParameterError, match=r"Mixture\(components="):
         om.priors.Mixture(components)
+
+
+def test_what_cannot_go_with_the_model_is_refused_as_at_fit():
+    random = np.random.default_rng(0)
+    vae = om.VAE(**SMALL).fit(X)
+    with pytest.raises(ParameterError, match="from 0 to 1 only"):
+        vae.fit_density(X, om.priors.NumPyro("Uniform", {"low": 0, "high": 1}))
+    conditional = om.VAE(**SMALL).fit(X, context=random.integers(0, 2, len(X)))
+    with pytest.raises(ParameterError, match="without context"):
+        conditional.fit_density(X, "vamp", context=0)
+    counts = om.VAE(**SMALL, likelihood="poisson").fit(random.poisson(30, (60, 3)))
+    counts.fit_density(random.poisson(30, (60, 3)), om.priors.Vamp(4))
+    start = counts.model_.prior.encoded["components"]
+    assert np.abs(start).max() < 10  # where networks see counts, not where counts are

@@ -212,6 +212,8 @@ def test_every_sensible_pair_of_prior_and_posterior_learns_digits(prior, posteri
         ({"prior": dist.Gamma(2.0, 1.0)}, ["numbers above 0 only", "posteriors.NumPyro('LogNormal')"]),
         ({"prior": Member("Dirichlet", {"concentration": 1.0})}, ["Simplex only", "a posterior with that support"]),
         ({"posterior": Member("Poisson")}, ["draws from Poisson are not smooth", "'diagonal'"]),
+        ({"posterior": om.priors.StandardNormal()}, ["does not depend on x", "'diagonal'"]),
+        ({"prior": PointMass()}, ["a point mass has no density"]),
         ({"posterior": "point"}, ["ELBO needs a posterior with a density", "objective='reconstruction'"]),
         ({"posterior": "point", "objective": "iwae"}, ["IWAE needs a posterior with a density"]),
         ({"objective": "tcvae", "posterior": "full_normal"}, ["TCVAE needs a posterior and a prior whose latent dim"]),
@@ -248,6 +250,8 @@ def test_what_makes_no_sense_together_is_refused(settings, said):
         (lambda: NegativeBinomial("al"), "expected one of shared, feature, full"),
         (lambda: DiscretizedLogistic("al"), "expected one of shared, feature, full"),
         (lambda: om.priors.Vamp(0), "Vamp"),
+        (lambda: om.priors.Conditional(DiagonalNormal(), hidden=0), r"Conditional\(hidden="),
+        (lambda: from_table("likelihood", {"name": "categorical"}), "'classes'"),
         (lambda: objectives.CIWAE(beta=2.0), "from 0 to 1"),
         (lambda: objectives.InfoVAE(alpha=2.0), "alpha of at most 1"),
         (lambda: objectives.RAE(penalty="l1"), "'l2' or 'gradient'"),
@@ -410,3 +414,57 @@ def test_every_name_that_is_offered_makes_a_member(kind, parameter):
             assert callable(build.objective({"objective": name}))
         else:
             assert hasattr(from_table(parameter, {"name": name}), "distribution")
+
+
+def test_networks_see_nothing_where_nothing_was_observed():
+    series = np.random.default_rng(0).poisson(30, (20, 5, 2)).astype(float)
+    holes = series.copy()
+    holes[3, 2, 1] = np.nan
+    settings = {"latent_dim": 2, "hidden": (4,), "epochs": 1, "verbose": 0}
+    vae = om.VAE(**settings, likelihood="poisson").fit(holes)
+    rows = vae._encoded(holes).whole
+    seen = np.asarray(vae.model_.seen(rows))
+    assert seen[3, 2, 1] == 0
+    assert 0.3 < seen[rows.mask].std() < 3
+    with pytest.raises(ParameterError, match="takes no missing entries"):
+        om.VAE(**settings, likelihood=Categorical(60)).fit(holes)
+
+
+def test_denoising_corrupts_what_networks_see():
+    X = np.random.default_rng(0).integers(0, 3, (50, 4)).astype(float)
+    vae = om.VAE(2, hidden=(4,), epochs=1, verbose=0, likelihood=Categorical(3)).fit(X)
+    batch = vae._encoded(X).whole
+    given = []
+
+    class Look:
+        def __call__(self, model, batch, key, epoch):
+            given.append(np.asarray(model.seen(batch)))
+            return {"loss": batch.x.sum(1)}
+
+    objectives.Denoising("gaussian", 1e-3, Look())(vae.model_, batch, jax.random.key(0), 0.0)
+    np.testing.assert_allclose(given[0].reshape(50, 4, 3), np.eye(3)[X.astype(int)], atol=0.01)
+
+
+def test_binarising_takes_a_bernoulli_and_nothing_else():
+    X = np.random.default_rng(0).random((40, 3))
+    settings = {"latent_dim": 1, "hidden": (4,), "epochs": 1, "verbose": 0}
+    objective = objectives.Denoising(objective=objectives.Binarizing(objectives.ELBO()))
+    assert om.VAE(**settings, objective=objective).fit(X).recipe_.likelihood == Bernoulli()
+    with pytest.raises(ParameterError, match="Binarizing draws zeros and ones, and Gaussian is for any numbers"):
+        om.VAE(**settings, objective=objective, likelihood="gaussian").fit(X)
+
+
+def test_a_fit_that_goes_on_is_checked_as_the_first():
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    vae = om.VAE(1, hidden=(4,), epochs=1, verbose=0, posterior="point", objective="reconstruction").fit(X)
+    with pytest.raises(ParameterError, match="ELBO needs a posterior with a density"):
+        vae.set_params(objective="elbo", warm_start=True).fit(X)
+
+
+def test_many_narrow_components_are_a_mixture_to_hundredths_of_a_nat():
+    random = np.random.default_rng(0)
+    means, scales = random.normal(size=(50, 8)) * 3, np.full((50, 8), 0.05)
+    z = (means[:20] + 0.05 * random.normal(size=(20, 8))).astype(np.float32)
+    ours = om.priors.DiagonalMixture(jnp.asarray(means, jnp.float32), jnp.asarray(scales, jnp.float32)).log_prob(z)
+    apart = -0.5 * (((z[:, None] - means) / scales) ** 2).sum(-1) - np.log(scales).sum(-1) - 4 * np.log(2 * np.pi)
+    np.testing.assert_allclose(ours, np.logaddexp.reduce(apart, 1) - np.log(50), atol=0.02)

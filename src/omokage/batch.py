@@ -16,7 +16,7 @@ class Batch(NamedTuple):
 
     Attributes:
         x: The (standardised) data, (B, *event); sequences are padded with zeros, (B, T, C).
-        inputs: What the posterior sees where that is not x itself, as in denoising; like x.
+        inputs: What the encoder sees where that is not x itself, or the view of it, as in denoising.
         mask: Which entries of x were observed, boolean, like x; `None`: all that there are. Those that were not are
             0 in x.
         lengths: How many steps each row has, (B,), where rows are sequences of unlike lengths; `None`: all T.
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
 
     @property
     def seen(self) -> Any:
-        """What the posterior sees: `inputs` where given, else `x`."""
+        """`inputs` where given, else `x`."""
         return self.x if self.inputs is None else self.inputs
 
     @property

@@ -1,7 +1,7 @@
 """Names and settings to objects: the only place that knows which name means which class."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from omokage.adapter import from_numpyro
 from omokage.batch import Event
 from omokage.data.kinds import KINDS, AnyTable, name_of
 from omokage.data.schema import Moments, Standardization, column_kinds
-from omokage.density import Density
+from omokage.density import Density, Output
 from omokage.errors import DataError, ParameterError, listing, suggest
 from omokage.model import Model
 from omokage.nets.convolution import Convolution
@@ -19,8 +19,9 @@ from omokage.nets.layers import INITIALIZERS, Making
 from omokage.nets.mlp import MLP, Dense
 from omokage.nets.recurrent import Recurrent
 from omokage.nets.temporal import TemporalConvolution
+from omokage.nets.views import View
 from omokage.optimizers import SCHEDULES, optimizer
-from omokage.supports import REAL, Support
+from omokage.supports import REAL, UNIT, Support
 from omokage.training import Plan
 
 _LIKELIHOODS: dict[str, Any] = {
@@ -118,8 +119,9 @@ def decide(parameters: Mapping[str, Any], table: AnyTable, name: Callable[[int],
     unit = "real" not in kinds
     alike = table.alike or (unit and _fills_the_unit_interval(table.moments))
     likelihood = parameters["likelihood"]
+    chosen = objective(parameters)
     if likelihood == "auto":
-        if kinds == {"binary"}:
+        if kinds == {"binary"} or _binarizes(chosen):
             likelihood = likelihoods.Bernoulli()
         elif plain:
             likelihood = likelihoods.Gaussian(scale="unit")
@@ -137,24 +139,57 @@ def decide(parameters: Mapping[str, Any], table: AnyTable, name: Callable[[int],
         likelihood,
         _made("posterior", parameters.get("posterior", "point"), _POSTERIORS, _FAMILY),
         _made("prior", parameters.get("prior", "normal"), _PRIORS, _FAMILY),
-        objective(parameters),
+        chosen,
         standardize,
         _network(parameters, name_of(table)),
     )
     check_support(recipe, table.moments, name)
-    _check_latent(recipe)
+    check_latent(recipe, parameters["latent_dim"])
+    check_objective(recipe, plain)
+    return recipe
+
+
+def check_objective(recipe: Recipe, plain: bool) -> None:
+    """Check that the objective and the parts go together.
+
+    Raises:
+        ParameterError: If they do not.
+    """
     if isinstance(recipe.posterior, posteriors.PointMass) and getattr(recipe.objective, "needs_density", False):
         remedy = "" if plain else ", or posterior='diagonal'"
         raise ParameterError(
             f"objective: {type(recipe.objective).__name__} needs a posterior with a density, and a point mass has "
             f"none. Take objective='reconstruction'{remedy}."
         )
-    return recipe
+    if _binarizes(recipe.objective) and recipe.support != UNIT:
+        raise ParameterError(
+            f"objective: Binarizing draws zeros and ones, and {type(recipe.likelihood).__name__} is for "
+            f"{recipe.support.text}. Take likelihood='bernoulli'."
+        )
 
 
-def _check_latent(recipe: Recipe) -> None:
-    """Check that the prior is a density wherever the posterior puts z, and that z can be learned through."""
+def _binarizes(objective: Any) -> bool:
+    """Say whether an objective, or one within it, draws zeros and ones."""
+    return isinstance(objective, objectives.Binarizing) or (
+        hasattr(objective, "objective") and _binarizes(objective.objective)
+    )
+
+
+def check_latent(recipe: Recipe, latent_dim: int) -> None:
+    """Check that the prior is a density wherever the posterior puts z, and that z can be learned through.
+
+    Raises:
+        ParameterError: If not.
+    """
     posterior, prior = _support(recipe.posterior), _support(recipe.prior)
+    if isinstance(recipe.prior, posteriors.PointMass):
+        raise ParameterError("prior: a point mass has no density. Take 'normal'.")
+    given = recipe.posterior.parameters(Event.plain(latent_dim)).values()
+    if not any(isinstance(parameter, Output) for parameter in given):
+        raise ParameterError(
+            f"posterior: {recipe.posterior} does not depend on x, since no parameter comes from the network. Take "
+            "'diagonal', or a family with an Output."
+        )
     if isinstance(recipe.posterior, posteriors.NumPyro) and not recipe.posterior.smooth:
         raise ParameterError(
             f"posterior: draws from {recipe.posterior.name} are not smooth in its parameters, so no gradient passes "
@@ -235,6 +270,10 @@ def from_table(parameter: str, table: Mapping[str, Any]) -> Any:
     except TypeError:
         known = [field.name for field in fields(names[table["name"]])]
         unknown = [key for key in settings if key not in known]
+        if not unknown:
+            raise ParameterError(
+                f"{parameter}: the settings {settings} of {table['name']} are not what it takes: {listing(known, 10)}."
+            ) from None
         raise ParameterError(
             f"{parameter}: {table['name']} has no setting {listing(unknown)}; it has {listing(known, 10) or 'none'}."
         ) from None
@@ -254,7 +293,7 @@ def model(
         return Making(random, activation, normalization, parameters["dropout"], initializer, name)
 
     hidden = widths(parameters, recipe)
-    view = recipe.likelihood.view(event) if hasattr(recipe.likelihood, "view") else None
+    view = _view(recipe, event)
     seen = event if view is None else view.event(event)
     encoder = recipe.network.encoder(seen, hidden, make("posterior"), context)
     decoder = recipe.network.decoder(latent.size, event, hidden, make("likelihood"), context)
@@ -265,6 +304,16 @@ def model(
         prior=Density(recipe.prior, latent, _prior_network(recipe, make("prior"), context), rows=seen, **heads),
         view=view,
     )
+
+
+def _view(recipe: Recipe, event: Event) -> View | None:
+    """Return what networks see of x, if not x itself."""
+    view: View | None = recipe.likelihood.view(event) if hasattr(recipe.likelihood, "view") else None
+    if view is not None and view.classes > 1 and event.missing:
+        raise ParameterError(
+            f"likelihood: {recipe.likelihood} takes no missing entries so far. Give them a class of their own."
+        )
+    return view
 
 
 def _prior_network(recipe: Recipe, make: Making, context: int) -> Any:
@@ -286,15 +335,18 @@ def _prior_network(recipe: Recipe, make: Making, context: int) -> Any:
     return MLP.of(context, recipe.prior.hidden, make)
 
 
-def latent_density(chosen: Any, latent_dim: int, rows: Event, random: np.random.Generator, widened: bool) -> Density:
+def latent_density(
+    chosen: Any, latent_dim: int, event: Event, recipe: Recipe, context: int, random: np.random.Generator
+) -> Density:
     """Return a prior with first values, to be fitted to codes.
 
     Args:
         chosen: A name or an instance.
         latent_dim: L.
-        rows: What one row of x is, for a VampPrior.
+        event: What one row of x is, for a VampPrior.
+        recipe: Of the model whose codes they are.
+        context: How many columns of context its rows have.
         random: Where first values come from.
-        widened: Whether the posteriors are points, which a VampPrior needs to be told.
 
     Raises:
         ParameterError: If it is not a prior that can be fitted.
@@ -304,11 +356,17 @@ def latent_density(chosen: Any, latent_dim: int, rows: Event, random: np.random.
             f"density: expected one of {', '.join(map(repr, _PRIORS))}, or a prior; got {chosen!r}."
             + suggest(chosen, _PRIORS)
         )
+    if isinstance(chosen, priors.Conditional):
+        raise ParameterError(f"density: {chosen} depends on a context, and codes are fitted without. Take its family.")
+    widened = isinstance(recipe.posterior, posteriors.PointMass)
     chosen = priors.Vamp(widened=widened) if chosen == "vamp" else from_numpyro(chosen, posteriors.NumPyro)
     family = _made("density", chosen, _PRIORS, _FAMILY)
-    return Density(
-        family, Event.plain(latent_dim), None, initializer=INITIALIZERS["lecun_uniform"], random=random, rows=rows
-    )
+    recipe = replace(recipe, prior=family)
+    check_latent(recipe, latent_dim)
+    view, initializer = _view(recipe, event), INITIALIZERS["lecun_uniform"]
+    network = _prior_network(recipe, Making(random, "relu", None, 0.0, initializer, "prior"), context)
+    rows = event if view is None else view.event(event)
+    return Density(family, Event.plain(latent_dim), network, initializer=initializer, random=random, rows=rows)
 
 
 def plan(parameters: Mapping[str, Any], rows: int, seed: int) -> Plan:

@@ -59,7 +59,10 @@ def fitted(density: Density, codes: NDArray[np.floating], model: Model, seed: in
     # No more of the model than is looked at.
     posterior: Any = model.posterior if density.encoded else None
     start = Model(posterior, cast(Any, None), density)
-    return train(begin(start, plan), CodeDensity(), rows, plan, validation=validation).model.prior
+    result = train(begin(start, plan), CodeDensity(), rows, plan, validation=validation)
+    if result.problem is not None:
+        raise result.problem
+    return result.model.prior
 
 
 @dataclass(frozen=True)

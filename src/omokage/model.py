@@ -48,8 +48,11 @@ class Model(eqx.Module):
         return posterior
 
     def seen(self, batch: Batch) -> Array:
-        """Return what the encoder sees of the rows."""
-        return batch.seen if self.view is None else self.view(batch.seen)
+        """Return what the encoder sees of the rows: `inputs` where given, else the view of x, 0 where nothing was."""
+        if batch.inputs is not None or self.view is None:
+            return batch.seen
+        seen = self.view(batch.x)
+        return seen if batch.observed is None else jnp.where(batch.observed, seen, 0)
 
     def decode(self, z: Array, batch: Batch | None = None) -> Distribution:
         """Return p(x|z) for z of shape (..., L): batch shape (rows of z, *event), leading dimensions folded.

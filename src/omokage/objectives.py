@@ -21,6 +21,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
+from numpyro.distributions import Distribution
 
 from omokage.batch import Batch
 from omokage.density import draw
@@ -98,9 +99,10 @@ class Denoising:
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return the terms of `objective`."""
         key, noise = jax.random.split(key)
-        corrupted = self.corrupted(batch.seen, noise)
+        seen = model.seen(batch)
+        corrupted = self.corrupted(seen, noise)
         if batch.observed is not None:  # what was not observed stays 0
-            corrupted = jnp.where(batch.observed, corrupted, batch.seen)
+            corrupted = jnp.where(batch.observed, corrupted, seen)
         return self.objective(model, batch._replace(inputs=corrupted), key, epoch)
 
 
@@ -172,13 +174,13 @@ class ELBO:
 
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return "loss", "reconstruction" (E_q log p(x|z)) and "kl"; see the module's text."""
-        posterior, prior = model.encode(batch), model.latent(batch)
-        reconstruction, kl, z = _bound(model, batch, key, self.samples)
+        posterior = model.encode(batch)
+        reconstruction, kl, z = _bound(model, posterior, batch, key, self.samples)
         ramp = self._ramp(epoch)
         if self.capacity is not None:
             penalty = self.beta * jnp.abs(kl - ramp * self.capacity)
         elif self.free_bits:
-            penalty = ramp * self.beta * self._free(kl, divergences(posterior, prior), batch, z.shape[-1])
+            penalty = ramp * self.beta * self._free(kl, divergences(posterior, model.latent(batch)), batch, z.shape[-1])
         else:
             penalty = ramp * self.beta * kl
         return {"loss": penalty - reconstruction, "reconstruction": reconstruction, "kl": kl}
@@ -427,7 +429,7 @@ class InfoVAE:
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return "loss", "reconstruction", "kl" and "discrepancy" (of the batch, not in nats)."""
         here, there = jax.random.split(key)
-        reconstruction, kl, z = _bound(model, batch, here, 1)
+        reconstruction, kl, z = _bound(model, model.encode(batch), batch, here, 1)
         distance = jnp.full(len(kl), discrepancy(z[0], _prior_draws(model, batch, there), batch.weight))
         loss = (1 - self.alpha) * kl + (self.alpha + self.scale - 1) * distance - reconstruction
         return {"loss": loss, "reconstruction": reconstruction, "kl": kl, "discrepancy": distance}
@@ -440,9 +442,9 @@ class TCVAE:
         KL = I(x; z)  +  KL(q(z) ‖ Π q(z_j))  +  Σ KL(q(z_j) ‖ p(z_j))
              information   total correlation       by dimension
 
-    q(z), the mean of the posteriors, is taken over the batch. The first two parts are too small by up to the logarithm
-    of the number of rows of a batch, which hardly moves the gradient. No adversary is needed, as in FactorVAE, which
-    penalises the same total correlation.
+    q(z), the mean of the posteriors, is taken over the batch. So the information is at most the logarithm of the number
+    of its rows, and what is missing there shows up in the total correlation: compare numbers of equal batches only. No
+    adversary is needed, as in FactorVAE, which penalises the same total correlation.
 
     Source: Chen et al., "Isolating Sources of Disentanglement in Variational Autoencoders", 2018.
 
@@ -516,13 +518,15 @@ class DIPVAE:
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return "loss", "reconstruction", "kl" and "covariance" (of the batch, not in nats)."""
         posterior = model.encode(batch)
-        reconstruction, kl, _ = _bound(model, batch, key, 1)
+        reconstruction, kl, _ = _bound(model, posterior, batch, key, 1)
         means, weight = centre(posterior), batch.weight
         apart = means - jnp.average(means, axis=0, weights=weight)
         share = jnp.ones(len(means)) if weight is None else weight
         covariance = (apart * (share / share.sum())[:, None]).T @ apart
         if self.kind == 2:
-            covariance += jnp.diag(jnp.average(jnp.square(spread(posterior)), axis=0, weights=weight))
+            own = getattr(posterior, "covariance_matrix", None)
+            own = own if own is not None else jax.vmap(jnp.diag)(jnp.square(spread(posterior)))
+            covariance += jnp.average(own, axis=0, weights=weight)
         diagonal = jnp.diagonal(covariance)
         penalty = self.off_diagonal * (jnp.square(covariance).sum() - jnp.square(diagonal).sum())
         penalty = jnp.full(len(kl), penalty + self.diagonal * jnp.square(diagonal - 1).sum())
@@ -643,9 +647,9 @@ def discrepancy(z: Array, other: Array, weight: Array | None = None) -> Array:
     return apart(kernel(z, z), share) + apart(kernel(other, other), jnp.ones(len(other))) - 2 * across
 
 
-def _bound(model: Model, batch: Batch, key: Array, samples: int) -> tuple[Array, Array, Array]:
+def _bound(model: Model, posterior: Distribution, batch: Batch, key: Array, samples: int) -> tuple[Array, Array, Array]:
     """Return E_q log p(x|z), (B,), KL(q‖p), (B,), and the z that were drawn, (K, B, L)."""
-    posterior, prior = model.encode(batch), model.latent(batch)
+    prior = model.latent(batch)
     z, log_q = draw(posterior, key, (samples,))
     kl = divergence(posterior, prior)
     if kl is None:  # the same draws serve

@@ -74,7 +74,8 @@ class Flow:
     The autoregressive kind (IAF) bends most for its size, and draws in one pass; the density of a z that it has not
     drawn itself takes L passes. The coupling kind is as fast both ways.
 
-    A flow has no mean in closed form: features are where it takes the mean of the normal.
+    A flow has no mean in closed form: features are where it takes the mean of the normal. With one latent dimension
+    there is nothing to bend by.
 
     Sources: Kingma et al., "Improved Variational Inference with Inverse Autoregressive Flow", 2016. Dinh,
     Sohl-Dickstein and Bengio, "Density estimation using Real NVP", 2017.
@@ -142,7 +143,8 @@ class LogisticNormal:
 
     def distribution(self, mean: Array, log_variance: Array) -> dist.Distribution:
         """Return a distribution of batch shape (B,) and event shape (L,)."""
-        base = dist.Normal(mean, _deviation(log_variance))
+        # Beyond 12 the ends of the interval and what lies near them are one number in float32.
+        base = dist.Normal(jnp.clip(mean, -12.0, 12.0), _deviation(log_variance))
         squeeze = dist.biject_to(dist.constraints.interval(self.low, self.high))
         return dist.TransformedDistribution(base, squeeze).to_event(1)
 

@@ -3,6 +3,7 @@
 A family with `fit` can also be fitted to codes after training: it returns the values of its learned parameters.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -216,8 +217,12 @@ class TwoLayerNormal(dist.Distribution):
 
     def __init__(self, hidden: Array, hidden_bias: Array, last: Array, last_bias: Array):
         self.hidden, self.hidden_bias, self.last, self.last_bias = hidden, hidden_bias, last, last_bias
-        self.sizes = (last.shape[-1] // 2, len(hidden))
-        super().__init__(event_shape=(sum(self.sizes),))
+        super().__init__(event_shape=(last.shape[-1] // 2 + len(hidden),))
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many dimensions z₁ and z₂ have."""
+        return self.last.shape[-1] // 2, len(self.hidden)
 
     def log_prob(self, value: Array) -> Array:
         """Return the log-density of each z, (...), for (..., L), in nats."""
@@ -254,6 +259,10 @@ class Conditional:
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
+        hidden = (self.hidden,) if isinstance(self.hidden, int) else tuple(self.hidden)
+        object.__setattr__(self, "hidden", hidden)
+        if any(isinstance(width, bool) or not isinstance(width, int) or width < 1 for width in hidden):
+            raise ParameterError(f"Conditional(hidden={hidden}): expected whole numbers of at least 1.")
         found: Parameters = getattr(self.family, "parameters", lambda event: {})(Event.plain(2))
         if not any(isinstance(parameter, Output) for parameter in found.values()):
             raise ParameterError(
@@ -279,7 +288,9 @@ class Conditional:
 class DiagonalMixture(dist.Distribution):
     """The mean of M normals with independent entries; NumPyro's mixture would make arrays of (K, B, M, L).
 
-    The squared distances are products of matrices instead, which is ten times as fast for hundreds of components.
+    The squared distances are products of matrices instead, which makes steps with hundreds of components some five times
+    as fast. Digits cancel in them: log-densities are good to hundredths of a nat for deviations down to a fiftieth of
+    the means' own.
     """
 
     support = dist.constraints.real_vector
@@ -294,7 +305,10 @@ class DiagonalMixture(dist.Distribution):
         # From the middle of all means, so that little cancels.
         middle = jax.lax.stop_gradient(self.means.mean(0))
         z, means, precisions = value - middle, self.means - middle, self.scales**-2
-        squares = jnp.square(z) @ precisions.T - 2 * z @ (means * precisions).T + (means**2 * precisions).sum(-1)
+        # Large numbers cancel here: processors that multiply with fewer digits must not.
+        product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+        squares = product(jnp.square(z), precisions.T) - 2 * product(z, (means * precisions).T)
+        squares += (means**2 * precisions).sum(-1)
         constants = jnp.log(self.scales).sum(-1) + 0.5 * self.event_shape[0] * np.log(2 * np.pi)
         densities = -0.5 * jnp.maximum(squares, 0) - constants
         return jax.nn.logsumexp(densities, axis=-1) - np.log(len(self.means))

@@ -493,8 +493,8 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return rows
 
     def _fit_prior(self, chosen: Any, codes: NDArray[np.floating], seed: int) -> None:
-        widened, random = isinstance(self.recipe_.posterior, PointMass), np.random.default_rng([seed, 5])
-        start = build.latent_density(chosen, codes.shape[1], self.schema_.event, random, widened)
+        columns, random = self.context_schema_.size if self.context_schema_ else 0, np.random.default_rng([seed, 5])
+        start = build.latent_density(chosen, codes.shape[1], self.schema_.event, self.recipe_, columns, random)
         prior = fitted(start, codes, self.model_, seed)
         self.model_ = dataclasses.replace(self.model_, prior=prior)
         self.recipe_ = dataclasses.replace(self.recipe_, prior=prior.family)

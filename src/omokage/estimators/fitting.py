@@ -70,6 +70,7 @@ def prepared(
             raise DataError(f"X: expected {name_of(fitted.schema_)}, as at the fit before; got {name_of(table)}.")
         recipe = dataclasses.replace(fitted.recipe_, objective=build.objective(parameters))
         build.check_support(recipe, table.moments, name)
+        build.check_objective(recipe, "posterior" not in parameters)
         return recipe, fitted.schema_, fitted.model_
     recipe = build.decide(parameters, table, name)
     schema = table.schema(recipe.standardize)

@@ -15,6 +15,7 @@ class NumPyro(NumPyroFamily):
     """Any distribution of NumPyro over single numbers as p(x|z) of each entry; see `NumPyroFamily`.
 
     The decoder gives all of its parameters, but those that are `given`, or `learned` as one value for each feature.
+    Real data are standardised unless told otherwise, and then `given` numbers are in standardised units.
 
     Example:
         >>> NumPyro("Gumbel", learned="scale")
