@@ -288,9 +288,9 @@ class Conditional:
 class DiagonalMixture(dist.Distribution):
     """The mean of M normals with independent entries; NumPyro's mixture would make arrays of (K, B, M, L).
 
-    The squared distances are products of matrices instead, which makes steps with hundreds of components some five times
-    as fast. Digits cancel in them: log-densities are good to hundredths of a nat for deviations down to a fiftieth of
-    the means' own.
+    The squared distances are products of matrices instead, which makes steps with hundreds of components some five
+    times as fast. Digits cancel in them: log-densities are good to hundredths of a nat for deviations down to a
+    fiftieth of the means' own.
     """
 
     support = dist.constraints.real_vector
