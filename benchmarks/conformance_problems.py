@@ -12,6 +12,7 @@ rows.
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,3 +167,14 @@ def generator_moved(action: Callable[[], object]) -> float:
         return abs(np.random.random() - expected)  # noqa: NPY002
     finally:
         np.random.set_state(kept)  # noqa: NPY002
+
+
+def linear_layer(weight: Array, bias: Array) -> Any:
+    """A layer of PyTorch with these weights, (outputs, inputs) and (outputs,)."""
+    import torch  # here, since omokage's answers do without
+
+    layer = torch.nn.Linear(weight.shape[1], weight.shape[0])
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(weight))
+        layer.bias.copy_(torch.from_numpy(bias))
+    return layer

@@ -13,10 +13,10 @@ from conformance_problems import (
     MUCH_KL,
     NO_KL,
     TRUTH,
-    Array,
     LinearGaussian,
     Numbers,
     generator_moved,
+    linear_layer,
     same_strangest,
     standardised,
 )
@@ -25,22 +25,13 @@ from pyod.models.vae import VAE
 ROWS = torch.from_numpy(TRUTH.X)
 
 
-def linear(weight: Array, bias: Array) -> torch.nn.Linear:
-    """A layer with these weights, (outputs, inputs) and (outputs,)."""
-    layer = torch.nn.Linear(weight.shape[1], weight.shape[0])
-    with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(weight))
-        layer.bias.copy_(torch.from_numpy(bias))
-    return layer
-
-
 class Network(torch.nn.Module):
     """What PyOD expects of `detector.model`: (reconstruction at a drawn z, mean, log-variance)."""
 
     def __init__(self, truth: LinearGaussian) -> None:
         super().__init__()
-        self.mean, self.log_variance = linear(truth.A, truth.a), linear(0 * truth.A, np.log(truth.v))
-        self.decoder = linear(truth.W, truth.b)
+        self.mean, self.log_variance = linear_layer(truth.A, truth.a), linear_layer(0 * truth.A, np.log(truth.v))
+        self.decoder = linear_layer(truth.W, truth.b)
 
     def forward(self, x: Any) -> Any:
         mean, log_variance = self.mean(x), self.log_variance(x)

@@ -16,6 +16,7 @@ from conformance_problems import (
     apart,
     draws_behind,
     generator_moved,
+    linear_layer,
     standardised,
 )
 from pythae import models
@@ -33,21 +34,12 @@ ROWS = torch.from_numpy(TRUTH.X)
 CONSTANT = 0.5 * TRUTH.X.shape[1] * np.log(2 * np.pi)  # of a Gaussian of unit scale; pythae's losses leave it out
 
 
-def linear(weight: Array, bias: Array) -> torch.nn.Linear:
-    """A layer with these weights, (outputs, inputs) and (outputs,)."""
-    layer = torch.nn.Linear(weight.shape[1], weight.shape[0])
-    with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(weight))
-        layer.bias.copy_(torch.from_numpy(bias))
-    return layer
-
-
 class Encoder(BaseEncoder):
     """q(z|x) = N(z; A x + a, diag v)."""
 
     def __init__(self, truth: LinearGaussian) -> None:
         BaseEncoder.__init__(self)
-        self.mean, self.log_variance = linear(truth.A, truth.a), linear(0 * truth.A, np.log(truth.v))
+        self.mean, self.log_variance = linear_layer(truth.A, truth.a), linear_layer(0 * truth.A, np.log(truth.v))
 
     def forward(self, x: Any) -> Any:
         return ModelOutput(embedding=self.mean(x), log_covariance=self.log_variance(x))
@@ -58,7 +50,7 @@ class Decoder(BaseDecoder):
 
     def __init__(self, truth: LinearGaussian) -> None:
         BaseDecoder.__init__(self)
-        self.layer = linear(truth.W, truth.b)
+        self.layer = linear_layer(truth.W, truth.b)
 
     def forward(self, z: Any) -> Any:
         return ModelOutput(reconstruction=self.layer(z))
@@ -264,7 +256,7 @@ class Discriminator(BaseDiscriminator):
     def __init__(self) -> None:
         BaseDiscriminator.__init__(self)
         self.depth = 2
-        self.layer = linear(np.full((1, len(TRUTH.b)), 0.2), np.array([-0.2 * TRUTH.b.sum()]))
+        self.layer = linear_layer(np.full((1, len(TRUTH.b)), 0.2), np.array([-0.2 * TRUTH.b.sum()]))
 
     def forward(self, x: Any, output_layer_levels: Any = None) -> Any:
         return ModelOutput(embedding=torch.sigmoid(self.layer(x)), embedding_layer_1=0 * x)

@@ -16,7 +16,6 @@ Run: `OMOKAGE_DATA=... python benchmarks/likelihood.py vae --seed 0`, then `pyth
 """
 
 import argparse
-import gzip
 import json
 import os
 import resource
@@ -76,13 +75,7 @@ def fixed() -> dict[str, np.ndarray]:
 
 def dynamic() -> dict[str, np.ndarray]:
     """MNIST in the same parts: grey for training, the others drawn once."""
-    folder = Path(os.environ.get("OMOKAGE_DATA", "")) / "mnist"
-
-    def read(name: str) -> np.ndarray:
-        content = gzip.decompress((folder / name).read_bytes())
-        return np.frombuffer(content, np.uint8, offset=16).reshape(-1, 784).astype(np.float32) / 255
-
-    train, test = read("train-images-idx3-ubyte.gz"), read("t10k-images-idx3-ubyte.gz")
+    train, test = (om.datasets.load("mnist", part).X for part in ("train", "test"))
     random = np.random.default_rng(0)
     valid, test = ((random.random(part.shape) < part).astype(np.float32) for part in (train[50_000:], test))
     return {"train": train[:50_000], "valid": valid, "test": test}

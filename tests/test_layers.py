@@ -30,6 +30,7 @@ LAYERS = [
 BESIDE = {
     "settings": {"errors"},
     "storage": {"errors"},
+    "supports": {"errors"},
     "priors": {"posteriors"},
     "annealing": {"inference"},
     "checkpoints": {"training"},

@@ -71,9 +71,9 @@ class NumPyroFamily:
         object.__setattr__(self, "given", tuple(sorted((str(key), _plain(value)) for key, value in given)))
         object.__setattr__(self, "learned", tuple(learned))
         known = self._class.arg_constraints if isinstance(self._class.arg_constraints, dict) else {}
-        if unknown := [key for key in (*dict(self.given), *self.learned) if key not in known]:
+        if unknown := [key for key in (*self._given, *self.learned) if key not in known]:
             raise ParameterError(f"{what}: no parameter {listing(unknown)}; it has {listing(list(known), 10)}.")
-        missing = [key for key in self._wanted if key not in dict(self.given) and not _free(known[key])]
+        missing = [key for key in self._wanted if key not in self._given and not _free(known[key])]
         if missing:
             raise ParameterError(
                 f"{what}: {listing(missing)} cannot be learned, being a whole number or bound to other parameters. "
@@ -106,6 +106,10 @@ class NumPyroFamily:
         return Event.plain(*(shape[-1:] if self.event_dim else shape))
 
     @property
+    def _given(self) -> dict[str, Any]:
+        return dict(self.given)
+
+    @property
     def _class(self) -> Any:
         return getattr(dist, self.name)
 
@@ -113,7 +117,7 @@ class NumPyroFamily:
     def _wanted(self) -> list[str]:
         """The parameters that it is called with; of several ways to say the same, the first."""
         known = self._class.arg_constraints
-        named = {*dict(self.given), *self.learned}
+        named = {*self._given, *self.learned}
         return [key for key in known if key in named or key not in _OTHER_WAYS]
 
     @property
@@ -136,7 +140,7 @@ class NumPyroFamily:
         low = float(np.max(getattr(found, "lower_bound", -np.inf)))
         high = float(np.min(getattr(found, "upper_bound", np.inf)))
         if found.event_dim or not np.isfinite([low, high]).any():
-            return Support.of_vectors(f"a {type(found).__name__.strip('_').replace('_', ' ')}")
+            return Support(f"a {type(found).__name__.strip('_').replace('_', ' ')}", named=True)
         return Support(f"numbers from {low:.6g} to {high:.6g}", low, high, whole=found.is_discrete)
 
     def parameters(self, event: Event) -> Parameters:
@@ -144,8 +148,8 @@ class NumPyroFamily:
         found: dict[str, Any] = {}
         for key in self._wanted:
             constraint = self._class.arg_constraints[key]
-            if key in dict(self.given):
-                value = np.asarray(dict(self.given)[key], np.float64)
+            if key in self._given:
+                value = np.asarray(self._given[key], np.float64)
                 found[key] = Fixed(self._spread(key, value, self._shape(constraint, event)))
                 continue
             shape = dist.biject_to(constraint).inverse_shape(self._shape(constraint, event))
@@ -162,7 +166,7 @@ class NumPyroFamily:
         values = {}
         for key, value in parameters.items():
             constraint = self._class.arg_constraints[key]
-            values[key] = value if key in dict(self.given) else _to(constraint, value)
+            values[key] = value if key in self._given else _to(constraint, value)
         return self._class(**values)
 
     def _spread(self, key: str, value: Any, shape: tuple[int, ...]) -> Any:

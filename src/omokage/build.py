@@ -21,7 +21,7 @@ from omokage.nets.recurrent import Recurrent
 from omokage.nets.temporal import TemporalConvolution
 from omokage.nets.views import View
 from omokage.optimizers import SCHEDULES, optimizer
-from omokage.supports import REAL, UNIT, Support
+from omokage.supports import UNIT, Support, support_of
 from omokage.training import Plan
 
 _LIKELIHOODS: dict[str, Any] = {
@@ -87,7 +87,7 @@ class Recipe:
     @property
     def support(self) -> Support:
         """Which values the likelihood is a density of."""
-        return _support(self.likelihood)
+        return support_of(self.likelihood)
 
 
 # What cannot change when a fitted model is trained further.
@@ -132,7 +132,7 @@ def decide(parameters: Mapping[str, Any], table: AnyTable, name: Callable[[int],
     likelihood = _made("likelihood", likelihood, _LIKELIHOODS, _FAMILY)
     standardize = parameters["standardize"]
     if standardize == "auto":
-        standardize = False if not _support(likelihood).everything else "center" if alike and unit else "scale"
+        standardize = False if not support_of(likelihood).everything else "center" if alike and unit else "scale"
     elif standardize is True:
         standardize = "scale"
     recipe = Recipe(
@@ -181,7 +181,7 @@ def check_latent(recipe: Recipe, latent_dim: int) -> None:
     Raises:
         ParameterError: If not.
     """
-    posterior, prior = _support(recipe.posterior), _support(recipe.prior)
+    posterior, prior = support_of(recipe.posterior), support_of(recipe.prior)
     if isinstance(recipe.prior, posteriors.PointMass):
         raise ParameterError("prior: a point mass has no density. Take 'normal'.")
     given = recipe.posterior.parameters(Event.plain(latent_dim)).values()
@@ -198,7 +198,7 @@ def check_latent(recipe: Recipe, latent_dim: int) -> None:
     if isinstance(recipe.posterior, posteriors.PointMass) or prior.holds(posterior):
         return
     remedy = "a posterior with that support, as in posteriors.NumPyro(...)"
-    if np.isfinite([prior.low, prior.high]).all() and abs(prior.low) < 1e38:
+    if np.isfinite([prior.low, prior.high]).all():
         remedy = f"posteriors.LogisticNormal({prior.low:.6g}, {prior.high:.6g})"
         remedy += " or posteriors.NumPyro('Kumaraswamy')" if (prior.low, prior.high) == (0, 1) else ""
     elif np.isfinite(prior.low) and abs(prior.low) < 1e-30:
@@ -293,8 +293,7 @@ def model(
         return Making(random, activation, normalization, parameters["dropout"], initializer, name)
 
     hidden = widths(parameters, recipe)
-    view = _view(recipe, event)
-    seen = event if view is None else view.event(event)
+    view, seen = _view(recipe, event)
     encoder = recipe.network.encoder(seen, hidden, make("posterior"), context)
     decoder = recipe.network.decoder(latent.size, event, hidden, make("likelihood"), context)
     heads: Any = {"initializer": initializer, "random": random}
@@ -306,14 +305,14 @@ def model(
     )
 
 
-def _view(recipe: Recipe, event: Event) -> View | None:
-    """Return what networks see of x, if not x itself."""
+def _view(recipe: Recipe, event: Event) -> tuple[View | None, Event]:
+    """Return how networks see x, if not as it is, and what a row looks like to them."""
     view: View | None = recipe.likelihood.view(event) if hasattr(recipe.likelihood, "view") else None
     if view is not None and view.classes > 1 and event.missing:
         raise ParameterError(
             f"likelihood: {recipe.likelihood} takes no missing entries so far. Give them a class of their own."
         )
-    return view
+    return view, event if view is None else view.event(event)
 
 
 def _prior_network(recipe: Recipe, make: Making, context: int) -> Any:
@@ -363,9 +362,9 @@ def latent_density(
     family = _made("density", chosen, _PRIORS, _FAMILY)
     recipe = replace(recipe, prior=family)
     check_latent(recipe, latent_dim)
-    view, initializer = _view(recipe, event), INITIALIZERS["lecun_uniform"]
+    initializer = INITIALIZERS["lecun_uniform"]
     network = _prior_network(recipe, Making(random, "relu", None, 0.0, initializer, "prior"), context)
-    rows = event if view is None else view.event(event)
+    rows = _view(recipe, event)[1]
     return Density(family, Event.plain(latent_dim), network, initializer=initializer, random=random, rows=rows)
 
 
@@ -406,13 +405,6 @@ def _fills_the_unit_interval(moments: Moments) -> bool:
     """Say whether columns in [0, 1] share a scale, as grey levels do and rates or shares may not."""
     varying = moments.high > moments.low
     return bool(np.median(moments.high[varying] - moments.low[varying]) >= 0.5) if varying.any() else True
-
-
-def _support(family: Any) -> Support:
-    support = getattr(family, "support", REAL)
-    if not isinstance(support, Support):
-        raise ParameterError(f"{type(family).__name__}.support: expected one of omokage.supports; got {support!r}.")
-    return support
 
 
 def check_support(recipe: Recipe, moments: Moments, name: Callable[[int], Any]) -> None:

@@ -6,6 +6,7 @@ several things are wrong at once, all of them are listed.
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from numbers import Integral
 
 
 class OmokageError(Exception):
@@ -55,6 +56,16 @@ def listing(names: Iterable[object], limit: int = 5) -> str:
     return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown
 
 
+def is_count(value: object) -> bool:
+    """Say whether a value is a whole number of at least 1.
+
+    Example:
+        >>> is_count(3), is_count(True), is_count(2.0)
+        (True, False, False)
+    """
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
+
+
 def check_counts(settings: object, *names: str) -> None:
     """Check that attributes of an object are whole numbers of at least 1.
 
@@ -63,6 +74,20 @@ def check_counts(settings: object, *names: str) -> None:
     """
     for name in names:
         value = getattr(settings, name)
-        if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+        if not is_count(value):
             kind = type(settings).__name__
             raise ParameterError(f"{kind}({name}={value!r}): expected a whole number of at least 1.")
+
+
+def check_choice(settings: object, name: str, choices: Iterable[str]) -> None:
+    """Check that an attribute of an object is one of some names.
+
+    Raises:
+        ParameterError: Naming class, attribute and value, and the nearest name.
+    """
+    value, choices = getattr(settings, name), tuple(choices)
+    if value not in choices:
+        kind = type(settings).__name__
+        raise ParameterError(
+            f"{kind}({name}={value!r}): expected one of {', '.join(choices)}." + suggest(str(value), choices)
+        )

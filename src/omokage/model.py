@@ -18,7 +18,7 @@ from omokage.batch import Batch
 from omokage.density import Density, is_diagonal_normal
 from omokage.errors import ParameterError
 from omokage.nets.layers import TrainingPass
-from omokage.supports import REAL
+from omokage.supports import support_of
 
 Tree = TypeVar("Tree")
 _DRAWS = 100  # for a deviation that has no closed form
@@ -87,7 +87,7 @@ class Model(eqx.Module):
         folded = given.batch_shape[0] == z.shape[0] * z.shape[1]
         x, observed = batch.x, batch.observed
         if observed is not None:  # a density of nothing, whose gradient is a number
-            x = jnp.where(observed, x, getattr(self.likelihood.family, "support", REAL).inside)
+            x = jnp.where(observed, x, support_of(self.likelihood.family).inside)
         if folded and z.shape[0] > 1:
             x = jnp.broadcast_to(x, (z.shape[0], *x.shape)).reshape(-1, *x.shape[1:])
         densities = given.log_prob(x).reshape(*z.shape[:2], *batch.x.shape[1:])
@@ -181,10 +181,7 @@ def kl_form(model: Model) -> str:
 
 def divergences(posterior: Distribution, prior: Distribution) -> Array | None:
     """Return KL(q‖p) of each row and latent dimension, (B, L), or `None` where they do not factorise."""
-    parts: list[Any] = [getattr(part, "base_dist", None) for part in (posterior, prior)]
-    if any(
-        not isinstance(whole, Independent) or part.event_shape
-        for whole, part in zip((posterior, prior), parts, strict=True)
-    ):
+    if not (isinstance(posterior, Independent) and isinstance(prior, Independent)):
         return None
-    return divergence(*parts)
+    parts = posterior.base_dist, prior.base_dist
+    return None if any(part.event_shape for part in parts) else divergence(*parts)

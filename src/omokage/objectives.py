@@ -25,7 +25,7 @@ from numpyro.distributions import Distribution
 
 from omokage.batch import Batch
 from omokage.density import draw
-from omokage.errors import ParameterError, check_counts, suggest
+from omokage.errors import ParameterError, check_choice, check_counts
 from omokage.model import Model, centre, divergence, divergences, is_point_mass, repeated, spread, stopped
 
 Terms = dict[str, Array]
@@ -39,6 +39,27 @@ class Objective(Protocol):
         ...
 
 
+class _Drawing:
+    """What objectives have in common that weigh draws by a density of q."""
+
+    needs_density: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the numbers of draws, which are used long after."""
+        check_counts(self, *(name for name in ("outer", "samples") if hasattr(self, name)))
+
+
+class _Wrapping:
+    """What objectives have in common that change the rows for another."""
+
+    objective: Objective
+
+    @property
+    def needs_density(self) -> bool:
+        """Whether a point mass will not do."""
+        return getattr(self.objective, "needs_density", False)
+
+
 @dataclass(frozen=True)
 class Reconstruction:
     """-log p(x|z) at one z from the posterior: the loss of a plain autoencoder.
@@ -48,12 +69,12 @@ class Reconstruction:
 
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return "loss" and "reconstruction"; see the module's text."""
-        reconstruction = model.log_likelihood(model.encode(batch).sample(key)[None], batch)[0]
+        reconstruction = _reconstruction(model, batch, key)[1]
         return {"loss": -reconstruction, "reconstruction": reconstruction}
 
 
 @dataclass(frozen=True)
-class Denoising:
+class Denoising(_Wrapping):
     """Any objective, with the posterior looking at a corrupted x; the clean x is what counts.
 
     Source: Vincent et al., "Extracting and Composing Robust Features with Denoising Autoencoders", 2008.
@@ -71,20 +92,10 @@ class Denoising:
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        names = ("gaussian", "masking", "salt-and-pepper")
-        if self.corruption not in names:
-            raise ParameterError(
-                f"Denoising(corruption={self.corruption!r}): expected one of {', '.join(names)}."
-                + suggest(str(self.corruption), names)
-            )
+        check_choice(self, "corruption", ("gaussian", "masking", "salt-and-pepper"))
         if not (self.amount >= 0 and (self.corruption == "gaussian" or self.amount <= 1)):
             limits = "at least 0" if self.corruption == "gaussian" else "from 0 to 1"
             raise ParameterError(f"Denoising(amount={self.amount!r}): expected a number {limits}.")
-
-    @property
-    def needs_density(self) -> bool:
-        """Whether a point mass will not do."""
-        return getattr(self.objective, "needs_density", False)
 
     def corrupted(self, x: Array, key: Array) -> Array:
         """Return x with noise, like x."""
@@ -107,7 +118,7 @@ class Denoising:
 
 
 @dataclass(frozen=True)
-class Binarizing:
+class Binarizing(_Wrapping):
     """Any objective, with grey values in [0, 1] drawn anew as zeros and ones in every step.
 
     It is the "dynamic binarisation" of the literature, which hardly overfits. What is asked of the trained model is
@@ -121,11 +132,6 @@ class Binarizing:
 
     objective: Objective
 
-    @property
-    def needs_density(self) -> bool:
-        """Whether a point mass will not do."""
-        return getattr(self.objective, "needs_density", False)
-
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return the terms of `objective`."""
         key, noise = jax.random.split(key)
@@ -134,14 +140,13 @@ class Binarizing:
 
 
 @dataclass(frozen=True)
-class ELBO:
+class ELBO(_Drawing):
     """The evidence lower bound, E_q log p(x|z) - KL(q‖p), and what changes the weight of its KL.
 
     Sources: Kingma and Welling, "Auto-Encoding Variational Bayes", 2014. `beta`: Higgins et al., "β-VAE", 2017.
     `warmup`: Bowman et al., "Generating Sentences from a Continuous Space", 2016. `cycle`: Fu et al., "Cyclical
-    Annealing Schedule", 2019. `free_bits`: Kingma et al.,
-    "Improved Variational Inference with Inverse Autoregressive Flow", 2016. `capacity`: Burgess et al.,
-    "Understanding disentangling in β-VAE", 2018.
+    Annealing Schedule", 2019. `free_bits`: Kingma et al., "Improved Variational Inference with Inverse Autoregressive
+    Flow", 2016. `capacity`: Burgess et al., "Understanding disentangling in β-VAE", 2018.
 
     Attributes:
         beta: The weight of the KL.
@@ -158,13 +163,12 @@ class ELBO:
     free_bits: float = 0.0
     capacity: float | None = None
     cycle: float | None = None
-    needs_density: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
         optional = [name for name in ("capacity", "cycle") if getattr(self, name) is not None]
         _check_weights(self, "beta", "warmup", "free_bits", *optional)
-        check_counts(self, "samples")
+        super().__post_init__()
         if self.cycle is not None and not 0 < self.warmup <= self.cycle:
             raise ParameterError(
                 f"ELBO(warmup={self.warmup!r}, cycle={self.cycle!r}): expected a warmup above 0 and at most the cycle."
@@ -176,7 +180,7 @@ class ELBO:
         """Return "loss", "reconstruction" (E_q log p(x|z)) and "kl"; see the module's text."""
         posterior = model.encode(batch)
         reconstruction, kl, z = _bound(model, posterior, batch, key, self.samples)
-        ramp = self._ramp(epoch)
+        ramp = _ramp(epoch, self.warmup, self.cycle)
         if self.capacity is not None:
             penalty = self.beta * jnp.abs(kl - ramp * self.capacity)
         elif self.free_bits:
@@ -184,14 +188,6 @@ class ELBO:
         else:
             penalty = ramp * self.beta * kl
         return {"loss": penalty - reconstruction, "reconstruction": reconstruction, "kl": kl}
-
-    def _ramp(self, epoch: Array) -> Array | float:
-        """Return the share of `beta`, or of `capacity`, that counts at this time."""
-        if not self.warmup:
-            return 1.0
-        if self.cycle is not None:
-            epoch = jnp.where(jnp.isfinite(epoch), epoch % self.cycle, epoch)
-        return jnp.minimum(1.0, epoch / self.warmup)
 
     def _free(self, kl: Array, parts: Array | None, batch: Batch, latent_dim: int) -> Array:
         """Return the KL of each row where dimensions whose mean KL is below `free_bits` count as that, (B,)."""
@@ -204,7 +200,7 @@ class ELBO:
 
 
 @dataclass(frozen=True)
-class IWAE:
+class IWAE(_Drawing):
     """The importance-weighted bound, log (1/K) Σ_k p(x, z_k) / q(z_k|x).
 
     It is tighter than the ELBO and rises with K towards log p(x), while the gradient for the encoder gets noisier
@@ -219,23 +215,22 @@ class IWAE:
 
     samples: int = 5
     warmup: float = 0.0
-    needs_density: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        check_counts(self, "samples")
+        super().__post_init__()
         _check_weights(self, "warmup")
 
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return "loss", "elbo" (of the same draws) and "effective_samples" (1 to K, not in nats)."""
         z, log_q = _draws(model, batch, key, self.samples)
-        share = jnp.minimum(1.0, epoch / self.warmup) if self.warmup else 1.0
+        share = _ramp(epoch, self.warmup)
         weights = model.log_likelihood(z, batch) + share * (model.latent(batch).log_prob(z) - log_q)
         return _weighted(_log_mean(weights), weights)
 
 
 @dataclass(frozen=True)
-class STL:
+class STL(_Drawing):
     """The ELBO with the "sticking the landing" gradient: q's own parameters are held still in log q(z|x).
 
     What is left out is zero in expectation; where q is the true posterior the gradient has no noise at all.
@@ -247,11 +242,6 @@ class STL:
     """
 
     samples: int = 1
-    needs_density: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        """Check the settings, which are used long after."""
-        check_counts(self, "samples")
 
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return "loss"."""
@@ -262,7 +252,7 @@ class STL:
 
 
 @dataclass(frozen=True)
-class DReG:
+class DReG(_Drawing):
     """The importance-weighted bound with a doubly reparameterised gradient for the encoder, which stays clear with K.
 
     Source: Tucker et al., "Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives", 2019.
@@ -272,11 +262,6 @@ class DReG:
     """
 
     samples: int = 5
-    needs_density: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        """Check the settings, which are used long after."""
-        check_counts(self, "samples")
 
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return the terms of `IWAE`; the gradient differs, and is right in expectation."""
@@ -290,7 +275,7 @@ class DReG:
 
 
 @dataclass(frozen=True)
-class MIWAE:
+class MIWAE(_Drawing):
     """The mean of M importance-weighted bounds of K draws each: M = 1 is `IWAE`, K = 1 the ELBO with M draws.
 
     Source: Rainforth et al., "Tighter Variational Bounds are Not Necessarily Better", 2018.
@@ -302,11 +287,6 @@ class MIWAE:
 
     outer: int = 2
     samples: int = 5
-    needs_density: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        """Check the settings, which are used long after."""
-        check_counts(self, "outer", "samples")
 
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return the terms of `IWAE`."""
@@ -315,7 +295,7 @@ class MIWAE:
 
 
 @dataclass(frozen=True)
-class PIWAE:
+class PIWAE(_Drawing):
     """The decoder and the prior learn from `IWAE` with M·K draws, the encoder from `MIWAE` with M bounds of K.
 
     Source: Rainforth et al., "Tighter Variational Bounds are Not Necessarily Better", 2018.
@@ -327,11 +307,6 @@ class PIWAE:
 
     outer: int = 2
     samples: int = 5
-    needs_density: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        """Check the settings, which are used long after."""
-        check_counts(self, "outer", "samples")
 
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return the terms of `IWAE` with M·K draws; the gradient for the encoder is that of `MIWAE`."""
@@ -343,7 +318,7 @@ class PIWAE:
 
 
 @dataclass(frozen=True)
-class CIWAE:
+class CIWAE(_Drawing):
     """A mixture of the ELBO and the importance-weighted bound of the same draws: β · ELBO + (1 - β) · IWAE.
 
     Source: Rainforth et al., "Tighter Variational Bounds are Not Necessarily Better", 2018.
@@ -355,11 +330,10 @@ class CIWAE:
 
     samples: int = 5
     beta: float = 0.5
-    needs_density: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        check_counts(self, "samples")
+        super().__post_init__()
         if not 0 <= self.beta <= 1:
             raise ParameterError(f"CIWAE(beta={self.beta!r}): expected a number from 0 to 1.")
 
@@ -391,8 +365,7 @@ class WAE:
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return "loss", "reconstruction" and "discrepancy" (of the batch, not in nats)."""
         here, there = jax.random.split(key)
-        z = model.encode(batch).sample(here)
-        reconstruction = model.log_likelihood(z[None], batch)[0]
+        z, reconstruction = _reconstruction(model, batch, here)
         distance = jnp.full(len(z), discrepancy(z, _prior_draws(model, batch, there), batch.weight))
         return {
             "loss": self.penalty * distance - reconstruction,
@@ -473,11 +446,11 @@ class TCVAE:
             )
         z = posterior.sample(key)
         reconstruction = model.log_likelihood(z[None], batch)[0]
-        share = jnp.ones(len(z)) if batch.weight is None else batch.weight
+        share = _weights(batch)
         log_share = jnp.log(share / share.sum())
-        densities = posterior.base_dist.log_prob(z[:, None]) + log_share[:, None] / z.shape[-1]  # (B, B, L)
-        joint = jax.nn.logsumexp(densities.sum(-1), 1)
-        marginals = jax.nn.logsumexp(posterior.base_dist.log_prob(z[:, None]) + log_share[:, None], 1)  # (B, L)
+        densities = posterior.base_dist.log_prob(z[:, None])  # (B, B, L)
+        joint = jax.nn.logsumexp(densities.sum(-1) + log_share, 1)
+        marginals = jax.nn.logsumexp(densities + log_share[:, None], 1)  # (B, L)
         information = posterior.log_prob(z) - joint
         correlation = joint - marginals.sum(-1)
         dimensions = (marginals - prior.base_dist.log_prob(z)).sum(-1)
@@ -519,14 +492,13 @@ class DIPVAE:
         """Return "loss", "reconstruction", "kl" and "covariance" (of the batch, not in nats)."""
         posterior = model.encode(batch)
         reconstruction, kl, _ = _bound(model, posterior, batch, key, 1)
-        means, weight = centre(posterior), batch.weight
-        apart = means - jnp.average(means, axis=0, weights=weight)
-        share = jnp.ones(len(means)) if weight is None else weight
+        means, share = centre(posterior), _weights(batch)
+        apart = means - jnp.average(means, axis=0, weights=share)
         covariance = (apart * (share / share.sum())[:, None]).T @ apart
         if self.kind == 2:
             own = getattr(posterior, "covariance_matrix", None)
             own = own if own is not None else jax.vmap(jnp.diag)(jnp.square(spread(posterior)))
-            covariance += jnp.average(own, axis=0, weights=weight)
+            covariance += jnp.average(own, axis=0, weights=share)
         diagonal = jnp.diagonal(covariance)
         penalty = self.off_diagonal * (jnp.square(covariance).sum() - jnp.square(diagonal).sum())
         penalty = jnp.full(len(kl), penalty + self.diagonal * jnp.square(diagonal - 1).sum())
@@ -569,8 +541,7 @@ class RAE:
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return "loss", "reconstruction", "codes" (½‖z‖²) and "decoder" (R)."""
         here, there = jax.random.split(key)
-        z = model.encode(batch).sample(here)
-        reconstruction = model.log_likelihood(z[None], batch)[0]
+        z, reconstruction = _reconstruction(model, batch, here)
         if self.penalty == "l2":
             decoder = (model.likelihood.network, model.likelihood.heads)
             weights = [leaf for leaf in jax.tree.leaves(decoder) if eqx.is_array(leaf) and leaf.ndim > 1]
@@ -606,8 +577,7 @@ class MomentMatching:
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        if not 0 <= self.moments < float("inf"):
-            raise ParameterError(f"MomentMatching(moments={self.moments!r}): expected a number of at least 0.")
+        _check_weights(self, "moments")
 
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return "loss", "squared_error", "means" and "variances"; see the class's text."""
@@ -645,6 +615,26 @@ def discrepancy(z: Array, other: Array, weight: Array | None = None) -> Array:
 
     across = jnp.average(kernel(z, other).mean(1), weights=share)
     return apart(kernel(z, z), share) + apart(kernel(other, other), jnp.ones(len(other))) - 2 * across
+
+
+def _ramp(epoch: Array, warmup: float, cycle: float | None = None) -> Array | float:
+    """Return the share of a weight that counts at this time: it rises from 0 to 1, anew in each cycle."""
+    if not warmup:
+        return 1.0
+    if cycle is not None:
+        epoch = jnp.where(jnp.isfinite(epoch), epoch % cycle, epoch)
+    return jnp.minimum(1.0, epoch / warmup)
+
+
+def _reconstruction(model: Model, batch: Batch, key: Array) -> tuple[Array, Array]:
+    """Return one z of each row, (B, L), and log p(x|z), (B,)."""
+    z = model.encode(batch).sample(key)
+    return z, model.log_likelihood(z[None], batch)[0]
+
+
+def _weights(batch: Batch) -> Array:
+    """Return how much each row counts, (B,)."""
+    return jnp.ones(len(batch.x)) if batch.weight is None else batch.weight
 
 
 def _bound(model: Model, posterior: Distribution, batch: Batch, key: Array, samples: int) -> tuple[Array, Array, Array]:

@@ -176,7 +176,7 @@ class NumPyro(NumPyroFamily):
     @property
     def smooth(self) -> bool:
         """Whether draws are smooth in the parameters."""
-        free = [name for name in self._wanted if name not in dict(self.given)]
+        free = [name for name in self._wanted if name not in self._given]
         return set(free) <= set(self._class.reparametrized_params) and not self.support.whole
 
     def distribution(self, **parameters: Array) -> dist.Distribution:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from omokage.batch import Event
 from omokage.density import Encoded, Fixed, Learned, Output, Parameters, is_diagonal_normal
-from omokage.errors import ParameterError, check_counts
+from omokage.errors import ParameterError, check_counts, is_count
 from omokage.flows import first_weights, flow
 from omokage.posteriors import DiagonalNormal, FullNormal, NumPyro, factor_of, triangular
-from omokage.supports import REAL, Support
+from omokage.supports import Support, support_of
 
 __all__ = [
     "Conditional",
@@ -261,7 +261,7 @@ class Conditional:
         """Check the settings, which are used long after."""
         hidden = (self.hidden,) if isinstance(self.hidden, int) else tuple(self.hidden)
         object.__setattr__(self, "hidden", hidden)
-        if any(isinstance(width, bool) or not isinstance(width, int) or width < 1 for width in hidden):
+        if not all(map(is_count, hidden)):
             raise ParameterError(f"Conditional(hidden={hidden}): expected whole numbers of at least 1.")
         found: Parameters = getattr(self.family, "parameters", lambda event: {})(Event.plain(2))
         if not any(isinstance(parameter, Output) for parameter in found.values()):
@@ -273,7 +273,7 @@ class Conditional:
     @property
     def support(self) -> Support:
         """That of the family."""
-        return getattr(self.family, "support", REAL)
+        return support_of(self.family)
 
     def parameters(self, event: Event) -> Parameters:
         """Return the parameters of the family."""

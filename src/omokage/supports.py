@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from omokage.errors import ParameterError
+
 
 @dataclass(frozen=True)
 class Support:
@@ -15,6 +17,7 @@ class Support:
         text: What it is, after "expected".
         low, high: The ends, which belong to it where they are finite.
         whole: Only whole numbers.
+        named: No more is known of it than its name, as of sets of vectors.
         remedy: What to do about data that lie outside.
 
     Example:
@@ -26,6 +29,7 @@ class Support:
     low: float = -np.inf
     high: float = np.inf
     whole: bool = False
+    named: bool = False
     remedy: str = "Choose likelihood='gaussian'."
 
     def outside(self, values: NDArray[Any]) -> NDArray[np.bool_]:
@@ -34,21 +38,15 @@ class Support:
         return outside | ((values != np.rint(values)) & ~np.isnan(values)) if self.whole else outside
 
     def holds(self, other: "Support") -> bool:
-        """Say whether all of another is within it; of sets of vectors, whether they are the same."""
-        if self == other:
-            return True
-        inside = other.low >= self.low - _LEAST and other.high <= self.high and (other.whole or not self.whole)
-        return inside and _LARGEST not in (-self.low, -other.low)
+        """Say whether all of another is within it; where one has but a name, whether they are the same."""
+        if self.named or other.named:
+            return self == other
+        return other.low >= self.low - _LEAST and other.high <= self.high and (other.whole or not self.whole)
 
     @property
     def everything(self) -> bool:
         """Whether every number is in it, so that data may be shifted and scaled."""
         return self == REAL
-
-    @staticmethod
-    def of_vectors(text: str) -> "Support":
-        """Return a set of vectors, of which no more is known than its name."""
-        return Support(text, -_LARGEST, _LARGEST)
 
     @property
     def inside(self) -> float:
@@ -60,13 +58,24 @@ class Support:
 
 # The smallest positive float32 whose logarithm and reciprocal are as exact as any.
 _LEAST = float(np.finfo(np.float32).tiny)
-_LARGEST = float(np.finfo(np.float32).max)
 
 REAL = Support("any numbers")
 UNIT = Support("values from 0 to 1", 0.0, 1.0, remedy="Divide by the largest value, or choose likelihood='gaussian'.")
 POSITIVE = Support("numbers above 0", _LEAST, remedy="Shift them, or choose likelihood='gaussian'.")
 NONNEGATIVE = Support("numbers of at least 0", 0.0)
 COUNTS = Support("whole numbers of at least 0", 0.0, whole=True)
+
+
+def support_of(family: Any) -> Support:
+    """Return where a family lives; `REAL` if it does not say.
+
+    Raises:
+        ParameterError: If what it says is no `Support`.
+    """
+    support = getattr(family, "support", REAL)
+    if not isinstance(support, Support):
+        raise ParameterError(f"{type(family).__name__}.support: expected one of omokage.supports; got {support!r}.")
+    return support
 
 
 def levels(count: int) -> Support:

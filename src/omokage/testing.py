@@ -24,7 +24,7 @@ from omokage.density import Density, draw
 from omokage.model import Model, divergence, stopped
 from omokage.nets.layers import INITIALIZERS
 from omokage.nets.mlp import MLP
-from omokage.supports import REAL, Support
+from omokage.supports import Support, support_of
 
 _ROWS, _LATENT, _DRAWS = 4, 3, 20_000
 _ERRORS = 6  # standard errors within which an estimate must agree with the truth
@@ -47,7 +47,7 @@ def check_likelihood(family: Any, *, seed: int = 0) -> None:
     Example:
         >>> check_likelihood(likelihoods.Laplace("shared"))
     """
-    support: Support = getattr(family, "support", REAL)
+    support = support_of(family)
     _check_value(family)
     for shape in ((3,), (2, 2, 1)):
         event = _event(shape, support)

@@ -7,7 +7,6 @@
 What was learned of it is kept with the model, so that the same context gives the same numbers ever after.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +23,6 @@ Label = str | int | bool
 
 _MOST_LABELS = 1000
 _LARGEST = float(np.finfo(np.float32).max)
-_CONSTANT = 1e-14  # as of columns of X: below this share of its magnitude a spread is rounding noise
 _WORDS: dict[type, str] = {str: "strings", int: "whole numbers", bool: "True and False", float: "numbers"}
 
 
@@ -262,14 +260,8 @@ def _learned(values: NDArray[Any], weight: NDArray[np.float64] | None, name: str
                 f"{_MOST_LABELS:,}. Give quantities as floats; put rare labels together."
             )
         return Labels(tuple(labels))
-    moments = Moments.empty(1).updated(values[:, None], weight)
-    mean, deviation = float(moments.mean[0]), float(moments.standard_deviation[0])
-    low, high = float(moments.low[0]), float(moments.high[0])
-    if deviation <= _CONSTANT * max(abs(low), abs(high)):
-        return Covariate(low, 1.0)
-    # Rounded to a part in 2^24 of the deviation, so that sums taken in another order give the same numbers.
-    unit = 2.0 ** (math.frexp(deviation)[1] - 24)
-    return Covariate(round(mean / unit) * unit, round(deviation / unit) * unit)
+    constant, mean, deviation = Moments.empty(1).updated(values[:, None], weight).rounded()
+    return Covariate(float(mean[0]), 1.0 if constant[0] else float(deviation[0]))
 
 
 def _read(context: Any, name: str) -> tuple[tuple[str, ...] | None, list[NDArray[Any]]]:

@@ -91,6 +91,15 @@ class Moments:
         """The population standard deviation of each column, (D,)."""
         return np.sqrt(self.squares / self.weight)
 
+    def rounded(self) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
+        """Return which columns are constant, means and deviations, (D,) each, the same whatever the order of rows."""
+        deviation = self.standard_deviation
+        constant = deviation <= _CONSTANT * np.maximum(np.abs(self.low), np.abs(self.high))
+        # To a part in 2^24 of the deviation, and not of the mean, which can be a million times as large.
+        exponent = np.frexp(np.where(constant, 1.0, deviation))[1]
+        mean = np.where(constant, self.low, _rounded(self.mean, exponent))
+        return constant, mean, np.where(constant, 0.0, _rounded(deviation, exponent))
+
 
 @dataclass(frozen=True, eq=False)
 class Schema:
@@ -129,18 +138,12 @@ class Schema:
         Raises:
             DataError: If every column is constant.
         """
-        deviation = moments.standard_deviation
-        constant = deviation <= _CONSTANT * np.maximum(np.abs(moments.low), np.abs(moments.high))
+        constant, mean, deviation = moments.rounded()
         if constant.all():
             raise DataError(
                 "X: every column is constant, so there is nothing to learn. Expected at least one column with "
                 f"two different values; got {moments.rows} rows × {len(deviation)} columns."
             )
-        # Rounded, so that sums taken in another order give the same numbers: to a part in 2^24 of the deviation, and
-        # not of the mean, which can be a million times as large.
-        exponent = np.frexp(np.where(constant, 1.0, deviation))[1]
-        mean = np.where(constant, moments.low, _rounded(moments.mean, exponent))
-        deviation = np.where(constant, 0.0, _rounded(deviation, exponent))
         scale = np.where(constant | (standardize != "scale"), 1.0, deviation)
         return Schema(
             names,

@@ -80,8 +80,7 @@ def check_support(matrix: NDArray[Any], support: Support, names: tuple[str, ...]
     Raises:
         DataError: Naming row and column of the first offender and how many there are.
     """
-    bad = support.outside(matrix)
-    if not bad.any():
+    if support.everything or not (bad := support.outside(matrix)).any():
         return
     row, column = np.argwhere(bad)[0]
     where = repr(names[column]) if names else str(column)

@@ -19,7 +19,7 @@ from omokage.data.context import ContextSchema, encoded
 from omokage.data.kinds import AnySchema, AnyTable, name_of
 from omokage.data.rows import RowSource, checked_weight
 from omokage.data.sequences import SequenceSchema
-from omokage.errors import DataError, ParameterError, listing
+from omokage.errors import DataError, ParameterError, is_count, listing
 from omokage.model import Model
 from omokage.training import Record, Snapshot
 
@@ -129,7 +129,7 @@ def seed_of(random_state: Any) -> int:
 
 def count(name: str, value: Any) -> int:
     """Return a number of things, checked to be a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+    if not is_count(value):
         raise ParameterError(f"{name}: expected a whole number of at least 1; got {value!r}.")
     return int(value)
 

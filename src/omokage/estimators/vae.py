@@ -10,13 +10,14 @@ from sklearn.utils.validation import check_is_fitted
 from omokage import inference
 from omokage.annealing import annealed_log_likelihood
 from omokage.batch import Batch
+from omokage.data.encoded import Encoded
 from omokage.errors import ParameterError
 from omokage.estimators.base import Estimator
 from omokage.estimators.fitting import count
 from omokage.model import kl_form
 from omokage.posteriors import PointMass
 from omokage.settings import VAESettings
-from omokage.supports import REAL
+from omokage.supports import support_of
 
 
 class VAE(Estimator):
@@ -207,9 +208,10 @@ class VAE(Estimator):
         Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
         """
         samples = count("samples", samples)
-        return self._likelihoods(
-            X, context, return_std, lambda batch: inference.log_likelihood(self.model_, batch, samples, seed)
+        bound, error = self._likelihoods(
+            self._encoded(X, context), lambda batch: inference.log_likelihood(self.model_, batch, samples, seed)
         )
+        return (bound, error) if return_std else bound
 
     @property
     def kl_form_(self) -> str:
@@ -254,17 +256,16 @@ class VAE(Estimator):
         """
         chains, temperatures = count("chains", chains), count("temperatures", temperatures)
         check_is_fitted(self)
-        if not getattr(self.recipe_.posterior, "support", REAL).everything:
+        if not support_of(self.recipe_.posterior).everything:
             raise ParameterError(
                 f"posterior: chains move z by steps of any size, and {self.recipe_.posterior} gives z in an interval "
                 "only. Use log_likelihood."
             )
-        return self._likelihoods(
-            X,
-            context,
-            return_std,
+        bound, error = self._likelihoods(
+            self._encoded(X, context),
             lambda batch: annealed_log_likelihood(self.model_, batch, chains, temperatures, seed),
         )
+        return (bound, error) if return_std else bound
 
     def bits_per_dimension(self, X: Any, *, context: Any = None, samples: int = 100, seed: int = 0) -> Any:
         """Return -log2 p(x) of each row by `log_likelihood`, over the number of its observed entries, (n,).
@@ -272,19 +273,20 @@ class VAE(Estimator):
         For whole numbers (`DiscretizedLogistic`, `Categorical`, counts) it is a length in bits. For a density it
         depends on the unit of X: divided by 256, 8-bit pictures have 8 bits less.
         """
-        entries = self._encoded(X, context).each(_entries)
-        bound = self.log_likelihood(X, context=context, samples=samples, seed=seed)
-        return -bound / np.log(2) / np.maximum(entries, 1)
+        rows, samples = self._encoded(X, context), count("samples", samples)
+        bound, _ = self._likelihoods(rows, lambda batch: inference.log_likelihood(self.model_, batch, samples, seed))
+        return -bound / np.log(2) / np.maximum(rows.each(_entries), 1)
 
-    def _likelihoods(self, X: Any, context: Any, return_std: bool, function: Callable[[Batch], Any]) -> Any:
-        """Return what `function` finds, in nats of raw data, and its error if asked for."""
-        rows = self._encoded(X, context)
+    def _likelihoods(
+        self, rows: Encoded, function: Callable[[Batch], Any]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return what `function` finds, in nats of raw data, and its error."""
         if isinstance(self.recipe_.posterior, PointMass):
             raise ParameterError("posterior='point' has no density, so its model has no likelihood; see `terms`.")
         with self._device():
             found = rows.each(function)
         bound = found["bound"].astype(np.float64) + self.schema_.log_jacobians(rows)
-        return (bound, found["error"].astype(np.float64)) if return_std else bound
+        return bound, found["error"].astype(np.float64)
 
 
 def _entries(batch: Batch) -> NDArray[np.int64]:

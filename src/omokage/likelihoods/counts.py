@@ -11,9 +11,11 @@ from jax import Array
 
 from omokage.batch import Event
 from omokage.density import Fixed, Learned, Output, Parameters
-from omokage.errors import ParameterError, check_counts, suggest
+from omokage.errors import check_choice, check_counts
 from omokage.nets.views import View
 from omokage.supports import COUNTS, Support, levels
+
+_KINDS = ("shared", "feature", "full")
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,7 @@ class NegativeBinomial:
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        names = ("shared", "feature", "full")
-        if self.concentration not in names:
-            raise ParameterError(
-                f"NegativeBinomial(concentration={self.concentration!r}): expected one of {', '.join(names)}."
-                + suggest(str(self.concentration), names)
-            )
+        check_choice(self, "concentration", _KINDS)
 
     def parameters(self, event: Event) -> Parameters:
         """Return the logarithms of mean and concentration."""
@@ -131,12 +128,7 @@ class DiscretizedLogistic:
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
         check_counts(self, "levels")
-        names = ("shared", "feature", "full")
-        if self.scale not in names:
-            raise ParameterError(
-                f"DiscretizedLogistic(scale={self.scale!r}): expected one of {', '.join(names)}."
-                + suggest(str(self.scale), names)
-            )
+        check_choice(self, "scale", _KINDS)
 
     @property
     def support(self) -> Support:

@@ -4,7 +4,7 @@ The width is given, or learned and kept above a floor, in the same way for all o
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -71,10 +71,17 @@ class LocationScale:
         scale = np.ones(event.shape) if self.scale == "unit" else float(self.scale) / event.unit
         return {"mean": mean, "scale": Fixed(scale)}
 
-    def _scale(self, log_scale: Array | None, scale: Array | None) -> Any:
-        if log_scale is None:
-            return scale
-        return self.floor + jnp.exp(jnp.minimum(log_scale, 40.0))  # exp(40)² is within float32
+    def distribution(
+        self, mean: Array, log_scale: Array | None = None, scale: Array | None = None
+    ) -> dist.Distribution:
+        """Return a distribution of batch shape (B, *event)."""
+        if log_scale is not None:
+            scale = self.floor + jnp.exp(jnp.minimum(log_scale, 40.0))  # exp(40)² is within float32
+        assert scale is not None  # one of the two is a parameter
+        return self._around(mean, scale)
+
+    def _around(self, mean: Array, scale: Array) -> dist.Distribution:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -86,11 +93,8 @@ class Gaussian(LocationScale):
         Gaussian(scale='shared', floor=0.001)
     """
 
-    def distribution(
-        self, mean: Array, log_scale: Array | None = None, scale: Array | None = None
-    ) -> dist.Distribution:
-        """Return a distribution of batch shape (B, *event)."""
-        return dist.Normal(mean, self._scale(log_scale, scale))
+    def _around(self, mean: Array, scale: Array) -> dist.Distribution:
+        return dist.Normal(mean, scale)
 
 
 @dataclass(frozen=True)
@@ -100,11 +104,8 @@ class Laplace(LocationScale):
     With a fixed scale it is the absolute error, which single large errors move less than the squared one.
     """
 
-    def distribution(
-        self, mean: Array, log_scale: Array | None = None, scale: Array | None = None
-    ) -> dist.Distribution:
-        """Return a distribution of batch shape (B, *event)."""
-        return dist.Laplace(mean, self._scale(log_scale, scale))
+    def _around(self, mean: Array, scale: Array) -> dist.Distribution:
+        return dist.Laplace(mean, scale)
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,8 @@ class StudentT(LocationScale):
         if not 2 < self.degrees < np.inf:
             raise ParameterError(f"StudentT(degrees={self.degrees!r}): expected a number above 2.")
 
-    def distribution(
-        self, mean: Array, log_scale: Array | None = None, scale: Array | None = None
-    ) -> dist.Distribution:
-        """Return a distribution of batch shape (B, *event)."""
-        return dist.StudentT(self.degrees, mean, self._scale(log_scale, scale))
+    def _around(self, mean: Array, scale: Array) -> dist.Distribution:
+        return dist.StudentT(self.degrees, mean, scale)
 
 
 @dataclass(frozen=True)
@@ -152,11 +150,8 @@ class LogNormal(LocationScale):
         logs = _logarithms(event)
         return View("log", logs.centre, logs.spread)
 
-    def distribution(
-        self, mean: Array, log_scale: Array | None = None, scale: Array | None = None
-    ) -> dist.Distribution:
-        """Return a distribution of batch shape (B, *event)."""
-        return dist.LogNormal(jnp.clip(mean, -80.0, 80.0), self._scale(log_scale, scale))
+    def _around(self, mean: Array, scale: Array) -> dist.Distribution:
+        return dist.LogNormal(jnp.clip(mean, -80.0, 80.0), scale)
 
 
 def _logarithms(event: Event) -> Event:
