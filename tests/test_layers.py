@@ -21,8 +21,9 @@ LAYERS = [
     ["likelihoods", "posteriors", "priors"],
     ["model", "weights"],
     ["objectives", "optimizers", "summary"],
-    ["annealing", "checkpoints", "diagnostics", "inference", "progress", "training"],
+    ["annealing", "checkpoints", "diagnostics", "ensemble", "inference", "progress", "training"],
     ["build", "latent_density", "saving"],
+    ["detection"],
     ["estimators"],
     ["__main__", "classic", "cli", "demo", "experiments", "plots", "report", "row_files", "testing"],
 ]

@@ -7,6 +7,9 @@ import omokage as om
 SMALL = {"latent_dim": 2, "hidden": (8,), "epochs": 3, "verbose": 0}
 
 
-@parametrize_with_checks([om.VAE(**SMALL), om.AutoEncoder(**SMALL)])
+DETECTOR = om.AnomalyDetector(om.VAE(**SMALL), ensemble=2, verbose=0)
+
+
+@parametrize_with_checks([om.VAE(**SMALL), om.AutoEncoder(**SMALL), DETECTOR])
 def test_scikit_learn_checks(estimator, check):
     check(estimator)

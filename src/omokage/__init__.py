@@ -16,15 +16,16 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from omokage import data, errors, likelihoods, nets, objectives, posteriors, priors
     from omokage.data import datasets
-    from omokage.estimators import VAE, AutoEncoder, load
+    from omokage.estimators import VAE, AnomalyDetector, AutoEncoder, load
 
 __all__ = [
-    "VAE", "AutoEncoder", "data", "datasets", "errors", "likelihoods", "load", "nets", "objectives", "posteriors",
-    "priors",
+    "VAE", "AnomalyDetector", "AutoEncoder", "data", "datasets", "errors", "likelihoods", "load", "nets", "objectives",
+    "posteriors", "priors",
 ]  # fmt: skip
 
 _HOMES = {
     "VAE": "omokage.estimators",
+    "AnomalyDetector": "omokage.estimators",
     "AutoEncoder": "omokage.estimators",
     "load": "omokage.estimators",
     "data": "omokage.data",

@@ -22,6 +22,7 @@ class Batch(NamedTuple):
         lengths: How many steps each row has, (B,), where rows are sequences of unlike lengths; `None`: all T.
         context: What the model is conditioned on, (B, C).
         weight: How much each row counts, (B,); `None`: one each.
+        fold: Which part of the rows each belongs to, (B,), where several models are trained that leave one out each.
     """
 
     x: Any
@@ -30,6 +31,7 @@ class Batch(NamedTuple):
     lengths: Any = None
     context: Any = None
     weight: Any = None
+    fold: Any = None
 
     @property
     def seen(self) -> Any:

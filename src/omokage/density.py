@@ -149,9 +149,20 @@ class Density(eqx.Module):
 
     def given(self, outputs: dict[str, Array], encoder: Encoder | None = None) -> Distribution:
         """Return the distribution for these outputs, of all rows or of one."""
-        fixed = {name: frozen.value for name, frozen in self.fixed.items()}
         encoded = {name: encoder(rows) for name, rows in self.encoded.items()} if encoder is not None else {}
-        return self.family.distribution(**outputs, **self.learned, **fixed, **encoded)
+        return self.family.distribution(**self._parameters(outputs), **encoded)
+
+    def saturated(self, outputs: dict[str, Array], x: Array) -> Distribution:
+        """Return the distribution for these outputs, but with its middle where it explains each entry of x best."""
+        if not hasattr(self.family, "saturated"):
+            raise ParameterError(
+                f"likelihood: {type(self.family).__name__} does not say which parameters explain an entry best, so its "
+                "deviance is not known. Give it a method `saturated(x, **parameters)`."
+            )
+        return self.family.distribution(**self.family.saturated(x, **self._parameters(outputs)))
+
+    def _parameters(self, outputs: dict[str, Array]) -> dict[str, Any]:
+        return {**outputs, **self.learned, **{name: frozen.value for name, frozen in self.fixed.items()}}
 
     def fitted(self, values: Mapping[str, Any]) -> "Density":
         """Return the density with other learned values, by name."""

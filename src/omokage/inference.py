@@ -92,7 +92,7 @@ def terms(model: Model, rows: Batch, samples: int, seed: int = 0) -> dict[str, N
     The bound is the mean of log p(x,z) - log q(z|x): where q is near the true posterior this hardly varies, much
     less than log p(x|z) does. Where the KL has a closed form, the reconstruction is bound plus KL; it is unbiased too.
     """
-    return over_rows(_terms, model, rows, jax.random.key(seed), samples)
+    return over_rows(row_terms, model, rows, jax.random.key(seed), samples)
 
 
 def entries(model: Model, rows: Batch, samples: int, seed: int = 0) -> NDArray[np.float32]:
@@ -118,7 +118,7 @@ def log_likelihood(model: Model, rows: Batch, samples: int, seed: int = 0) -> di
     Source: Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016. The draws are common to all
     rows and come `_DRAWS` at a time, so memory does not grow with their number.
     """
-    return over_rows(_log_likelihood, model, rows, jax.random.key(seed), samples)
+    return over_rows(row_log_likelihood, model, rows, jax.random.key(seed), samples)
 
 
 def impute(model: Model, rows: Batch, rounds: int, samples: int, seed: int = 0) -> NDArray[np.float32]:
@@ -237,7 +237,8 @@ def _impute(model: Model, batch: Batch, key: Array, rounds: int, samples: int) -
     return jnp.where(known, batch.x, average)
 
 
-def _terms(model: Model, batch: Batch, key: Array, samples: int) -> dict[str, Array]:
+def row_terms(model: Model, batch: Batch, key: Array, samples: int) -> dict[str, Array]:
+    """Return what `terms` does, of one micro-batch."""
     posterior, prior = model.encode(batch), model.latent(batch)
     if is_point_mass(posterior):
         return {"reconstruction": model.log_likelihood(posterior.mean[None], batch)[0]}
@@ -254,7 +255,8 @@ def _terms(model: Model, batch: Batch, key: Array, samples: int) -> dict[str, Ar
     return {"reconstruction": bound + kl, "kl": kl, "elbo": bound}
 
 
-def _log_likelihood(model: Model, batch: Batch, key: Array, samples: int) -> dict[str, Array]:
+def row_log_likelihood(model: Model, batch: Batch, key: Array, samples: int) -> dict[str, Array]:
+    """Return what `log_likelihood` does, of one micro-batch."""
     prior = model.latent(batch)
 
     def more(total: tuple[Array, Array], z: Array, log_q: Array, kept: Array) -> tuple[Array, Array]:
@@ -300,12 +302,12 @@ def _over_draws(
     return jax.lax.scan(one, start, (jnp.arange(parts), jax.random.split(key, parts)))[0]
 
 
-def over_rows(function: Function, model: Model, rows: Any, *arguments: Any) -> Any:
+def over_rows(function: Function, model: Any, rows: Any, *arguments: Any) -> Any:
     """Return `function(model, micro-batch, *arguments)` for all rows, as NumPy arrays with n rows.
 
     Args:
         function: See there.
-        model: The model.
+        model: The model, or an ensemble.
         rows: A tree of arrays with n rows each.
         arguments: Passed on.
     """
@@ -328,7 +330,7 @@ def over_rows(function: Function, model: Model, rows: Any, *arguments: Any) -> A
 
 
 @eqx.filter_jit
-def _run(function: Function, model: Model, batches: Any, count: Array, *arguments: Any) -> Any:
+def _run(function: Function, model: Any, batches: Any, count: Array, *arguments: Any) -> Any:
     """Run `function` on the first `count` micro-batches of (M, 256, ...), one after the other."""
 
     def one(i: Any) -> Any:

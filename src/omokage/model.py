@@ -93,6 +93,22 @@ class Model(eqx.Module):
         densities = given.log_prob(x).reshape(*z.shape[:2], *batch.x.shape[1:])
         return densities if observed is None else jnp.where(observed, densities, 0)
 
+    def deviances(self, z: Array, batch: Batch) -> tuple[Array, Array]:
+        """Return M and A of every entry, (B, *event) each, for z of shape (B, L); those of unobserved ones are 0.
+
+        A is the least that -log p(x|·) can be at the width that the likelihood has, and M, at least 0, how far
+        -log p(x|z) is above it: half the deviance of generalised linear models. For a Gaussian A is ½ log 2πσ² and M is
+        (x-μ)²/2σ². In nats of x.
+        """
+        outputs, x, observed = self.likelihood.outputs(z, batch, self.training), batch.x, batch.observed
+        if observed is not None:
+            x = jnp.where(observed, x, support_of(self.likelihood.family).inside)
+        normaliser = -self.likelihood.saturated(outputs, x).log_prob(x)
+        deviance = jnp.maximum(-self.likelihood.given(outputs).log_prob(x) - normaliser, 0)
+        if observed is None:
+            return deviance, normaliser
+        return jnp.where(observed, deviance, 0), jnp.where(observed, normaliser, 0)
+
     def log_likelihood(self, z: Array, batch: Batch) -> Array:
         """Return log p(x|z) of every row, (K, B), for z of shape (K, B, L)."""
         densities = self.log_likelihoods(z, batch)

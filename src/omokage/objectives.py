@@ -34,7 +34,7 @@ Terms = dict[str, Array]
 class Objective(Protocol):
     """What a model is trained for; see the module's text."""
 
-    def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
+    def __call__(self, model: Any, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return one number for each row under each name, "loss" among them."""
         ...
 

@@ -16,20 +16,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
+from numpy.typing import NDArray
 
 from omokage import __version__, build, likelihoods, nets, objectives, posteriors, priors
 from omokage.data.context import ContextSchema
 from omokage.data.kinds import KINDS, AnySchema, name_of, schema_from_json
+from omokage.ensemble import Ensemble
 from omokage.errors import FileFormatError, OmokageError, ParameterError
 from omokage.model import Model, kl_form
 from omokage.storage import parse_json, read_folder, write_folder
 from omokage.summary import summary
-from omokage.weights import from_bytes, to_bytes
+from omokage.weights import arrays_in, filled, named_arrays, to_bytes
 
 FORMAT = 1
 FILES = ("schema.json", "weights.safetensors", "history.json", "README.md")
 _READ = FILES[:-1]  # the card may be edited
+_OF_DETECTOR = "detector."  # before the names of arrays that are of no model
 # Parameters that only matter in training: an object there is left out of the file.
 _ENTRIES = {"vectors": "columns", "images": "pixels of images", "sequences": "channels of sequences"}
 _TRAINING_ONLY = {"optimizer": "adam", "schedule": "auto", "initializer": "auto", "random_state": None}
@@ -42,16 +46,30 @@ _OWN: dict[str, Any] = {
 
 
 @dataclasses.dataclass(frozen=True)
+class Detector:
+    """What a detector has beside its models: settings and figures as JSON values, and arrays by name."""
+
+    values: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Saved:
-    """What a folder holds."""
+    """What a folder holds: a model, or of a detector an ensemble; the parameters are those of each model."""
 
     kind: str
     parameters: dict[str, Any]
     recipe: build.Recipe
     schema: AnySchema
-    model: Model
+    model: Model | Ensemble
     history: list[dict[str, Any]]
     context: ContextSchema | None = None
+    detector: Detector | None = None
+
+    @property
+    def one(self) -> Model:
+        """The model, or the first of several."""
+        return self.model.member(0) if isinstance(self.model, Ensemble) else self.model
 
 
 def save(folder: str | os.PathLike[str], content: Saved) -> Path:
@@ -77,9 +95,13 @@ def save(folder: str | os.PathLike[str], content: Saved) -> Path:
         },
     }
     context = {} if content.context is None else {"context": content.context.to_json()}
+    arrays = named_arrays(content.model)
+    if content.detector is not None:
+        index["detector"] = content.detector.values
+        arrays |= {_OF_DETECTOR + name: array for name, array in content.detector.arrays.items()}
     contents = (
         _json({**content.schema.to_json(), **context}),
-        to_bytes(content.model),
+        to_bytes(arrays),
         _json(content.history),
         _card(content).encode(),
     )
@@ -109,9 +131,13 @@ def load(folder: str | os.PathLike[str], custom: Mapping[str, type]) -> Saved:
         recipe = build.Recipe(**{name: restore(value, custom) for name, value in index["recipe"].items()})
         # Each unit has a bias of four bytes at least, so sizes that a crafted file makes up cost nothing.
         sizes, weights = (parameters["latent_dim"], *build.widths(parameters, recipe)), files["weights.safetensors"]
-        if min(sizes) < 1 or 4 * sum(sizes) > len(weights):
+        values = index.get("detector")
+        members = 1 if values is None else int(values["members"])
+        if min(*sizes, members) < 1 or 4 * members * sum(sizes) > len(weights):
             raise ValueError(f"latent_dim and hidden do not go with weights of {len(weights)} bytes")
-        blank = build.model(parameters, recipe, schema.event, None, context.size if context else 0)
+        blank: Any = build.model(parameters, recipe, schema.event, None, context.size if context else 0)
+        if values is not None:
+            blank = Ensemble(jax.tree.map(lambda leaf: np.broadcast_to(leaf, (members, *np.shape(leaf))), blank))
     except FileFormatError as error:
         raise FileFormatError(f"{folder}/{error}") from None
     except (
@@ -126,8 +152,12 @@ def load(folder: str | os.PathLike[str], custom: Mapping[str, type]) -> Saved:
         raise FileFormatError(
             f"{folder}/spec.json: does not describe a model ({type(error).__name__}: {error})."
         ) from None
-    model = from_bytes(weights, blank, f"{folder}/weights.safetensors")
-    return Saved(kind, parameters, recipe, schema, model, history, context)
+    source = f"{folder}/weights.safetensors"
+    arrays = arrays_in(weights, source)
+    own = {name: array for name, array in arrays.items() if not name.startswith(_OF_DETECTOR)}
+    rest = {name.removeprefix(_OF_DETECTOR): array for name, array in arrays.items() if name not in own}
+    detector = None if values is None else Detector(values, rest)
+    return Saved(kind, parameters, recipe, schema, filled(blank, own, source), history, context, detector)
 
 
 def describe(value: Any, where: str) -> Any:
@@ -213,7 +243,7 @@ def _card(content: Saved) -> str:
             "",
             *([f"Conditioned on {content.context}.", ""] if content.context else []),
             f"Columns: {columns}. Log-densities are in nats; loss and terms are those of standardised data. KL(q‖p) is "
-            f"found by: {kl_form(content.model)}.",
+            f"found by: {kl_form(content.one)}.",
             "",
             "| part | |",
             "| --- | --- |",
@@ -224,7 +254,7 @@ def _card(content: Saved) -> str:
             *terms,
             "",
             "```",
-            str(summary(content.model)),
+            str(summary(content.one)),
             "```",
             "",
         ]

@@ -6,12 +6,14 @@ parameter marked with `instance` also takes an object, which has settings of its
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from omokage.errors import ParameterError, suggest
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 Instance: Any = {"instance": True}
 
@@ -37,6 +39,17 @@ Likelihood = Literal[
     "poisson",
     "negative_binomial",
     "discretized_logistic",
+]
+Score = Literal[
+    "reconstruction",
+    "mahalanobis",
+    "normaliser",
+    "divergence",
+    "elbo",
+    "likelihood",
+    "reconstruction_probability",
+    "neighbours",
+    "latent_neighbours",
 ]
 AtLeastOne = Annotated[int, Field(ge=1)]
 
@@ -146,6 +159,39 @@ class AutoEncoderSettings(CommonSettings):
     ] = "reconstruction"
 
 
+class DetectorSettings(BaseModel):
+    """Parameters of `AnomalyDetector`, but its model."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    score: Annotated[
+        Literal["auto"] | Score | tuple[Score, ...],
+        Field(
+            description="What makes a row strange; of several the mean surprise; auto: elbo, neighbours and "
+            "latent_neighbours."
+        ),
+    ] = "auto"
+    contamination: Annotated[
+        Literal["auto"] | Annotated[float, Field(gt=0, le=0.5)],
+        Field(description="Share of the training rows that are anomalies; auto: none, or few."),
+    ] = "auto"
+    false_alarm_rate: Annotated[
+        float, Field(gt=0, lt=1, description="Share of normal rows that predict may flag, where contamination is auto.")
+    ] = 0.05
+    ensemble: Annotated[int, Field(ge=1, description="How many models judge together.")] = 5
+    calibration: Annotated[
+        Literal["auto", "split", "cross"] | Annotated[float, Field(gt=0, lt=1)],
+        Field(
+            description="Rows that say what a score means: split: a fifth held out (or the share that is given); "
+            "cross: each left out by one model; auto: cross below 10,000 rows."
+        ),
+    ] = "auto"
+    random_state: Annotated[
+        Annotated[int, Field(ge=0, lt=2**32)] | None, Field(description="Seed; none: another one each time.")
+    ] = 0
+    verbose: Annotated[int, Field(ge=0, le=2, description="0: silent, 1: progress.")] = 1
+
+
 class VAESettings(CommonSettings):
     """Parameters of `VAE`."""
 
@@ -188,11 +234,11 @@ class VAESettings(CommonSettings):
     ] = "elbo"
 
 
-def check(kind: type[CommonSettings], values: Mapping[str, Any]) -> CommonSettings:
+def check(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
     """Return the settings with these values, where names and numbers are; objects are left to their own checks.
 
     Args:
-        kind: `VAESettings` or `AutoEncoderSettings`.
+        kind: `VAESettings`, `AutoEncoderSettings` or `DetectorSettings`.
         values: Parameter name to value.
 
     Raises:
@@ -206,7 +252,7 @@ def check(kind: type[CommonSettings], values: Mapping[str, Any]) -> CommonSettin
         raise ParameterError(_message(kind, named, error)) from None
 
 
-def from_text(kind: type[CommonSettings], name: str, text: str) -> Any:
+def from_text(kind: type[BaseModel], name: str, text: str) -> Any:
     """Return the value that a text on the command line means, for `check` to judge.
 
     Example:
@@ -230,13 +276,13 @@ def hint(name: str) -> str:
     return f"{field.description}{shown} Default: {default}."
 
 
-def takes_instance(kind: type[CommonSettings], name: str) -> bool:
+def takes_instance(kind: type[BaseModel], name: str) -> bool:
     """Say whether a parameter also takes an object."""
     field = kind.model_fields.get(name)
     return bool(field and isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("instance"))
 
 
-def _is_instance(kind: type[CommonSettings], name: str, value: Any) -> bool:
+def _is_instance(kind: type[BaseModel], name: str, value: Any) -> bool:
     # Not `isinstance` of tuple: an Optax transformation is one.
     simple = value is None or isinstance(value, str | bool | int | float) or type(value) in (list, tuple)
     return takes_instance(kind, name) and not simple
@@ -251,7 +297,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _message(kind: type[CommonSettings], values: Mapping[str, Any], error: ValidationError) -> str:
+def _message(kind: type[BaseModel], values: Mapping[str, Any], error: ValidationError) -> str:
     problems: dict[str, list[str]] = {}
     for detail in error.errors():
         name = str(detail["loc"][0])
@@ -292,7 +338,7 @@ _CLEARER = {
 }  # fmt: skip
 
 
-def _names(kind: type[CommonSettings], parameter: str) -> list[str]:
+def _names(kind: type[BaseModel], parameter: str) -> list[str]:
     """Return the names that a parameter can have."""
 
     def enumerated(schema: Any) -> list[str]:

@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from omokage.batch import Batch
 from omokage.data.rows import RowSource
 from omokage.errors import ParameterError, TrainingError
-from omokage.model import Model
 from omokage.nets.layers import TrainingPass, trainable, with_statistics
 from omokage.objectives import Objective
 from omokage.optimizers import Schedule
@@ -91,13 +90,13 @@ class Snapshot(NamedTuple):
 class Result:
     """What came of a run; `problem` says why it stopped early where something was wrong."""
 
-    model: Model
+    model: Any
     history: list[Record]
     interrupted: bool = False
     problem: TrainingError | None = None
 
 
-def begin(model: Model, plan: Plan) -> Snapshot:
+def begin(model: Any, plan: Plan) -> Snapshot:
     """Return where a run of a model starts."""
     parameters, frozen = eqx.partition(model, trainable(model))
     parameters, frozen = jax.device_put((parameters, frozen))

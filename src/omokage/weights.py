@@ -1,5 +1,6 @@
 """Trees of arrays as safetensors bytes and back; nothing that is read can run code."""
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -36,10 +37,20 @@ def from_bytes(content: bytes, like: Tree, source: str) -> Tree:
     Raises:
         FileFormatError: If the bytes are damaged, or an array is missing, unexpected, or of another shape or type.
     """
+    return filled(like, arrays_in(content, source), source)
+
+
+def arrays_in(content: bytes, source: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays of `to_bytes` by name; raises FileFormatError if the bytes are damaged."""
     try:
-        arrays = load(content)
+        arrays: dict[str, NDArray[Any]] = load(content)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise FileFormatError(f"{source}: not a sound safetensors file ({error}).") from None
+    return arrays
+
+
+def filled(like: Tree, arrays: Mapping[str, NDArray[Any]], source: str) -> Tree:
+    """Return a tree like `like` with these arrays; raises FileFormatError if they are others than it needs."""
     expected = named_arrays(like)
     problems = [f"missing {listing(missing)}"] if (missing := sorted(expected.keys() - arrays.keys())) else []
     problems += [f"unexpected {listing(extra)}"] if (extra := sorted(arrays.keys() - expected.keys())) else []

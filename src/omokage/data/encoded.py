@@ -1,6 +1,6 @@
 """Encoded rows: what the model side is given, in groups of one shape each, and the way back to the order of X."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,14 @@ class Encoded:
         """Return rows that are of one shape."""
         return Encoded(((np.arange(len(rows.x)), rows),))
 
+    @staticmethod
+    def together(groups: Sequence[Batch]) -> "Encoded":
+        """Return groups of rows, one after the other."""
+        ends = np.cumsum([len(batch.x) for batch in groups])
+        return Encoded(
+            tuple((np.arange(end - len(batch.x), end), batch) for end, batch in zip(ends, groups, strict=True))
+        )
+
     @property
     def count(self) -> int:
         """The number of rows, n."""
@@ -42,6 +50,16 @@ class Encoded:
             parts.append(Batch(x, mask=mask, lengths=batch.lengths, context=batch.context))
         order = np.argsort(np.concatenate([index for index, _ in self.groups]))
         return Batch(*(None if part[0] is None else np.concatenate(part)[order] for part in zip(*parts, strict=True)))
+
+    def of_fold(self, fold: int) -> "Encoded":
+        """Return the rows of one fold, group after group."""
+
+        def chosen(batch: Batch) -> Batch:
+            here = batch.fold == fold
+            return batch.map(lambda array: array[here])
+
+        parts = [chosen(batch) for _, batch in self.groups]
+        return Encoded.together([batch for batch in parts if len(batch.x)])
 
     def with_context(self, context: NDArray[np.float32] | None) -> "Encoded":
         """Return the rows with their context, (n, C) in the order of X."""

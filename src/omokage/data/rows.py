@@ -89,6 +89,17 @@ class MemoryRows:
         weight = np.uint64(1) if self.weight is None else self.weight.view(np.uint32).astype(np.uint64)
         return f"{(_mixed(hashes(self.rows))[self.index] * weight).sum(dtype=np.uint64):016x}"
 
+    @property
+    def batch(self) -> Batch:
+        """All rows at once, without their weights."""
+        return _chosen(self.rows, self.index)
+
+    def fold(self, count: int, order: np.random.Generator) -> None:
+        """Deal the rows out to so many folds, of about the same size."""
+        folds = np.zeros(len(self.rows.x), np.int32)
+        folds[order.permutation(self.index)] = np.arange(len(self.index)) % count
+        self.rows = self.rows._replace(fold=folds)
+
     def steps(self, batch_size: int) -> int:
         """Return how many minibatches an epoch has."""
         return -(-self.count // batch_size)
@@ -230,6 +241,12 @@ def together(groups: Sequence[MemoryRows]) -> RowSource:
             weight = np.ones(group.count, np.float32) if group.weight is None else group.weight
             group.weight = weight * np.float32(group.mean_weight / mean)
     return GroupedRows(groups)
+
+
+def in_memory(rows: RowSource) -> Sequence[MemoryRows]:
+    """Return the groups of rows of one shape each that a source holds in memory."""
+    assert isinstance(rows, MemoryRows | GroupedRows)
+    return rows.groups if isinstance(rows, GroupedRows) else [rows]
 
 
 def _chosen(rows: Batch, index: NDArray[np.int64] | slice) -> Batch:

@@ -198,6 +198,8 @@ class Schema:
         """
         matrix, names = to_matrix(X, estimator=estimator, name=name)
         if matrix.shape[1] != self.features:
+            if self.names and names:
+                check_names(self.names, names, name)
             raise DataError(
                 f"{name} has {matrix.shape[1]} features, but {estimator or 'the model'} is expecting {self.features} "
                 "features as input."

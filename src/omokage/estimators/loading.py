@@ -7,9 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from omokage import saving
+from omokage.detection.calibration import Calibration
+from omokage.detection.judge import Judge
 from omokage.errors import FileFormatError, ParameterError
 from omokage.estimators.autoencoder import AutoEncoder
 from omokage.estimators.base import Estimator
+from omokage.estimators.detector import AnomalyDetector
 from omokage.estimators.fitting import AnyPath
 from omokage.estimators.vae import VAE
 
@@ -30,6 +33,8 @@ def load(folder: AnyPath, *, custom: dict[str, type] | None = None) -> Any:
         If the folder or a file is missing, damaged, or of a newer format.
     """
     content = saving.load(folder, custom or {})
+    if content.detector is not None:
+        return _detector(content, content.detector, folder)
     kinds: dict[str, type[Estimator]] = {"VAE": VAE, "AutoEncoder": AutoEncoder}
     if content.kind not in kinds:
         raise FileFormatError(f"{folder}: holds a {content.kind!r}; expected one of {', '.join(kinds)}.")
@@ -46,4 +51,34 @@ def load(folder: AnyPath, *, custom: dict[str, type] | None = None) -> Any:
     if content.schema.names is not None:
         estimator.feature_names_in_ = np.array(content.schema.names, dtype=object)
     estimator._n_features_out, estimator._fitted_parameters = estimator.latent_dim, content.parameters
+    return estimator
+
+
+def _detector(content: saving.Saved, detector: saving.Detector, folder: AnyPath) -> AnomalyDetector:
+    """Return a fitted detector."""
+    try:
+        settings: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in detector.values["settings"].items()
+        }
+        kind = {"VAE": VAE, "AutoEncoder": AutoEncoder}[detector.values["model"]]
+        model = kind(**content.parameters)
+        estimator = AnomalyDetector(model if detector.values["given"] else None, **settings)
+        estimator._checked()
+        estimator.calibration_ = Calibration(
+            tuple(detector.arrays[f"calibration.{g}"] for g in range(detector.values["groups"]))
+        )
+        ensemble = jax.tree.map(jnp.asarray, content.model)
+        names = tuple(detector.values["scores"])
+        estimator.judge_ = Judge.from_arrays(ensemble, content.schema, names, detector.arrays)
+        estimator.offset_ = float(detector.values["offset"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileFormatError(
+            f"{folder}/spec.json: does not describe a detector ({type(error).__name__}: {error})."
+        ) from None
+    estimator.recipe_, estimator.history_ = content.recipe, content.history
+    estimator.n_features_in_ = content.schema.features
+    if content.schema.names is not None:
+        estimator.feature_names_in_ = np.array(content.schema.names, dtype=object)
+    estimator._fitted_parameters, estimator._member = content.parameters, detector.values["model"]
     return estimator

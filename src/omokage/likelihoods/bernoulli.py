@@ -32,6 +32,10 @@ class Bernoulli:
         """Return a distribution of batch shape (B, *event)."""
         return CrossEntropyLogits(logits)
 
+    def saturated(self, x: Array, logits: Array) -> dict[str, Array]:
+        """Return the logits that explain x best; those of 0 and 1 are at infinity, and here near enough to it."""
+        return {"logits": jnp.clip(jnp.log(x) - jnp.log1p(-x), -30.0, 30.0)}
+
 
 @dataclass(frozen=True)
 class ContinuousBernoulli:
@@ -50,6 +54,20 @@ class ContinuousBernoulli:
     def distribution(self, logits: Array) -> dist.Distribution:
         """Return a distribution of batch shape (B, *event)."""
         return ContinuousBernoulliLogits(logits)
+
+    def saturated(self, x: Array, logits: Array) -> dict[str, Array]:
+        """Return the logits whose mean is x, by bisection.
+
+        At 0 and 1 the best density is infinite, so logits end at ±1000: x nearer to an end than 1/1000 is all alike.
+        """
+
+        def halved(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+            middle = (ends[0] + ends[1]) / 2
+            above = ContinuousBernoulliLogits(middle).mean > x
+            return jnp.where(above, ends[0], middle), jnp.where(above, middle, ends[1])
+
+        low, high = jax.lax.fori_loop(0, 35, halved, (jnp.full_like(x, -1000.0), jnp.full_like(x, 1000.0)))
+        return {"logits": (low + high) / 2}
 
 
 class CrossEntropyLogits(dist.BernoulliLogits):

@@ -39,6 +39,10 @@ class Poisson:
         """Return a distribution of batch shape (B, *event)."""
         return dist.Poisson(jnp.exp(jnp.clip(log_rate, -20.0, 15.0)))
 
+    def saturated(self, x: Array, log_rate: Array) -> dict[str, Array]:
+        """Return the rate that explains x best."""
+        return {"log_rate": jnp.log(x)}
+
 
 @dataclass(frozen=True)
 class NegativeBinomial:
@@ -70,6 +74,10 @@ class NegativeBinomial:
         """Return a distribution of batch shape (B, *event)."""
         concentration = jnp.exp(jnp.clip(log_concentration, -10.0, 10.0))
         return dist.NegativeBinomial2(jnp.exp(jnp.clip(log_mean, -20.0, 15.0)), concentration)
+
+    def saturated(self, x: Array, log_mean: Array, log_concentration: Array) -> dict[str, Array]:
+        """Return the parameters with the mean that explains x best at the concentration that there is."""
+        return {"log_mean": jnp.log(x), "log_concentration": log_concentration}
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,10 @@ class Categorical:
     def distribution(self, logits: Array) -> dist.Distribution:
         """Return a distribution of batch shape (B, *event)."""
         return Classes(logits)
+
+    def saturated(self, x: Array, logits: Array) -> dict[str, Array]:
+        """Return logits that are sure of the class of x."""
+        return {"logits": 1e4 * jax.nn.one_hot(x.astype(jnp.int32), self.classes)}
 
 
 @dataclass(frozen=True)
@@ -156,6 +168,11 @@ class DiscretizedLogistic:
     def distribution(self, mean: Array, log_scale: Array, centre: Array, spread: Array) -> dist.Distribution:
         """Return a distribution of batch shape (B, *event)."""
         return LogisticLevels(centre + spread * mean, jnp.exp(jnp.clip(log_scale, -5.0, 10.0)), self.levels)
+
+    def saturated(self, x: Array, mean: Array, **parameters: Array) -> dict[str, Array]:
+        """Return the parameters with the location that explains x best; of the last levels, one far beyond."""
+        far = jnp.where(x < 0.5, -1e6, jnp.where(x > self.levels - 1.5, 1e6, 0.0))
+        return {**parameters, "mean": (x + far - parameters["centre"]) / parameters["spread"]}
 
 
 class Classes(dist.CategoricalLogits):

@@ -80,6 +80,10 @@ class LocationScale:
         assert scale is not None  # one of the two is a parameter
         return self._around(mean, scale)
 
+    def saturated(self, x: Array, **parameters: Array) -> dict[str, Array]:
+        """Return the parameters with the location that explains x best."""
+        return {**parameters, "mean": x}
+
     def _around(self, mean: Array, scale: Array) -> dist.Distribution:
         raise NotImplementedError
 
@@ -149,6 +153,10 @@ class LogNormal(LocationScale):
         """Return what networks see of x."""
         logs = _logarithms(event)
         return View("log", logs.centre, logs.spread)
+
+    def saturated(self, x: Array, **parameters: Array) -> dict[str, Array]:
+        """Return the parameters with the location that explains x best at the width that there is."""
+        return {**parameters, "mean": jnp.log(x)}
 
     def _around(self, mean: Array, scale: Array) -> dist.Distribution:
         return dist.LogNormal(jnp.clip(mean, -80.0, 80.0), scale)

@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
+from jax import Array
 
 from omokage.adapter import NumPyroFamily
 from omokage.batch import Event
 from omokage.errors import ParameterError
 from omokage.nets.views import View
+
+_TOP_AT_LOCATION = ("Normal", "Laplace", "StudentT", "Logistic", "Cauchy", "Gumbel")
 
 
 @dataclass(frozen=True)
@@ -36,3 +39,17 @@ class NumPyro(NumPyroFamily):
         if self.support.everything:
             return None
         return View("identity", event.centre, np.maximum(event.spread, 1e-30))
+
+    def saturated(self, x: Array, **parameters: Array) -> dict[str, Array]:
+        """Return the parameters with the location at x, where the distribution has one, and its top there.
+
+        Raises:
+            ParameterError: If it has none.
+        """
+        if self.name not in _TOP_AT_LOCATION:
+            raise ParameterError(
+                f"likelihood: it is not known which parameters of {self.name} explain an entry best, so scores by "
+                "deviance ('mahalanobis', 'normaliser') have no meaning. Take score='elbo', or a subclass of "
+                "NumPyro with a method `saturated(x, **parameters)`."
+            )
+        return {**parameters, "loc": x}

@@ -1,0 +1,152 @@
+"""From rows to one score for each member of an ensemble, and the calibration of these scores on rows held out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omokage.batch import Batch
+from omokage.data.encoded import Encoded
+from omokage.data.kinds import AnySchema
+from omokage.data.rows import RowSource
+from omokage.detection import scores
+from omokage.detection.calibration import Calibration, Yardstick
+from omokage.detection.neighbours import Neighbours
+from omokage.ensemble import Ensemble
+
+Array = NDArray[np.float64]
+_MOST_POINTS = 5_000  # of training rows that distances are taken to
+_YARDSTICK_SHARE = 4  # of held-out rows, one in so many measures scores that are to be combined; the others calibrate
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """An ensemble, the scores by which it judges, and all that they need.
+
+    Attributes:
+        ensemble: M models.
+        schema: Of the rows.
+        names: Of the scores that make the score: one as it is, several as the mean of their surprises.
+        points: For each score by distance, where each member puts its training rows.
+        yardsticks: For each of several scores, how each member's are measured.
+    """
+
+    ensemble: Ensemble
+    schema: AnySchema
+    names: tuple[str, ...]
+    points: Mapping[str, Sequence[Neighbours]]
+    yardsticks: Mapping[str, Sequence[Yardstick]]
+
+    def each(self, rows: Encoded, names: tuple[str, ...] | None = None, member: int | None = None) -> dict[str, Array]:
+        """Return named scores of rows to each member, (n, M), or to one, (n, 1); densities are those of raw data."""
+        names = self.names if names is None else names
+        found = rows.each(lambda batch: scores.ask(self.ensemble, batch._replace(fold=None, weight=None), names))
+        members = range(len(self.ensemble)) if member is None else [member]
+        shifts = np.broadcast_to(self.schema.log_jacobians(rows), rows.count)
+        result = {}
+        for name in names:
+            if name in scores.BY_DISTANCE:
+                columns = [self.points[name][m].distances(found[name][:, m]) for m in members]
+            else:
+                shift = shifts if name in scores.IN_NATS_OF_X else 0.0
+                columns = [found[name][:, m].astype(np.float64) - shift for m in members]
+            result[name] = np.stack(columns, 1)
+        return result
+
+    def combined(self, each: Mapping[str, Array], member: int | None = None) -> Array:
+        """Return the score of rows to each member, (n, M), or to one, (n, 1), from named scores."""
+        if len(self.names) == 1:
+            return each[self.names[0]]
+        members = range(len(self.ensemble)) if member is None else [member]
+        surprises = [
+            np.stack([self.yardsticks[name][m](each[name][:, place]) for place, m in enumerate(members)], 1)
+            for name in self.names
+        ]
+        return np.asarray(np.mean(surprises, 0))
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what is not in the ensemble, for a file."""
+        points = {f"points.{name}.{m}": one.points for name, each in self.points.items() for m, one in enumerate(each)}
+        yardsticks = {
+            f"yardsticks.{name}.{m}": one.scores for name, each in self.yardsticks.items() for m, one in enumerate(each)
+        }
+        return {**points, **yardsticks}
+
+    @staticmethod
+    def from_arrays(
+        ensemble: Ensemble, schema: AnySchema, names: tuple[str, ...], arrays: Mapping[str, NDArray[Any]]
+    ) -> "Judge":
+        """Return the judge whose arrays `to_arrays` gave; raises KeyError if some are missing."""
+        members = range(len(ensemble))
+        near = [name for name in names if name in scores.BY_DISTANCE]
+        several = names if len(names) > 1 else ()
+        points = {name: tuple(Neighbours(arrays[f"points.{name}.{m}"]) for m in members) for name in near}
+        yardsticks = {name: tuple(Yardstick(arrays[f"yardsticks.{name}.{m}"]) for m in members) for name in several}
+        return Judge(ensemble, schema, names, points, yardsticks)
+
+    def scores(self, rows: Encoded) -> Array:
+        """Return the score of rows to each member, (n, M)."""
+        return self.combined(self.each(rows))
+
+
+def start(ensemble: Ensemble, schema: AnySchema, names: tuple[str, ...], rows: RowSource, seed: int) -> Judge:
+    """Return a judge that knows where each member puts the rows it was trained on, but has no yardsticks yet."""
+    judge = Judge(ensemble, schema, names, {}, {})
+    near = tuple(name for name in names if name in scores.BY_DISTANCE)
+    if not near:
+        return judge
+    parts: list[Batch] = []
+    for batch in rows.epoch(np.random.default_rng([seed, 5]), 2 * _MOST_POINTS):
+        parts.append(batch)
+        if sum(len(part.x) for part in parts) >= 2 * _MOST_POINTS:
+            break
+    found = [scores.ask(ensemble, part._replace(fold=None, weight=None), near) for part in parts]
+    folds = [np.full(len(part.x), -1) if part.fold is None else part.fold for part in parts]
+    points = {}
+    for name in near:
+        points[name] = tuple(
+            Neighbours(
+                np.concatenate([one[name][fold != m, m] for one, fold in zip(found, folds, strict=True)])[:_MOST_POINTS]
+            )
+            for m in range(len(ensemble))
+        )
+    return replace(judge, points=points)
+
+
+def calibrate_apart(judge: Judge, rows: Encoded, seed: int) -> tuple[Judge, Calibration]:
+    """Return the judge with yardsticks, and its calibration, by rows that no member was trained on.
+
+    The rows of the yardsticks do not calibrate: so p-values are exact.
+    """
+    each = judge.each(rows)
+    if len(judge.names) > 1:
+        order = np.random.default_rng([seed, 6]).permutation(rows.count)
+        measured, rest = np.split(order, [max(1, rows.count // _YARDSTICK_SHARE)])
+        yardsticks = {
+            name: tuple(Yardstick(np.sort(column)) for column in values[measured].T) for name, values in each.items()
+        }
+        judge = replace(judge, yardsticks=yardsticks)
+        each = {name: values[rest] for name, values in each.items()}
+    return judge, Calibration.of([judge.combined(each).mean(1)])
+
+
+def calibrate_across(judge: Judge, rows: Encoded) -> tuple[Judge, Calibration]:
+    """Return the judge with yardsticks, and its calibration, by the training rows, each judged by the one member
+    that left it out.
+
+    A member's yardstick is made of the other members' rows.
+    """
+    members = range(len(judge.ensemble))
+    apart = [judge.each(rows.of_fold(m), member=m) for m in members]
+    if len(judge.names) > 1:
+        yardsticks = {
+            name: tuple(
+                Yardstick(np.sort(np.concatenate([apart[other][name][:, 0] for other in members if other != m])))
+                for m in members
+            )
+            for name in judge.names
+        }
+        judge = replace(judge, yardsticks=yardsticks)
+    return judge, Calibration.of([judge.combined(apart[m], m)[:, 0] for m in members])

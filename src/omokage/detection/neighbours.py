@@ -1,0 +1,36 @@
+"""How far rows are from the training rows, where a model puts them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.neighbors import NearestNeighbors
+
+_SAME = 1e-6  # of a point's own length: what rounding makes of a distance of 0
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """Points of training rows.
+
+    Attributes:
+        points: (n, P).
+        count: k, to how many of the nearest the distance is taken.
+    """
+
+    points: NDArray[np.float32]
+    count: int = 5
+
+    def distances(self, points: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the mean distance of each point, (m, P), to its k nearest training rows, (m,).
+
+        One training row in the very same place is not counted: so a training row, which is there itself, is as far from
+        the others as a new one in its place.
+        """
+        count = min(self.count + 1, len(self.points))
+        found = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(self.points)
+        distances = np.asarray(found.kneighbors(points)[0], np.float64)
+        if count == 1:
+            return distances[:, 0]
+        same = distances[:, 0] <= _SAME * np.linalg.norm(points, axis=1)
+        return np.where(same, distances[:, 1:].mean(1), distances[:, :-1].mean(1))

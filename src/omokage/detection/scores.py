@@ -1,0 +1,134 @@
+"""Named scores: how strange a row is to each member of an ensemble, in several senses. Higher is stranger.
+
+All are deterministic. Those that need draws of z use the same noise for all rows.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from omokage import inference
+from omokage.batch import Batch
+from omokage.ensemble import Ensemble, of_each
+from omokage.model import Model, centre
+
+DRAWS = 16  # of z, for "elbo", "divergence" without closed form, and "reconstruction_probability"
+IMPORTANCE_DRAWS = 100  # for "likelihood"
+
+
+def _likelihood(model: Model, batch: Batch) -> dict[str, Array]:
+    found = inference.row_log_likelihood(model, batch, jax.random.key(0), IMPORTANCE_DRAWS)
+    return {"likelihood": -found["bound"]}
+
+
+def _bound(model: Model, batch: Batch) -> dict[str, Array]:
+    terms = inference.row_terms(model, batch, jax.random.key(0), DRAWS)
+    return {
+        "elbo": -terms["elbo"],
+        "divergence": terms["kl"],
+        "reconstruction_probability": -terms["reconstruction"],
+    }
+
+
+def _unregularised(model: Model, batch: Batch) -> dict[str, Array]:
+    deviance, normaliser = model.deviances(centre(model.encode(batch)), batch)
+    places = tuple(range(1, deviance.ndim))
+    return {"mahalanobis": deviance.sum(places), "normaliser": normaliser.sum(places)}
+
+
+def _points(model: Model, batch: Batch) -> dict[str, Array]:
+    codes = centre(model.encode(batch))
+    gaps = residuals(model, batch)
+    if batch.lengths is not None:  # series of unlike lengths: what there is of them in each channel
+        seen = jnp.broadcast_to(batch.observed, gaps.shape).sum(1)
+        points = jnp.sqrt(jnp.square(gaps).sum(1) / jnp.maximum(seen, 1))
+    else:
+        points = gaps.reshape(len(gaps), -1)
+    return {
+        "reconstruction": jnp.square(gaps).sum(tuple(range(1, gaps.ndim))),
+        "neighbours": points,
+        "latent_neighbours": codes,
+    }
+
+
+def residuals(model: Model, batch: Batch) -> Array:
+    """Return x less its reconstruction, in standardised units, (B, *event); 0 where nothing was observed."""
+    gaps = batch.x - model.decode(centre(model.encode(batch)), batch).mean
+    return gaps if batch.observed is None else jnp.where(batch.observed, gaps, 0)
+
+
+def _deviance_entries(model: Model, batch: Batch) -> Array:
+    return model.deviances(centre(model.encode(batch)), batch)[0]
+
+
+def _squared_entries(model: Model, batch: Batch) -> Array:
+    return jnp.square(residuals(model, batch))
+
+
+def _means(model: Model, batch: Batch) -> Array:
+    return model.decode(centre(model.encode(batch)), batch).mean
+
+
+# What makes which scores; those of neighbours are points here, whose distances are taken outside.
+_SOURCES: dict[str, Callable[[Model, Batch], dict[str, Array]]] = {
+    "reconstruction": _points,
+    "mahalanobis": _unregularised,
+    "normaliser": _unregularised,
+    "divergence": _bound,
+    "elbo": _bound,
+    "likelihood": _likelihood,
+    "reconstruction_probability": _bound,
+    "neighbours": _points,
+    "latent_neighbours": _points,
+}
+NAMES = tuple(_SOURCES)
+BY_DISTANCE = ("neighbours", "latent_neighbours")
+NEED_DENSITY = ("divergence", "elbo", "likelihood", "reconstruction_probability")
+IN_NATS_OF_X = ("normaliser", "elbo", "likelihood", "reconstruction_probability")  # which depend on the unit of x
+
+
+# Scores that are sums of non-negative parts, one for each entry.
+CONTRIBUTIONS: dict[str, Callable[[Model, Batch], Array]] = {
+    "mahalanobis": _deviance_entries,
+    "reconstruction": _squared_entries,
+}
+
+
+def contributions(ensemble: Ensemble, rows: Batch, name: str) -> NDArray[np.float64]:
+    """Return the parts of a score, (n, *event), means over the members: at least 0, and the score is their sum."""
+    return _averaged(CONTRIBUTIONS[name], ensemble, rows)
+
+
+def reconstructions(ensemble: Ensemble, rows: Batch) -> NDArray[np.float64]:
+    """Return what the members make of rows, on average, in standardised units, (n, *event)."""
+    return _averaged(_means, ensemble, rows)
+
+
+def _averaged(function: Callable[[Model, Batch], Array], ensemble: Ensemble, rows: Batch) -> NDArray[np.float64]:
+    found = inference.over_rows(of_each(function), ensemble, rows)
+    return np.asarray(found.astype(np.float64).mean(1))
+
+
+def ask(ensemble: Ensemble, rows: Batch, names: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
+    """Return the scores of rows to each member, (n, M); for those by distance the points, (n, M, P)."""
+    found: dict[str, NDArray[np.float32]] = inference.over_rows(of_each(_asked(names)), ensemble, rows)
+    return found
+
+
+@functools.lru_cache(maxsize=64)
+def _asked(names: tuple[str, ...]) -> Callable[[Model, Batch], dict[str, Array]]:
+    sources = list(dict.fromkeys(_SOURCES[name] for name in names))
+
+    def scores(model: Model, batch: Batch) -> dict[str, Array]:
+        found: dict[str, Any] = {}
+        for source in sources:
+            found |= source(model, batch)
+        return {name: found[name] for name in names}
+
+    return scores

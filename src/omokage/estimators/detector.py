@@ -1,0 +1,413 @@
+"""The anomaly detector."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from omokage import build, saving
+from omokage.data.encoded import Encoded
+from omokage.data.kinds import AnyTable, name_of, open_data, values
+from omokage.data.rows import in_memory
+from omokage.data.schema import Schema
+from omokage.data.table import Table
+from omokage.detection import scores
+from omokage.detection.calibration import severity
+from omokage.detection.explanation import Explanation
+from omokage.detection.judge import calibrate_across, calibrate_apart, start
+from omokage.ensemble import Ensemble, Together, each_apart
+from omokage.errors import DataError, ParameterError, suggest
+from omokage.estimators.base import Estimator
+from omokage.estimators.fitting import AnyPath, both, on_device, prepared, seed_of
+from omokage.estimators.vae import VAE
+from omokage.posteriors import PointMass
+from omokage.progress import display
+from omokage.settings import DetectorSettings, check
+from omokage.training import Record, begin, train
+
+_FEW = 10_000  # rows, below which none is spared for calibration alone
+_HELD_OUT = 0.2
+_SMALL: dict[str, Any] = {"latent_dim": 8, "hidden": (128, 128), "batch_size": 128}
+
+
+class AnomalyDetector(OutlierMixin, BaseEstimator):
+    """Says which rows do not look like the rows that it was fitted on, how sure that is, and what is to blame.
+
+    An ensemble of models is trained at once on rows that are taken to be normal. A row's score is how strange it is to
+    the members on average; what a score means is told by normal rows that were held out.
+
+    Parameters
+    ----------
+    model : VAE or AutoEncoder, optional
+        What each member is; not fitted. By default a small VAE (for vectors 128-128-8) with learned, floored variances.
+    score : str or sequence of str
+        "elbo" (minus the bound, 16 draws), "likelihood" (the same with 100 importance-weighted draws), "mahalanobis"
+        (M, the unregularised score: half the deviance, for a Gaussian the squared error over twice the variance),
+        "normaliser" (A: how uncertain the decoder is), "divergence" (D, KL(q‖p)), "reconstruction" (the squared error,
+        standardised units), "reconstruction_probability" (-E log p(x|z)), "neighbours" and "latent_neighbours" (the
+        mean distance to the 5 nearest training rows in what the reconstruction leaves over, or in z). Of several, the
+        mean of their surprises. "auto": elbo, neighbours and latent_neighbours; reconstruction in place of elbo where
+        the model is a plain autoencoder.
+    contamination : float or "auto"
+        Where the training rows hold anomalies: their share, which `predict` then finds among them.
+    false_alarm_rate : float
+        The share of normal rows that `predict` flags, where `contamination` is "auto".
+    ensemble : int
+        Members, M.
+    calibration : "auto", "split", "cross" or float
+        "split": a fifth of the rows (or the share that is given) is held out to calibrate on. "cross": every member
+        leaves out a fold of the rows, which calibrates it. "auto": "cross" below 10,000 rows, unless there is one
+        member.
+    random_state : int or None
+        Seed.
+    verbose : int
+        0: silent, 1: progress.
+
+    Attributes
+    ----------
+    offset_ : float
+        `predict` flags rows whose `score_samples` is below it.
+    calibration_ : omokage.detection.calibration.Calibration
+        Scores of the rows that were held out.
+    history_ : list of dict
+        One record an epoch, of means over the members.
+    n_features_in_ : int
+        The number of columns.
+
+    Examples
+    --------
+    >>> import numpy as np, omokage
+    >>> X = np.random.default_rng(0).normal(size=(300, 3))
+    >>> small = omokage.VAE(latent_dim=2, hidden=(16,), epochs=5, verbose=0)
+    >>> detector = omokage.AnomalyDetector(small, verbose=0).fit(X)
+    >>> detector.predict([[0.0, 0.0, 0.0], [9.0, -9.0, 9.0]])
+    array([ 1, -1])
+    """
+
+    def __init__(
+        self,
+        model: Any = None,
+        *,
+        score: Any = "auto",
+        contamination: Any = "auto",
+        false_alarm_rate: float = 0.05,
+        ensemble: int = 5,
+        calibration: Any = "auto",
+        random_state: Any = 0,
+        verbose: int = 1,
+    ):
+        self.model = model
+        self.score = score
+        self.contamination = contamination
+        self.false_alarm_rate = false_alarm_rate
+        self.ensemble = ensemble
+        self.calibration = calibration
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @property
+    def score(self) -> Callable[..., float]:
+        """The method that scikit-learn calls, `score(X)`: the mean of `score_samples`.
+
+        The parameter of this name is in `get_params()`.
+        """
+        return self._mean_score
+
+    @score.setter
+    def score(self, value: Any) -> None:
+        self.__dict__["score"] = value
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters, as the constructor was given them."""
+        own = super().get_params(deep=deep)
+        return {**own, "score": self.__dict__["score"]}
+
+    def fit(self, X: Any, y: Any = None, *, on_epoch: Callable[[Record], object] | None = None) -> Self:
+        """Learn what normal rows are.
+
+        Parameters
+        ----------
+        X : array, data frame, list of arrays, or path
+            Rows that are normal, all or nearly all, of any kind that `VAE.fit` takes.
+        y : ignored
+            Present by scikit-learn's convention.
+        on_epoch : callable, optional
+            Called after each epoch with its record, as in `history_`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ParameterError, DataError, FileFormatError
+            If a parameter, the data or a file cannot be used; the text says where and what to do.
+        TrainingError
+            If the loss stopped being finite.
+        """
+        settings = self._checked()
+        seed = seed_of(settings.random_state)
+        table = open_data(X, "auto" if self.model is None else self.model.data, estimator=type(self).__name__)
+        if isinstance(table, Table):
+            validate_data(self, table.columns(), skip_check_array=True)
+        model = _member(self.model, table)
+        parameters, members = model._checked(), settings.ensemble
+        held_out = _held_out(settings, table.count)
+        with on_device(parameters["device"]):
+            recipe, schema, first = prepared(parameters, table, seed, None, None)
+            names = _names(settings.score, isinstance(recipe.posterior, PointMass))
+            rest = [
+                build.model(parameters, recipe, schema.event, np.random.default_rng([seed, 1, member]), 0)
+                for member in range(1, members)
+            ]
+            rows, spared = cast(Any, table).rows(schema, held_out, seed, None)
+            if spared is None:
+                order = np.random.default_rng([seed, 4])
+                for group in in_memory(rows):
+                    group.fold(members, order)
+            plan = build.plan(parameters, rows.count, seed)
+            plan = replace(plan, optimizer=each_apart(plan.optimizer))
+            with display(plan.epochs, settings.verbose) as shown:
+                result = train(
+                    begin(Ensemble.of([first, *rest]), plan),
+                    Together(recipe.objective),
+                    rows,
+                    plan,
+                    column=schema.column,
+                    on_epoch=both(shown.epoch, on_epoch),
+                    on_progress=shown.advance,
+                )
+            if result.problem is not None:
+                raise result.problem
+            judge = start(result.model, schema, names, rows, seed)
+            if spared is None:
+                left_out = Encoded.together([group.batch for group in in_memory(rows)])
+                judge, self.calibration_ = calibrate_across(judge, left_out)
+            else:
+                held = Encoded.together([group.batch for group in in_memory(spared)])
+                judge, self.calibration_ = calibrate_apart(judge, held, seed)
+        if result.interrupted:
+            warnings.warn(f"Interrupted after {len(result.history)} epochs: the weights so far are kept.", stacklevel=2)
+        self.judge_, self.recipe_, self.history_ = judge, recipe, result.history
+        self.n_features_in_ = schema.features
+        self._fitted_parameters, self._member = parameters, type(model).__name__
+        self.offset_ = -self.calibration_.threshold(max(settings.false_alarm_rate, self.calibration_.least_rate))
+        if settings.contamination != "auto":
+            self.offset_ = float(np.quantile(self.score_samples(X), settings.contamination))
+        return self
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Return minus the score of each row, (n,); higher is more normal, by scikit-learn's convention."""
+        return -self._scores(X).mean(1)
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Return `score_samples` less `offset_`, (n,); below 0 is flagged."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any, *, false_alarm_rate: float | None = None) -> NDArray[np.int64]:
+        """Return 1 for each row that looks normal and -1 for each that does not, (n,).
+
+        Parameters
+        ----------
+        X : rows
+            As for `fit`.
+        false_alarm_rate : float, optional
+            Flag rows whose p-value is at most this, in place of those whose score is below `offset_`.
+
+        Raises
+        ------
+        ParameterError
+            If the rate is below the smallest p-value that the calibration can give.
+        """
+        check_is_fitted(self)
+        if false_alarm_rate is None:
+            return np.where(self.decision_function(X) >= 0, 1, -1)
+        rate = self.calibration_.check_rate(false_alarm_rate)
+        return np.where(self.p_values(X) > rate, 1, -1)
+
+    def p_values(self, X: Any) -> NDArray[np.float64]:
+        """Return the share of normal rows that are at least as strange, for each row, (n,).
+
+        If a row and the calibration rows are exchangeable, its p-value is at most α with probability at most α (with
+        "cross" at most about 2α in theory, and near α in practice). That is a statement on the average over rows, and
+        over calibrations; it says nothing of a given kind of row, and nothing once what is normal has changed.
+        """
+        scores = self._scores(X)
+        alike = len(self.calibration_.groups) == 1
+        return self.calibration_.p_values(scores.mean(1, keepdims=True) if alike else scores)
+
+    def severity(self, X: Any) -> NDArray[np.float64]:
+        """Return a number from 0 to 100 for each row, (n,): 0 is the usual row, 50 the strangest in 100 normal ones."""
+        return severity(-self.score_samples(X), self.calibration_)
+
+    def scores(self, X: Any) -> dict[str, NDArray[np.float64]]:
+        """Return all named scores of each row, (n,) each, means over the members; higher is stranger.
+
+        Those by distance are there where the detector was fitted with them, and those by density where there is one.
+        """
+        rows = self._encoded(X)
+        point = isinstance(self.recipe_.posterior, PointMass)
+        names = tuple(
+            name
+            for name in scores.NAMES
+            if (name in self.judge_.points or name not in scores.BY_DISTANCE)
+            and not (point and name in scores.NEED_DENSITY)
+        )
+        with self._device():
+            each = self.judge_.each(rows, names)
+        return {name: each[name].mean(1) for name in names}
+
+    def explain(self, X: Any, *, by: str = "mahalanobis") -> Explanation:
+        """Return what is to blame for the score of each row: parts that are at least 0 and add up to it.
+
+        Parameters
+        ----------
+        X : rows
+            As for `fit`.
+        by : "mahalanobis" or "reconstruction"
+            The score that is taken apart; see `scores`.
+
+        Returns
+        -------
+        Explanation
+            Its `contributions` are in the shape of X, its `normal` is what the models would have expected in the row's
+            place, in raw units, and `top(k)` names what contributes most.
+        """
+        if by not in scores.CONTRIBUTIONS:
+            raise ParameterError(
+                f"by={by!r}: expected one of {', '.join(scores.CONTRIBUTIONS)}, which are sums over entries."
+                + suggest(str(by), scores.CONTRIBUTIONS)
+            )
+        rows, judge = self._encoded(X), self.judge_
+        with self._device():
+            parts = rows.each_padded(lambda batch, _: scores.contributions(judge.ensemble, batch, by))
+            normal = rows.each_padded(lambda batch, _: scores.reconstructions(judge.ensemble, batch))
+        schema, features = judge.schema, judge.schema.features
+        totals = np.stack([np.asarray(row).reshape(-1, features).sum(0) for row in parts])
+        return Explanation(
+            schema.by_entry(parts),
+            schema.decode(normal),
+            by,
+            tuple(schema.names or map(schema.column, range(features))),
+            totals / np.maximum(totals.sum(1, keepdims=True), np.finfo(float).tiny),
+        )
+
+    def save(self, folder: AnyPath) -> Path:
+        """Write the fitted detector to a folder; one that holds an older model is replaced in one step.
+
+        Raises
+        ------
+        FileFormatError
+            If the folder holds files that omokage did not write.
+        ParameterError
+            If a parameter is an object that cannot be written down, such as a function.
+        """
+        check_is_fitted(self)
+        settings = {name: value for name, value in self.get_params(deep=False).items() if name != "model"}
+        values = {
+            "settings": saving.described_parameters(settings),
+            "given": self.model is not None,
+            "model": self._member,
+            "scores": list(self.judge_.names),
+            "offset": self.offset_,
+            "members": len(self.judge_.ensemble),
+            "groups": len(self.calibration_.groups),
+        }
+        groups = {f"calibration.{number}": group for number, group in enumerate(self.calibration_.groups)}
+        detector = saving.Detector(values, {**self.judge_.to_arrays(), **groups})
+        content = saving.Saved(
+            type(self).__name__,
+            self._fitted_parameters,
+            self.recipe_,
+            self.judge_.schema,
+            self.judge_.ensemble,
+            self.history_,
+            detector=detector,
+        )
+        return saving.save(folder, content)
+
+    def _mean_score(self, X: Any, y: Any = None) -> float:
+        return float(np.mean(self.score_samples(X)))
+
+    def _scores(self, X: Any) -> NDArray[np.float64]:
+        """Return the score of each row to each member, (n, M)."""
+        rows = self._encoded(X)
+        with self._device():
+            return self.judge_.scores(rows)
+
+    def _encoded(self, X: Any) -> Encoded:
+        check_is_fitted(self)
+        schema = self.judge_.schema
+        X = values(X, shaped=not isinstance(schema, Schema))
+        rows = schema.rows(X, estimator=type(self).__name__, support=self.recipe_.support)
+        if isinstance(schema, Schema):  # scikit-learn's words on names
+            validate_data(self, X, reset=False, skip_check_array=True)
+        return rows
+
+    def _checked(self) -> DetectorSettings:
+        given = self.get_params(deep=False)
+        model = given.pop("model")
+        if model is not None and not isinstance(model, Estimator):
+            raise ParameterError(f"model: expected a VAE, an AutoEncoder or None; got {model!r}.")
+        if model is not None and model.early_stopping is not False:
+            raise ParameterError(
+                "model: early_stopping holds rows out, which a detector needs to calibrate on. Set epochs instead."
+            )
+        settings = check(DetectorSettings, given)
+        if settings.calibration == "cross" and settings.ensemble == 1:
+            raise ParameterError("calibration='cross': needs an ensemble of 2 or more, each of which leaves rows out.")
+        return settings
+
+    def _device(self) -> Any:
+        return on_device(self._fitted_parameters["device"])
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "judge_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.non_deterministic = self.random_state is None
+        return tags
+
+
+def _member(model: Any, table: AnyTable) -> Estimator:
+    """Return what each member is."""
+    if model is not None:
+        copy: Estimator = clone(model)
+        return copy
+    if name_of(table) != "vectors":
+        return VAE()
+    return VAE(**{**_SMALL, "latent_dim": min(_SMALL["latent_dim"], len(table.moments.mean))})
+
+
+def _names(score: Any, point: bool) -> tuple[str, ...]:
+    """Return the names of the scores that make the score."""
+    if score == "auto":
+        return ("reconstruction" if point else "elbo", *scores.BY_DISTANCE)
+    names = (score,) if isinstance(score, str) else tuple(dict.fromkeys(score))
+    if not names:
+        raise ParameterError("score: expected at least one name.")
+    if point and (lacking := [name for name in names if name in scores.NEED_DENSITY]):
+        raise ParameterError(
+            f"score: {', '.join(map(repr, lacking))} needs a posterior with a density, and a plain autoencoder has "
+            "none. Take 'reconstruction', 'mahalanobis' or 'neighbours', or a VAE."
+        )
+    return names
+
+
+def _held_out(settings: DetectorSettings, rows: int) -> float:
+    """Return the share of the rows that calibrates alone; 0 where each member leaves a fold out."""
+    calibration: Any = settings.calibration
+    if calibration == "auto":
+        calibration = "split" if rows >= _FEW or settings.ensemble == 1 else "cross"
+    if calibration == "cross" and rows < 2 * settings.ensemble:
+        raise DataError(
+            f"X: expected at least {2 * settings.ensemble} rows, two for each of {settings.ensemble} folds; got {rows}."
+        )
+    return 0.0 if calibration == "cross" else _HELD_OUT if calibration == "split" else float(calibration)
