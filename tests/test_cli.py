@@ -771,3 +771,36 @@ def test_a_warning_is_a_line_too(files, tmp_path):
     done = started(*words, cwd=tmp_path)
     assert (done.returncode, names_in(tmp_path)) == (0, ["[m]"])
     assert re.fullmatch(r"omokage: warning: latent_dim=4 is more than the 3 columns[^\n]*\n", done.stderr)
+
+
+def test_a_detector_is_fitted_and_writes_scores_p_values_and_reasons(command, refused, tmp_path):
+    table(200).write_csv(tmp_path / "normal.csv")
+    strange = table(30, seed=1).with_columns(pl.when(pl.int_range(30) == 4).then(900.0).otherwise("圧力").alias("圧力"))
+    strange.write_csv(tmp_path / "new.csv")
+    ids, model = ("--id", "品番", "--id", "ロット"), tmp_path / "detector"
+    fit = ("fit", tmp_path / "normal.csv", *ids, "--task", "detect", "--ensemble", "2", *SMALL, "--out", model)
+    assert command(*fit)[0] == 0
+    score = ("score", model, tmp_path / "new.csv", *ids, "--out", tmp_path / "scores.csv")
+    assert command(*score, "--false-alarm-rate", "0.02", "--explain", "2")[0] == 0
+    found = pl.read_csv(tmp_path / "scores.csv", schema_overrides={"品番": pl.String})
+    assert found.columns == [
+        "品番", "ロット", "anomaly_score", "p_value", "is_anomaly", "top_feature_1", "top_feature_2",
+    ]  # fmt: skip
+    assert found["品番"].to_list() == strange["品番"].to_list()
+    assert found["top_feature_1"][4] == "圧力" and found["is_anomaly"][4] and found["p_value"].arg_min() == 4
+    detector = om.load(model)
+    np.testing.assert_allclose(-detector.score_samples(strange[list(NAMES)]), found["anomaly_score"])
+    np.testing.assert_allclose(detector.p_values(strange[list(NAMES)]), found["p_value"])
+    out = command("info", model)[1]
+    assert "AnomalyDetector of 3 columns" in out
+    refused((*score, "--false-alarm-rate", "0.0001"), "200 calibration rows", "9,999")
+    for words in (("encode", model, tmp_path / "new.csv"), ("sample", model)):
+        refused((*words, "--out", tmp_path / "x.csv"), "a detector", "omokage score")
+
+
+def test_flags_of_detectors_are_for_detectors(refused, tmp_path):
+    table().write_csv(tmp_path / "normal.csv")
+    fit = ("fit", tmp_path / "normal.csv", "--id", "品番", "--id", "ロット", *SMALL, "--out", tmp_path / "model")
+    refused((*fit, "--score", "elbo"), "--score", "--task detect")
+    refused((*fit, "--task", "detect", "--score", "elbow"), "score", "'elbo'")
+    refused((*fit, "--task", "detect", "--valid", tmp_path / "normal.csv"), "--valid")

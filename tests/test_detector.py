@@ -225,6 +225,71 @@ def test_sequences_of_unlike_lengths_are_judged_and_explained():
     assert (explained.top(1)[:, 0] == "1").mean() > 0.9
 
 
+# --------------------------------------------------------------------------------------------- calibration, once more
+
+
+def test_recalibrating_makes_lower_rates_possible_without_training(tmp_path):
+    detector = om.AnomalyDetector(SMALL, ensemble=2, verbose=0).fit(rows(100))
+    X, weights = rows(50, 20), detector.judge_.to_arrays()
+    before = detector.score_samples(X)
+    assert detector.recalibrate(rows(1200, 21)) is detector
+    np.testing.assert_array_equal(detector.score_samples(X), before)
+    assert weights.keys() == detector.judge_.to_arrays().keys()
+    p = detector.p_values(rows(4000, 22))
+    for rate in (0.01, 0.05, 0.2):  # beta distributed, given the calibration
+        assert abs((p <= rate).mean() - rate) < 5 * np.sqrt(rate * (1 - rate) * (1 / 1200 + 1 / 4000))
+    detector.predict(X, false_alarm_rate=0.001)
+    assert om.load(detector.save(tmp_path / "again")).offset_ == detector.offset_
+
+
+def test_drift_is_seen_where_there_is_some_and_not_where_there_is_none(detector, split, tmp_path):
+    moved = rows(300, 24)
+    moved[:, 0] += 0.5
+    for one in (detector, split, om.load(detector.save(tmp_path / "drift"))):
+        same, other = one.drift(rows(300, 23)), one.drift(moved)
+        assert same.p_value > 0.001 and abs(same.stranger - 0.5) < 0.1 and "No sign" in str(same)
+        assert other.p_value < 1e-6 and other.stranger > 0.7 and "Drift" in str(other)
+    with pytest.raises(DataError, match="10 rows"):
+        detector.drift(rows(5))
+
+
+def test_drift_of_normal_rows_is_claimed_no_more_often_than_stated(split):
+    assert np.mean([split.drift(rows(40, seed)).p_value < 0.1 for seed in range(100, 160)]) < 0.25
+
+
+def test_what_is_suspicious_is_found():
+    def findings(X, **settings):
+        detector = om.AnomalyDetector(**{"model": SMALL, "ensemble": 2, "verbose": 0, **settings}).fit(X)
+        return {finding.name: finding for finding in detector.findings_}
+
+    assert all(finding.verdict == "good" for finding in findings(rows(300)).values())
+    assert findings(rows(60))["calibration"].verdict == "warning"
+    X = rows(300)
+    X[:8] += 60
+    found = findings(X, score="elbo")["contamination"]
+    assert found.verdict == "warning" and 5 <= round(found.figures["share"] * 300) <= 12
+    noise = np.random.default_rng(0).normal(size=(300, 5))  # no structure to be found
+    heavy = om.VAE(latent_dim=2, hidden=(16,), epochs=60, objective=om.objectives.ELBO(beta=50), verbose=0)
+    found = findings(noise, model=heavy, score="elbo")
+    assert found["collapse"].verdict == "warning" and found["distance"].verdict == "warning"
+
+
+def test_a_detector_is_evaluated_on_labelled_rows(detector):
+    X, y = np.concatenate([rows(500, 25), rows(100, 26)[:, [1, 0, 2, 4, 3]]]), np.repeat([0, 1], [500, 100])
+    found = om.evaluate_detector(detector, X, y)
+    assert found.auroc == pytest.approx(roc_auc_score(y, -detector.score_samples(X)))
+    assert (found.normal, found.anomalies, found.prevalence) == (500, 100, 100 / 600)
+    assert found.detected_interval[0] < found.detected < found.detected_interval[1]
+    for nominal, (seen, low, high) in found.rates.items():
+        assert low <= seen <= high
+        assert low < 2 * nominal and high > nominal / 2
+    assert "AUROC" in str(found)
+    assert om.evaluate_detector(om.VAE(**{**SMALL.get_params(), "epochs": 2}).fit(rows(50)), X, y).rates == {}
+    for wrong in (y[:-1], y + 1, np.zeros(600)):
+        with pytest.raises(DataError, match="y:"):
+            om.evaluate_detector(detector, X, wrong)
+
+
 # ------------------------------------------------------------------------------------------------- other models, files
 
 

@@ -16,17 +16,18 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from omokage import data, errors, likelihoods, nets, objectives, posteriors, priors
     from omokage.data import datasets
-    from omokage.estimators import VAE, AnomalyDetector, AutoEncoder, load
+    from omokage.estimators import VAE, AnomalyDetector, AutoEncoder, evaluate_detector, load
 
 __all__ = [
-    "VAE", "AnomalyDetector", "AutoEncoder", "data", "datasets", "errors", "likelihoods", "load", "nets", "objectives",
-    "posteriors", "priors",
+    "VAE", "AnomalyDetector", "AutoEncoder", "data", "datasets", "errors", "evaluate_detector", "likelihoods", "load",
+    "nets", "objectives", "posteriors", "priors",
 ]  # fmt: skip
 
 _HOMES = {
     "VAE": "omokage.estimators",
     "AnomalyDetector": "omokage.estimators",
     "AutoEncoder": "omokage.estimators",
+    "evaluate_detector": "omokage.estimators",
     "load": "omokage.estimators",
     "data": "omokage.data",
     "datasets": "omokage.data.datasets",

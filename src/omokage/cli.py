@@ -16,7 +16,15 @@ from pydantic import create_model
 
 from omokage import __version__
 from omokage.errors import FileFormatError, OmokageError, ParameterError
-from omokage.settings import AutoEncoderSettings, CommonSettings, VAESettings, check, from_text, hint
+from omokage.settings import (
+    AutoEncoderSettings,
+    CommonSettings,
+    DetectorSettings,
+    VAESettings,
+    check,
+    from_text,
+    hint,
+)
 
 app = App(
     name="omokage",
@@ -42,14 +50,22 @@ _Data = Annotated[
 ]
 _KIND = Group("Kind of data", sort_key=0)
 
+
 # A flag for each setting, as text, so that what was not given can be told from what was.
-_FIELDS: dict[str, Any] = {
-    name: (Annotated[str | None, Parameter(help=hint(name), show_default=False)], None)
-    for name in dict.fromkeys([*VAESettings.model_fields, *AutoEncoderSettings.model_fields])
-    if name not in ("warm_start", "verbose")
-}
-_Flags: Any = create_model("_Flags", **_FIELDS)
-_UNSET = _Flags()
+def _flags(name: str, settings: list[str]) -> Any:
+    """Return the flags of these settings."""
+    fields: Any = {
+        setting: (Annotated[str | None, Parameter(help=hint(setting), show_default=False)], None)
+        for setting in settings
+    }
+    return create_model(name, **fields)
+
+
+_OF_MODELS = dict.fromkeys([*VAESettings.model_fields, *AutoEncoderSettings.model_fields])
+_OF_DETECTORS = [name for name in DetectorSettings.model_fields if name not in _OF_MODELS]
+_Flags: Any = _flags("_Flags", [name for name in _OF_MODELS if name not in ("warm_start", "verbose")])
+_DetectorFlags: Any = _flags("_DetectorFlags", _OF_DETECTORS)
+_UNSET, _NO_DETECTOR = _Flags(), _DetectorFlags()
 _CALLED = {"vectors": "rows", "images": "pictures", "sequences": "series"}
 
 
@@ -72,6 +88,9 @@ def fit(
     *,
     out: Annotated[Path, Parameter(help="Folder for the model.")],
     model: Annotated[Literal["vae", "autoencoder"], Parameter(help="Kind of model.")] = "vae",
+    task: Annotated[
+        Literal["learn", "detect"], Parameter(help="detect: an ensemble of models that judges rows; see score.")
+    ] = "learn",
     config: Annotated[Path | None, Parameter(help="TOML file of settings; flags override it.")] = None,
     valid: Annotated[str | None, Parameter(help="Rows to validate on, as the data.")] = None,
     id: _Id = (),
@@ -86,14 +105,22 @@ def fit(
     layout: Annotated[str | None, Parameter(group=_KIND, help="Axes of arrays of series: NTC or NCT.")] = None,
     size: Annotated[str | None, Parameter(group=_KIND, help="HEIGHTxWIDTH to which pictures are resized.")] = None,
     colours: Annotated[str | None, Parameter(group=_KIND, help="Of pictures: auto, grey or rgb.")] = None,
-    settings: Annotated[_Flags, Parameter(name="*", group=Group("Settings", sort_key=1), show_default=False)] = _UNSET,
+    detector: Annotated[
+        _DetectorFlags, Parameter(name="*", group=Group("With --task detect", sort_key=1), show_default=False)
+    ] = _NO_DETECTOR,
+    settings: Annotated[_Flags, Parameter(name="*", group=Group("Settings", sort_key=2), show_default=False)] = _UNSET,
 ) -> None:
     """Learn from the rows of a file, or the pictures of a folder, and save the model."""
-    kind = _KINDS[model]
-    values = _read_config(config) if config else {}
-    texts = {name: text for name, text in vars(settings).items() if text is not None}
-    values |= {name: from_text(kind, name, text) for name, text in texts.items()}
-    check(kind, values)
+    values = (_read_config(config) if config else {}) | _given(settings)
+    judging = {name: values.pop(name) for name in _OF_DETECTORS if name in values} | _given(detector)
+    if task == "detect":
+        if unused := [name for name, value in (("valid", valid), ("checkpoint", checkpoint)) if value is not None]:
+            raise ParameterError(f"--{unused[0]}: not with --task detect, which holds out rows of its own.")
+        judging |= {"random_state": values.pop("random_state")} if "random_state" in values else {}
+        check(DetectorSettings, judging)
+    elif judging:
+        raise ParameterError(f"--{next(iter(judging)).replace('_', '-')}: only with --task detect.")
+    check(_KINDS[model], values)
     if checkpoint is not None and checkpoint.resolve() == out.resolve():
         raise ParameterError(f"--checkpoint and --out both name {out}: the model needs a folder of its own.")
 
@@ -106,13 +133,25 @@ def fit(
     pictures = values["data"] == "images" or isinstance(values["data"], Images)
     rows = open_rows(Source(data, id, encoding, array), pictures=pictures)
 
-    from omokage.estimators import VAE, AutoEncoder
+    from omokage.estimators import VAE, AnomalyDetector, AutoEncoder
     from omokage.saving import FILES
     from omokage.storage import check_target
 
     check_target(out, FILES)
-    values = {name: _made(name, value) for name, value in values.items()} | ({"verbose": 0} if quiet else {})
-    estimator: Any = {"vae": VAE, "autoencoder": AutoEncoder}[model](**values)
+    values = {name: _made(name, value) for name, value in values.items()}
+    silent: Any = {"verbose": 0} if quiet else {}
+    kind = {"vae": VAE, "autoencoder": AutoEncoder}[model]
+    if task == "detect":
+        plain = model == "vae" and values == {"data": "auto"}
+        judge = AnomalyDetector(None if plain else kind(**values), **judging, **silent).fit(rows)
+        judge.save(out)
+        if not quiet:
+            print(
+                f"{out}: {described(judge.schema_)}, judged by {', '.join(judge.judge_.names)} of {judge.ensemble} "
+                f"models, calibrated on {judge.calibration_.count:,} rows"
+            )
+        return
+    estimator: Any = kind(**values, **silent)
     checked = None
     if valid is not None:
         checked = open_rows(Source(valid, id, encoding, array), pictures=pictures)
@@ -131,13 +170,12 @@ def encode(
     model: _Folder, data: _Data, *, out: _Out, id: _Id = (), encoding: _Encoding = "utf-8", array: _Array = None
 ) -> None:
     """Write the features of rows, series or pictures: the posterior means."""
-    from omokage.estimators import load
     from omokage.row_files import Source, write_rows
 
     def features(estimator: Any, rows: Any) -> dict[str, Any]:
         return dict(zip(estimator.get_feature_names_out(), estimator.transform(rows).T, strict=True))
 
-    write_rows(features, load(model), Source(data, id, encoding, array), out)
+    write_rows(features, _model(model), Source(data, id, encoding, array), out)
     print(f"{out}: written", file=sys.stderr)
 
 
@@ -146,13 +184,12 @@ def reconstruct(
     model: _Folder, data: _Data, *, out: _Like, id: _Id = (), encoding: _Encoding = "utf-8", array: _Array = None
 ) -> None:
     """Write what the model makes of rows, series or pictures, in their own units."""
-    from omokage.estimators import load
     from omokage.row_files import Source, write_like
 
     def rebuilt(estimator: Any, rows: Any) -> Any:
         return estimator.reconstruct(rows)
 
-    write_like(rebuilt, load(model), Source(data, id, encoding, array), out)
+    write_like(rebuilt, _model(model), Source(data, id, encoding, array), out)
     print(f"{out}: written", file=sys.stderr)
 
 
@@ -163,13 +200,30 @@ def score(
     *,
     out: _Out,
     by_step: Annotated[bool, Parameter(help="Of series: a score for each step.", negative="")] = False,
+    false_alarm_rate: Annotated[
+        float | None, Parameter(help="Of a detector: flag rows whose p-value is at most this.")
+    ] = None,
+    explain: Annotated[int, Parameter(help="Of a detector: how many columns that are to blame to name.")] = 0,
     id: _Id = (),
     encoding: _Encoding = "utf-8",
     array: _Array = None,
 ) -> None:
     """Write an anomaly score for every row (higher is stranger) and the terms that it is made of, in nats."""
-    from omokage.estimators import load
+    from omokage.estimators import AnomalyDetector, load
     from omokage.row_files import Source, write_rows, write_steps
+
+    estimator = load(model)
+    if not isinstance(estimator, AnomalyDetector) and (false_alarm_rate is not None or explain):
+        raise ParameterError(
+            f"--false-alarm-rate, --explain: {model} holds no detector. Make one with omokage fit --task detect."
+        )
+    if false_alarm_rate is not None:
+        estimator.calibration_.check_rate(false_alarm_rate)
+
+    def judged(detector: Any, rows: Any) -> dict[str, Any]:
+        columns: dict[str, Any] = detector.judge(rows, false_alarm_rate=false_alarm_rate)
+        reasons = detector.explain(rows).top(explain).T if explain else ()
+        return columns | {f"top_feature_{place + 1}": names for place, names in enumerate(reasons)}
 
     def scores(estimator: Any, rows: Any) -> dict[str, Any]:
         terms = estimator.terms(rows)
@@ -178,9 +232,9 @@ def score(
 
     source = Source(data, id, encoding, array)
     if by_step:
-        write_steps(load(model), source, out)
+        write_steps(estimator, source, out)
     else:
-        write_rows(scores, load(model), source, out)
+        write_rows(judged if isinstance(estimator, AnomalyDetector) else scores, estimator, source, out)
     print(f"{out}: written", file=sys.stderr)
 
 
@@ -189,10 +243,9 @@ def impute(
     model: _Folder, data: _Data, *, out: _Like, id: _Id = (), encoding: _Encoding = "utf-8", array: _Array = None
 ) -> None:
     """Write series with their missing entries filled; what is there stays as it is."""
-    from omokage.estimators import load
     from omokage.row_files import Source, described, write_like
 
-    estimator = load(model)
+    estimator = _model(model)
     if estimator.schema_.to_json()["kind"] != "sequences":
         raise ParameterError(f"{model}: a model of {described(estimator.schema_)}; only sequences can be imputed.")
 
@@ -214,10 +267,9 @@ def sample(
     seed: Annotated[int, Parameter(help="Of the draws.")] = 0,
 ) -> None:
     """Write rows, series or pictures drawn from the model."""
-    from omokage.estimators import load
     from omokage.row_files import check_draws, write_draws
 
-    estimator = load(model)
+    estimator = _model(model)
     check_draws(estimator.schema_, out)
     how = {"seed": seed, "length": length} | ({"mean": True} if mean else {})  # each kind of model has its own default
     write_draws(estimator.sample(n, **how), estimator.schema_, out)
@@ -288,6 +340,22 @@ def main() -> None:
     except KeyboardInterrupt:
         print("omokage: interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _model(folder: Path) -> Any:
+    """Return a saved model that is no detector."""
+    from omokage.estimators import AnomalyDetector, load
+
+    estimator = load(folder)
+    if isinstance(estimator, AnomalyDetector):
+        raise ParameterError(f"{folder}: a detector, which scores rows and does nothing else; see omokage score.")
+    return estimator
+
+
+def _given(flags: Any) -> dict[str, Any]:
+    """Return what was given of some flags."""
+    texts = {name: text for name, text in vars(flags).items() if text is not None}
+    return {name: from_text(name, text) for name, text in texts.items()}
 
 
 def _read_config(path: Path) -> dict[str, Any]:

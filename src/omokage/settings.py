@@ -252,21 +252,21 @@ def check(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
         raise ParameterError(_message(kind, named, error)) from None
 
 
-def from_text(kind: type[BaseModel], name: str, text: str) -> Any:
+def from_text(name: str, text: str) -> Any:
     """Return the value that a text on the command line means, for `check` to judge.
 
     Example:
-        >>> from_text(VAESettings, "hidden", "64,32"), from_text(VAESettings, "epochs", "auto")
-        ((64, 32), 'auto')
+        >>> from_text("hidden", "64,32"), from_text("epochs", "auto"), from_text("score", "elbo,neighbours")
+        ((64, 32), 'auto', ('elbo', 'neighbours'))
     """
-    if name == "hidden" and text != "auto":
+    if (name == "hidden" and text != "auto") or (name == "score" and "," in text):
         return tuple(_scalar(part) for part in text.replace(",", " ").split() if part != "none")
     return _scalar(text)
 
 
 def hint(name: str) -> str:
     """Return what the help of the command line says of a parameter."""
-    kinds = [kind for kind in (VAESettings, AutoEncoderSettings) if name in kind.model_fields]
+    kinds = [kind for kind in (VAESettings, AutoEncoderSettings, DetectorSettings) if name in kind.model_fields]
     field = kinds[0].model_fields[name]
     choices = list(dict.fromkeys(choice for kind in kinds for choice in _names(kind, name)))
     default = {None: "none"}.get(field.default, field.default)

@@ -52,11 +52,11 @@ class Encoded:
         return Batch(*(None if part[0] is None else np.concatenate(part)[order] for part in zip(*parts, strict=True)))
 
     def of_fold(self, fold: int) -> "Encoded":
-        """Return the rows of one fold, group after group."""
+        """Return the rows of one fold, group after group, no longer called that."""
 
         def chosen(batch: Batch) -> Batch:
             here = batch.fold == fold
-            return batch.map(lambda array: array[here])
+            return batch._replace(fold=None).map(lambda array: array[here])
 
         parts = [chosen(batch) for _, batch in self.groups]
         return Encoded.together([batch for batch in parts if len(batch.x)])

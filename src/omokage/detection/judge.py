@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from omokage import inference
 from omokage.batch import Batch
 from omokage.data.encoded import Encoded
 from omokage.data.kinds import AnySchema
@@ -31,6 +32,7 @@ class Judge:
         names: Of the scores that make the score: one as it is, several as the mean of their surprises.
         points: For each score by distance, where each member puts its training rows.
         yardsticks: For each of several scores, how each member's are measured.
+        reference: Where the first member puts rows that it left out, (m, L); for tests of drift.
     """
 
     ensemble: Ensemble
@@ -38,11 +40,12 @@ class Judge:
     names: tuple[str, ...]
     points: Mapping[str, Sequence[Neighbours]]
     yardsticks: Mapping[str, Sequence[Yardstick]]
+    reference: NDArray[np.float32]
 
     def each(self, rows: Encoded, names: tuple[str, ...] | None = None, member: int | None = None) -> dict[str, Array]:
         """Return named scores of rows to each member, (n, M), or to one, (n, 1); densities are those of raw data."""
         names = self.names if names is None else names
-        found = rows.each(lambda batch: scores.ask(self.ensemble, batch._replace(fold=None, weight=None), names))
+        found = rows.each(lambda batch: scores.ask(self.ensemble, batch, names))
         members = range(len(self.ensemble)) if member is None else [member]
         shifts = np.broadcast_to(self.schema.log_jacobians(rows), rows.count)
         result = {}
@@ -66,13 +69,19 @@ class Judge:
         ]
         return np.asarray(np.mean(surprises, 0))
 
+    def codes(self, rows: Encoded) -> NDArray[np.float32]:
+        """Return where the first member puts rows, (n, L)."""
+        first = self.ensemble.member(0)
+        found: NDArray[np.float32] = rows.each(lambda batch: inference.encode(first, batch))
+        return found
+
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return what is not in the ensemble, for a file."""
         points = {f"points.{name}.{m}": one.points for name, each in self.points.items() for m, one in enumerate(each)}
         yardsticks = {
             f"yardsticks.{name}.{m}": one.scores for name, each in self.yardsticks.items() for m, one in enumerate(each)
         }
-        return {**points, **yardsticks}
+        return {**points, **yardsticks, "reference": self.reference}
 
     @staticmethod
     def from_arrays(
@@ -84,7 +93,7 @@ class Judge:
         several = names if len(names) > 1 else ()
         points = {name: tuple(Neighbours(arrays[f"points.{name}.{m}"]) for m in members) for name in near}
         yardsticks = {name: tuple(Yardstick(arrays[f"yardsticks.{name}.{m}"]) for m in members) for name in several}
-        return Judge(ensemble, schema, names, points, yardsticks)
+        return Judge(ensemble, schema, names, points, yardsticks, arrays["reference"])
 
     def scores(self, rows: Encoded) -> Array:
         """Return the score of rows to each member, (n, M)."""
@@ -93,7 +102,7 @@ class Judge:
 
 def start(ensemble: Ensemble, schema: AnySchema, names: tuple[str, ...], rows: RowSource, seed: int) -> Judge:
     """Return a judge that knows where each member puts the rows it was trained on, but has no yardsticks yet."""
-    judge = Judge(ensemble, schema, names, {}, {})
+    judge = Judge(ensemble, schema, names, {}, {}, np.zeros((0, 0), np.float32))
     near = tuple(name for name in names if name in scores.BY_DISTANCE)
     if not near:
         return judge
@@ -121,6 +130,7 @@ def calibrate_apart(judge: Judge, rows: Encoded, seed: int) -> tuple[Judge, Cali
     The rows of the yardsticks do not calibrate: so p-values are exact.
     """
     each = judge.each(rows)
+    judge = replace(judge, reference=judge.codes(rows)[:_MOST_POINTS])
     if len(judge.names) > 1:
         order = np.random.default_rng([seed, 6]).permutation(rows.count)
         measured, rest = np.split(order, [max(1, rows.count // _YARDSTICK_SHARE)])
@@ -140,6 +150,7 @@ def calibrate_across(judge: Judge, rows: Encoded) -> tuple[Judge, Calibration]:
     """
     members = range(len(judge.ensemble))
     apart = [judge.each(rows.of_fold(m), member=m) for m in members]
+    judge = replace(judge, reference=judge.codes(rows.of_fold(0))[:_MOST_POINTS])
     if len(judge.names) > 1:
         yardsticks = {
             name: tuple(

@@ -2,38 +2,32 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from omokage import build, saving
+from omokage import saving
 from omokage.data.encoded import Encoded
-from omokage.data.kinds import AnyTable, name_of, open_data, values
-from omokage.data.rows import in_memory
+from omokage.data.kinds import AnySchema, open_data, values
 from omokage.data.schema import Schema
 from omokage.data.table import Table
 from omokage.detection import scores
-from omokage.detection.calibration import severity
+from omokage.detection.calibration import Calibration, severity
+from omokage.detection.drift import Drift, drift
+from omokage.detection.evaluation import Evaluation, evaluate
 from omokage.detection.explanation import Explanation
-from omokage.detection.judge import calibrate_across, calibrate_apart, start
-from omokage.ensemble import Ensemble, Together, each_apart
-from omokage.errors import DataError, ParameterError, suggest
+from omokage.errors import ParameterError, suggest
 from omokage.estimators.base import Estimator
-from omokage.estimators.fitting import AnyPath, both, on_device, prepared, seed_of
-from omokage.estimators.vae import VAE
+from omokage.estimators.fitting import AnyPath, on_device, seed_of
+from omokage.estimators.members import fit_members, member
 from omokage.posteriors import PointMass
-from omokage.progress import display
 from omokage.settings import DetectorSettings, check
-from omokage.training import Record, begin, train
-
-_FEW = 10_000  # rows, below which none is spared for calibration alone
-_HELD_OUT = 0.2
-_SMALL: dict[str, Any] = {"latent_dim": 8, "hidden": (128, 128), "batch_size": 128}
+from omokage.summary import Summary, summary
+from omokage.training import Record
 
 
 class AnomalyDetector(OutlierMixin, BaseEstimator):
@@ -75,6 +69,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         `predict` flags rows whose `score_samples` is below it.
     calibration_ : omokage.detection.calibration.Calibration
         Scores of the rows that were held out.
+    findings_ : list of Finding
+        What to know before relying on the detector: whether the score is but a distance from the mean, whether members
+        collapsed, whether there seem to be anomalies among the training rows, what the calibration can tell.
     history_ : list of dict
         One record an epoch, of means over the members.
     n_features_in_ : int
@@ -156,48 +153,17 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         table = open_data(X, "auto" if self.model is None else self.model.data, estimator=type(self).__name__)
         if isinstance(table, Table):
             validate_data(self, table.columns(), skip_check_array=True)
-        model = _member(self.model, table)
-        parameters, members = model._checked(), settings.ensemble
-        held_out = _held_out(settings, table.count)
-        with on_device(parameters["device"]):
-            recipe, schema, first = prepared(parameters, table, seed, None, None)
-            names = _names(settings.score, isinstance(recipe.posterior, PointMass))
-            rest = [
-                build.model(parameters, recipe, schema.event, np.random.default_rng([seed, 1, member]), 0)
-                for member in range(1, members)
-            ]
-            rows, spared = cast(Any, table).rows(schema, held_out, seed, None)
-            if spared is None:
-                order = np.random.default_rng([seed, 4])
-                for group in in_memory(rows):
-                    group.fold(members, order)
-            plan = build.plan(parameters, rows.count, seed)
-            plan = replace(plan, optimizer=each_apart(plan.optimizer))
-            with display(plan.epochs, settings.verbose) as shown:
-                result = train(
-                    begin(Ensemble.of([first, *rest]), plan),
-                    Together(recipe.objective),
-                    rows,
-                    plan,
-                    column=schema.column,
-                    on_epoch=both(shown.epoch, on_epoch),
-                    on_progress=shown.advance,
-                )
-            if result.problem is not None:
-                raise result.problem
-            judge = start(result.model, schema, names, rows, seed)
-            if spared is None:
-                left_out = Encoded.together([group.batch for group in in_memory(rows)])
-                judge, self.calibration_ = calibrate_across(judge, left_out)
-            else:
-                held = Encoded.together([group.batch for group in in_memory(spared)])
-                judge, self.calibration_ = calibrate_apart(judge, held, seed)
-        if result.interrupted:
-            warnings.warn(f"Interrupted after {len(result.history)} epochs: the weights so far are kept.", stacklevel=2)
-        self.judge_, self.recipe_, self.history_ = judge, recipe, result.history
-        self.n_features_in_ = schema.features
-        self._fitted_parameters, self._member = parameters, type(model).__name__
-        self.offset_ = -self.calibration_.threshold(max(settings.false_alarm_rate, self.calibration_.least_rate))
+        model = member(self.model, table)
+        parameters = model._checked()
+        found = fit_members(parameters, table, settings, seed, on_epoch)
+        if found.result.interrupted:
+            epochs = len(found.result.history)
+            warnings.warn(f"Interrupted after {epochs} epochs: the weights so far are kept.", stacklevel=2)
+        self.judge_, self.recipe_, self.history_ = found.judge, found.recipe, found.result.history
+        self.calibration_, self.findings_ = found.calibration, found.findings
+        self.n_features_in_ = found.judge.schema.features
+        self._fitted_parameters, self._kind = parameters, type(model).__name__
+        self._set_offset(settings.false_alarm_rate)
         if settings.contamination != "auto":
             self.offset_ = float(np.quantile(self.score_samples(X), settings.contamination))
         return self
@@ -225,11 +191,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         ParameterError
             If the rate is below the smallest p-value that the calibration can give.
         """
-        check_is_fitted(self)
-        if false_alarm_rate is None:
-            return np.where(self.decision_function(X) >= 0, 1, -1)
-        rate = self.calibration_.check_rate(false_alarm_rate)
-        return np.where(self.p_values(X) > rate, 1, -1)
+        return np.where(self.judge(X, false_alarm_rate=false_alarm_rate)["is_anomaly"], -1, 1)
 
     def p_values(self, X: Any) -> NDArray[np.float64]:
         """Return the share of normal rows that are at least as strange, for each row, (n,).
@@ -238,13 +200,40 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         "cross" at most about 2α in theory, and near α in practice). That is a statement on the average over rows, and
         over calibrations; it says nothing of a given kind of row, and nothing once what is normal has changed.
         """
-        scores = self._scores(X)
-        alike = len(self.calibration_.groups) == 1
-        return self.calibration_.p_values(scores.mean(1, keepdims=True) if alike else scores)
+        return self.judge(X)["p_value"]
+
+    def judge(self, X: Any, *, false_alarm_rate: float | None = None) -> dict[str, NDArray[Any]]:
+        """Return all that there is to say of each row at once, (n,) each, as `omokage score` writes it.
+
+        Parameters
+        ----------
+        X : rows
+            As for `fit`.
+        false_alarm_rate : float, optional
+            As for `predict`.
+
+        Returns
+        -------
+        dict
+            "anomaly_score" (higher is stranger; minus `score_samples`), "p_value" and "is_anomaly".
+        """
+        check_is_fitted(self)
+        rate = None if false_alarm_rate is None else self.calibration_.check_rate(false_alarm_rate)
+        scores, calibration = self._scores(X), self.calibration_
+        score = scores.mean(1)
+        p_value = calibration.p_values(score[:, None] if len(calibration.groups) == 1 else scores)
+        flagged = -score < self.offset_ if rate is None else p_value <= rate
+        return {"anomaly_score": score, "p_value": p_value, "is_anomaly": flagged}
 
     def severity(self, X: Any) -> NDArray[np.float64]:
         """Return a number from 0 to 100 for each row, (n,): 0 is the usual row, 50 the strangest in 100 normal ones."""
         return severity(-self.score_samples(X), self.calibration_)
+
+    @property
+    def schema_(self) -> AnySchema:
+        """What was learned of the columns."""
+        check_is_fitted(self)
+        return self.judge_.schema
 
     def scores(self, X: Any) -> dict[str, NDArray[np.float64]]:
         """Return all named scores of each row, (n,) each, means over the members; higher is stranger.
@@ -298,6 +287,41 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             totals / np.maximum(totals.sum(1, keepdims=True), np.finfo(float).tiny),
         )
 
+    def summary(self) -> Summary:
+        """Return the layers of one member, with output shapes and numbers of parameters; it prints as a table."""
+        check_is_fitted(self)
+        return summary(self.judge_.ensemble.member(0))
+
+    def recalibrate(self, X: Any) -> Self:
+        """Calibrate anew on rows that are known to be normal, without training; return self.
+
+        Worth doing where normal has changed a little, for a lower rate of false alarms than the rows of the fit allow,
+        or to have p-values whose guarantee is exact after a "cross" fit. None of the rows may have been trained on.
+
+        Parameters
+        ----------
+        X : rows
+            As for `fit`.
+        """
+        check_is_fitted(self)
+        self.calibration_ = Calibration.of([self._scores(X).mean(1)])
+        self._set_offset(self.false_alarm_rate)
+        return self
+
+    def drift(self, X: Any) -> Drift:
+        """Say whether rows are like those of the calibration; see `omokage.detection.drift.Drift`.
+
+        Parameters
+        ----------
+        X : rows
+            As for `fit`, 10 at least; nearly all of them normal, as new data are.
+        """
+        rows, judge = self._encoded(X), self.judge_
+        with self._device():
+            scores, codes = judge.scores(rows), judge.codes(rows)
+        alike = len(self.calibration_.groups) == 1
+        return drift(scores.mean(1, keepdims=True) if alike else scores, self.calibration_, codes, judge.reference)
+
     def save(self, folder: AnyPath) -> Path:
         """Write the fitted detector to a folder; one that holds an older model is replaced in one step.
 
@@ -313,9 +337,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         values = {
             "settings": saving.described_parameters(settings),
             "given": self.model is not None,
-            "model": self._member,
+            "model": self._kind,
             "scores": list(self.judge_.names),
             "offset": self.offset_,
+            "findings": [vars(finding) for finding in self.findings_],
             "members": len(self.judge_.ensemble),
             "groups": len(self.calibration_.groups),
         }
@@ -331,6 +356,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             detector=detector,
         )
         return saving.save(folder, content)
+
+    def _set_offset(self, rate: float) -> None:
+        self.offset_ = -self.calibration_.threshold(max(rate, self.calibration_.least_rate))
 
     def _mean_score(self, X: Any, y: Any = None) -> float:
         return float(np.mean(self.score_samples(X)))
@@ -376,38 +404,24 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return tags
 
 
-def _member(model: Any, table: AnyTable) -> Estimator:
-    """Return what each member is."""
-    if model is not None:
-        copy: Estimator = clone(model)
-        return copy
-    if name_of(table) != "vectors":
-        return VAE()
-    return VAE(**{**_SMALL, "latent_dim": min(_SMALL["latent_dim"], len(table.moments.mean))})
+def evaluate_detector(detector: Any, X: Any, y: Any) -> Evaluation:
+    """Return how good a detector is on labelled rows; it prints as a table.
 
+    Parameters
+    ----------
+    detector : AnomalyDetector, or anything with `score_samples`
+        Fitted.
+    X : rows
+        None of which the detector was fitted on.
+    y : array of shape (n,)
+        1 for anomalies, 0 for normal rows.
 
-def _names(score: Any, point: bool) -> tuple[str, ...]:
-    """Return the names of the scores that make the score."""
-    if score == "auto":
-        return ("reconstruction" if point else "elbo", *scores.BY_DISTANCE)
-    names = (score,) if isinstance(score, str) else tuple(dict.fromkeys(score))
-    if not names:
-        raise ParameterError("score: expected at least one name.")
-    if point and (lacking := [name for name in names if name in scores.NEED_DENSITY]):
-        raise ParameterError(
-            f"score: {', '.join(map(repr, lacking))} needs a posterior with a density, and a plain autoencoder has "
-            "none. Take 'reconstruction', 'mahalanobis' or 'neighbours', or a VAE."
-        )
-    return names
-
-
-def _held_out(settings: DetectorSettings, rows: int) -> float:
-    """Return the share of the rows that calibrates alone; 0 where each member leaves a fold out."""
-    calibration: Any = settings.calibration
-    if calibration == "auto":
-        calibration = "split" if rows >= _FEW or settings.ensemble == 1 else "cross"
-    if calibration == "cross" and rows < 2 * settings.ensemble:
-        raise DataError(
-            f"X: expected at least {2 * settings.ensemble} rows, two for each of {settings.ensemble} folds; got {rows}."
-        )
-    return 0.0 if calibration == "cross" else _HELD_OUT if calibration == "split" else float(calibration)
+    Raises
+    ------
+    DataError
+        If labels are of another kind or number, or of one kind only.
+    """
+    if isinstance(detector, AnomalyDetector):
+        judged = detector.judge(X)
+        return evaluate(judged["anomaly_score"], y, judged["p_value"])
+    return evaluate(-detector.score_samples(X), y)

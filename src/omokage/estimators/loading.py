@@ -9,6 +9,7 @@ import numpy as np
 from omokage import saving
 from omokage.detection.calibration import Calibration
 from omokage.detection.judge import Judge
+from omokage.diagnostics.findings import Finding
 from omokage.errors import FileFormatError, ParameterError
 from omokage.estimators.autoencoder import AutoEncoder
 from omokage.estimators.base import Estimator
@@ -80,5 +81,6 @@ def _detector(content: saving.Saved, detector: saving.Detector, folder: AnyPath)
     estimator.n_features_in_ = content.schema.features
     if content.schema.names is not None:
         estimator.feature_names_in_ = np.array(content.schema.names, dtype=object)
-    estimator._fitted_parameters, estimator._member = content.parameters, detector.values["model"]
+    estimator._fitted_parameters, estimator._kind = content.parameters, detector.values["model"]
+    estimator.findings_ = [Finding(**finding) for finding in detector.values["findings"]]
     return estimator

@@ -1,0 +1,96 @@
+"""How good a detector is on rows whose labels are known."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from omokage.detection.calibration import interval
+from omokage.errors import DataError
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of a detector on labelled rows; it prints as a table.
+
+    Attributes:
+        normal, anomalies: How many rows of each kind there are.
+        auroc: The probability that an anomaly is scored above a normal row.
+        aucpr: Average precision; of scores by chance it is the `prevalence`.
+        prevalence: The share of anomalies.
+        detected: The share of anomalies among the rows whose score is above 99 % of the normal ones.
+        detected_interval: Its exact 95 % interval, for that threshold.
+        rates: For each nominal rate, the share of normal rows whose p-value is at most that, and its interval; empty
+            without p-values.
+    """
+
+    normal: int
+    anomalies: int
+    auroc: float
+    aucpr: float
+    prevalence: float
+    detected: float
+    detected_interval: tuple[float, float]
+    rates: dict[float, tuple[float, float, float]]
+
+    def __str__(self) -> str:
+        low, high = self.detected_interval
+        lines = [
+            f"{self.normal + self.anomalies:,} rows, {self.anomalies:,} of them anomalies ({self.prevalence:.1%})",
+            f"AUROC                        {self.auroc:.4f}",
+            f"AUCPR                        {self.aucpr:.4f} (by chance {self.prevalence:.4f})",
+            f"detected at 1 % false alarms {self.detected:.1%} ({low:.1%} to {high:.1%})",
+        ]
+        for nominal, (seen, least, most) in self.rates.items():
+            lines.append(f"false alarms at {nominal:<4.0%}         {seen:.1%} ({least:.1%} to {most:.1%})")
+        return "\n".join(lines)
+
+
+def evaluate(scores: ArrayLike, labels: ArrayLike, p_values: ArrayLike | None = None) -> Evaluation:
+    """Return the figures of scores, higher for stranger rows.
+
+    Args:
+        scores: (n,).
+        labels: True or 1 for anomalies, False or 0 for normal rows, (n,).
+        p_values: (n,), if there are.
+
+    Raises:
+        DataError: If labels are of another kind or number, or of one kind only.
+
+    Example:
+        >>> evaluate([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1]).auroc
+        0.75
+    """
+    values, truth = np.asarray(scores, np.float64), labelled(labels, len(np.asarray(scores)))
+    normal = values[~truth]
+    flagged = int((values[truth] > np.quantile(normal, 0.99)).sum())
+    rates = {}
+    if p_values is not None:
+        p = np.asarray(p_values, np.float64)[~truth]
+        for nominal in (0.01, 0.05, 0.1):
+            count = int((p <= nominal).sum())
+            rates[nominal] = (count / len(p), *interval(count, len(p)))
+    anomalies = int(truth.sum())
+    return Evaluation(
+        normal=len(normal),
+        anomalies=anomalies,
+        auroc=float(roc_auc_score(truth, values)),
+        aucpr=float(average_precision_score(truth, values)),
+        prevalence=anomalies / len(truth),
+        detected=flagged / anomalies,
+        detected_interval=interval(flagged, anomalies),
+        rates=rates,
+    )
+
+
+def labelled(labels: ArrayLike, count: int) -> NDArray[np.bool_]:
+    """Return which rows are anomalies, (n,); raises DataError if the labels do not say so."""
+    given = np.asarray(labels)
+    if given.shape != (count,):
+        raise DataError(f"y: expected one label for each of {count} rows; got an array of shape {given.shape}.")
+    kinds = set(np.unique(given).tolist())
+    if kinds not in ({0, 1}, {False, True}):
+        shown = ", ".join(repr(kind) for kind in sorted(kinds, key=str)[:5])
+        raise DataError(f"y: expected 1 for anomalies and 0 for normal rows, and some of both; got {shown}.")
+    return given.astype(bool)

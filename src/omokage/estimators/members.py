@@ -1,0 +1,136 @@
+"""What `fit` of a detector does: members trained together, a judge over them, and its calibration."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+from sklearn.base import clone
+
+from omokage import build
+from omokage.data.encoded import Encoded
+from omokage.data.kinds import AnyTable, name_of
+from omokage.data.rows import in_memory
+from omokage.detection import scores
+from omokage.detection.calibration import Calibration
+from omokage.detection.checks import findings
+from omokage.detection.judge import Judge, calibrate_across, calibrate_apart, start
+from omokage.diagnostics.findings import Finding
+from omokage.ensemble import Ensemble, Together, each_apart
+from omokage.errors import DataError, ParameterError
+from omokage.estimators.base import Estimator
+from omokage.estimators.fitting import both, on_device, prepared
+from omokage.estimators.vae import VAE
+from omokage.posteriors import PointMass
+from omokage.progress import display
+from omokage.settings import DetectorSettings
+from omokage.training import Record, Result, begin, train
+
+_FEW = 10_000  # rows, below which none is spared for calibration alone
+_HELD_OUT = 0.2
+_SMALL: dict[str, Any] = {"latent_dim": 8, "hidden": (128, 128), "batch_size": 128}
+
+
+@dataclass(frozen=True, eq=False)
+class Members:
+    """What came of a fit."""
+
+    judge: Judge
+    calibration: Calibration
+    recipe: build.Recipe
+    result: Result
+    findings: list[Finding]
+
+
+def member(model: Any, table: AnyTable) -> Estimator:
+    """Return what each member is: a copy of what was given, or a small VAE."""
+    if model is not None:
+        copy: Estimator = clone(model)
+        return copy
+    if name_of(table) != "vectors":
+        return VAE()
+    return VAE(**{**_SMALL, "latent_dim": min(_SMALL["latent_dim"], len(table.moments.mean))})
+
+
+def fit_members(
+    parameters: dict[str, Any],
+    table: AnyTable,
+    settings: DetectorSettings,
+    seed: int,
+    on_epoch: Callable[[Record], object] | None,
+) -> Members:
+    """Train the members on rows, and calibrate what they say.
+
+    Args:
+        parameters: Of each member, checked.
+        table: The rows.
+        settings: Of the detector.
+        seed: Of everything random.
+        on_epoch: Called with the record of each epoch.
+
+    Raises:
+        ParameterError, DataError: If parameters and data do not go together.
+        TrainingError: If the loss stopped being finite.
+    """
+    held_out = _held_out(settings, table.count)
+    with on_device(parameters["device"]):
+        recipe, schema, first = prepared(parameters, table, seed, None, None)
+        names = _names(settings.score, isinstance(recipe.posterior, PointMass))
+        rest = [
+            build.model(parameters, recipe, schema.event, np.random.default_rng([seed, 1, number]), 0)
+            for number in range(1, settings.ensemble)
+        ]
+        rows, spared = cast(Any, table).rows(schema, held_out, seed, None)
+        if spared is None:
+            order = np.random.default_rng([seed, 4])
+            for group in in_memory(rows):
+                group.fold(settings.ensemble, order)
+        plan = build.plan(parameters, rows.count, seed)
+        plan = replace(plan, optimizer=each_apart(plan.optimizer))
+        with display(plan.epochs, settings.verbose) as shown:
+            result = train(
+                begin(Ensemble.of([first, *rest]), plan),
+                Together(recipe.objective),
+                rows,
+                plan,
+                column=schema.column,
+                on_epoch=both(shown.epoch, on_epoch),
+                on_progress=shown.advance,
+            )
+        if result.problem is not None:
+            raise result.problem
+        judge = start(result.model, schema, names, rows, seed)
+        left_out = Encoded.together([group.batch for group in in_memory(rows if spared is None else spared)])
+        if spared is None:
+            judge, calibration = calibrate_across(judge, left_out)
+        else:
+            judge, calibration = calibrate_apart(judge, left_out, seed)
+        found = findings(judge, calibration, left_out)
+    return Members(judge, calibration, recipe, result, found)
+
+
+def _names(score: Any, point: bool) -> tuple[str, ...]:
+    """Return the names of the scores that make the score."""
+    if score == "auto":
+        return ("reconstruction" if point else "elbo", *scores.BY_DISTANCE)
+    names = (score,) if isinstance(score, str) else tuple(dict.fromkeys(score))
+    if not names:
+        raise ParameterError("score: expected at least one name.")
+    if point and (lacking := [name for name in names if name in scores.NEED_DENSITY]):
+        raise ParameterError(
+            f"score: {', '.join(map(repr, lacking))} needs a posterior with a density, and a plain autoencoder has "
+            "none. Take 'reconstruction', 'mahalanobis' or 'neighbours', or a VAE."
+        )
+    return names
+
+
+def _held_out(settings: DetectorSettings, rows: int) -> float:
+    """Return the share of the rows that calibrates alone; 0 where each member leaves a fold out."""
+    calibration: Any = settings.calibration
+    if calibration == "auto":
+        calibration = "split" if rows >= _FEW or settings.ensemble == 1 else "cross"
+    if calibration == "cross" and rows < 2 * settings.ensemble:
+        raise DataError(
+            f"X: expected at least {2 * settings.ensemble} rows, two for each of {settings.ensemble} folds; got {rows}."
+        )
+    return 0.0 if calibration == "cross" else _HELD_OUT if calibration == "split" else float(calibration)
