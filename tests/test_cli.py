@@ -275,7 +275,7 @@ def test_settings_come_from_a_file_and_flags_override_it(command, files, tmp_pat
     [
         ("latent_dmi = 2", ["latent_dmi: no such parameter. Did you mean 'latent_dim'?"]),
         ("[fit]\nlatent_dim = 2", ["fit: no such parameter"]),
-        ("[score]\nseed = 2", ["score: no such parameter"]),
+        ("[score]\nseed = 2", ["--score: only with --task detect"]),
         ("[settings]\nlatent_dim = 2", ["settings: no such parameter"]),
         ("out = 'x'", ["out: no such parameter"]),
         ("latent_dim = 0", ["latent_dim: expected", "got 0"]),
@@ -367,7 +367,7 @@ def test_an_error_on_the_way_leaves_an_old_result_as_it_was(refused, files, tmp_
     rows = table().with_columns(pl.when(pl.int_range(pl.len()) != 45).then("圧力").alias("圧力"))
     rows.write_csv(tmp_path / "holes.csv")
     (tmp_path / out).write_bytes(b"the old result")
-    words = ["score", files / "model", tmp_path / "holes.csv", *IDS, "--out", tmp_path / out]
+    words = ["score", files / "model", tmp_path / "holes.csv", *IDS, "--out", tmp_path / out, "--strict"]
     refused(words, "holes.csv: X contains NaN", "at row 45, column '圧力'")  # of the file, not of the batch
     assert (tmp_path / out).read_bytes() == b"the old result"
     assert names_in(tmp_path) == sorted(["holes.csv", out])
@@ -804,3 +804,116 @@ def test_flags_of_detectors_are_for_detectors(refused, tmp_path):
     refused((*fit, "--score", "elbo"), "--score", "--task detect")
     refused((*fit, "--task", "detect", "--score", "elbow"), "score", "'elbo'")
     refused((*fit, "--task", "detect", "--valid", tmp_path / "normal.csv"), "--valid")
+
+
+def test_a_row_that_cannot_be_scored_is_reported_and_left_empty(command, refused, tmp_path):
+    table().write_csv(tmp_path / "x.csv")
+    ids, model, out = ("--id", "品番", "--id", "ロット"), tmp_path / "model", tmp_path / "scores.csv"
+    assert command("fit", tmp_path / "x.csv", *ids, *SMALL, "--out", model)[0] == 0
+    assert command("score", model, tmp_path / "x.csv", *ids, "--out", out)[0] == 0
+    whole = pl.read_csv(out)
+    lines = (tmp_path / "x.csv").read_text(encoding="utf-8").splitlines()
+    for row, cell in ((3, "broken"), (17, ""), (59, "inf")):
+        cells = lines[row + 1].split(",")
+        lines[row + 1] = ",".join([*cells[:2], cell, *cells[3:]])
+    (tmp_path / "bad.csv").write_text("\n".join(lines), encoding="utf-8")
+    score = ("score", model, tmp_path / "bad.csv", *ids, "--out", out)
+    status, _, err = command(*score)
+    assert status == 0 and "3 rows have no score" in err
+    assert "row 3, column '圧力'" in err and "'broken'" in err and "row 17" in err and "row 59" in err
+    found = pl.read_csv(out)
+    assert found["anomaly_score"].is_null().arg_true().to_list() == [3, 17, 59]
+    good = found["anomaly_score"].is_not_null()
+    assert found.filter(good).equals(whole.filter(good)) and found.columns == whole.columns
+    refused((*score, "--strict"), "圧力", "row 3")
+    (tmp_path / "none.csv").write_text("\n".join([lines[0], lines[4]]), encoding="utf-8")
+    refused((*score[:2], tmp_path / "none.csv", *score[3:]), "圧力")
+
+
+def test_scoring_that_was_killed_goes_on_where_it_was(command, tmp_path, monkeypatch):
+    from omokage.estimators import VAE
+
+    table(200).write_csv(tmp_path / "x.csv")
+    ids, model = ("--id", "品番", "--id", "ロット"), tmp_path / "model"
+    assert command("fit", tmp_path / "x.csv", *ids, *SMALL, "--out", model)[0] == 0
+    whole = TableFile.batches
+    monkeypatch.setattr(TableFile, "batches", lambda self, rows=65_536: whole(self, min(rows, 30)))
+    score = ("score", model, tmp_path / "x.csv", *ids, "--out")
+    assert command(*score, tmp_path / "expected.csv")[0] == 0
+    terms, seen = VAE.terms, []
+
+    def counted(self, X, **settings):
+        seen.append(len(X))
+        if len(seen) == 4 and seen[0] == 30:
+            raise KeyboardInterrupt
+        return terms(self, X, **settings)
+
+    monkeypatch.setattr(VAE, "terms", counted)
+    assert command(*score, tmp_path / "scores.csv")[0] == 130
+    parts = tmp_path / ".scores.csv.parts"
+    assert len(list(parts.glob("0*.parquet"))) == 3 and not (tmp_path / "scores.csv").exists()
+    seen[:] = [0]
+    assert command(*score, tmp_path / "scores.csv")[0] == 0
+    assert seen == [0, 30, 30, 30, 20]  # 200 rows less the 90 that were there
+    assert (tmp_path / "scores.csv").read_bytes() == (tmp_path / "expected.csv").read_bytes()
+    assert not parts.exists()
+    # Parts of another input or question are not taken up.
+    seen[:] = []
+    assert command(*score, tmp_path / "scores.csv")[0] == 130
+    table(200, seed=3).write_csv(tmp_path / "x.csv")
+    seen[:] = [0]
+    assert command(*score, tmp_path / "scores.csv")[0] == 0
+    assert sum(seen) == 200
+
+
+def test_a_file_that_grows_while_it_is_scored_is_refused(command, refused, tmp_path, monkeypatch):
+    table(100).write_csv(tmp_path / "x.csv")
+    ids, model = ("--id", "品番", "--id", "ロット"), tmp_path / "model"
+    assert command("fit", tmp_path / "x.csv", *ids, *SMALL, "--out", model)[0] == 0
+    whole = TableFile.batches
+
+    def growing(self, rows=65_536):
+        for number, batch in enumerate(whole(self, min(rows, 30))):
+            if number == 2:
+                with (tmp_path / "x.csv").open("a") as file:
+                    file.write("9999,1,2,3,x\n")
+            yield batch
+
+    monkeypatch.setattr(TableFile, "batches", growing)
+    refused(("score", model, tmp_path / "x.csv", *ids, "--out", tmp_path / "s.csv"), "changed while it was read")
+    assert not (tmp_path / "s.csv").exists()
+
+
+def test_lines_from_standard_input_are_answered_at_once(command, refused, tmp_path, monkeypatch):
+    import io
+
+    table().write_csv(tmp_path / "x.csv")
+    ids, model = ("--id", "品番", "--id", "ロット"), tmp_path / "model"
+    assert command("fit", tmp_path / "x.csv", *ids, *SMALL, "--out", model)[0] == 0
+    assert command("score", model, tmp_path / "x.csv", *ids, "--out", tmp_path / "whole.csv")[0] == 0
+    lines = (tmp_path / "x.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    asked, answered = [], []
+
+    class Lines(io.StringIO):
+        def __next__(self):
+            asked.append(len(answered))
+            return super().__next__()
+
+    monkeypatch.setattr("builtins.print", lambda *words, **_: answered.extend(words))
+    monkeypatch.setattr(sys, "stdin", Lines("".join(lines[:6])))
+    assert command("score", model, "-", *ids)[0] == 0
+    assert "".join(answered) == "".join((tmp_path / "whole.csv").read_text(encoding="utf-8").splitlines(True)[:6])
+    assert asked == [0, 0, 1, 2, 3, 4, 5]  # no line is waited for before the one before it is answered
+    monkeypatch.undo()
+    monkeypatch.setattr(sys, "stdin", io.StringIO("".join([lines[0], "1,2,x,3,4\n", lines[2]])))
+    status, out, err = command("score", model, "-", *ids)
+    assert status == 0 and "'x'" in err and len(out.splitlines()) == 3
+    assert pl.read_csv(io.StringIO(out))["anomaly_score"].is_null().to_list() == [True, False]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("".join([lines[0], "1,2,x,3,4\n", lines[2]])))
+    status, out, err = command("score", model, "-", *ids, "--strict")
+    assert status == 1 and out == "" and "--strict" in err
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    refused(("score", model, "-", *ids), "no lines")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("".join(lines[:2]).replace("圧力", "圧")))
+    refused(("score", model, "-", *ids), "missing '圧力'")
+    refused(("score", model, tmp_path / "x.csv", *ids), "--out")

@@ -44,10 +44,8 @@ _Array = Annotated[str | None, Parameter(help="Which array of an .npz file.")]
 _Out = Annotated[Path, Parameter(help="File to write: .csv or .parquet.")]
 _Like = Annotated[Path, Parameter(help="File to write: .csv, .parquet, or .npy; of images a folder, or .npy.")]
 _Folder = Annotated[Path, Parameter(help="A saved model.")]
-_Data = Annotated[
-    str,
-    Parameter(help="CSV, Parquet, .npy, .npz or IDX file; a folder of pictures; or digits, mnist, fashion_mnist."),
-]
+_DATA_HELP = "CSV, Parquet, .npy, .npz or IDX file; a folder of pictures; or digits, mnist, fashion_mnist."
+_Data = Annotated[str, Parameter(help=_DATA_HELP)]
 _KIND = Group("Kind of data", sort_key=0)
 
 
@@ -196,21 +194,31 @@ def reconstruct(
 @app.command
 def score(
     model: _Folder,
-    data: _Data,
+    data: Annotated[
+        str,
+        Parameter(
+            help=_DATA_HELP + " - is lines from standard input, each answered at once.", allow_leading_hyphen=True
+        ),
+    ],
     *,
-    out: _Out,
+    out: Annotated[Path | None, Parameter(help="File to write: .csv or .parquet; of - standard output.")] = None,
     by_step: Annotated[bool, Parameter(help="Of series: a score for each step.", negative="")] = False,
     false_alarm_rate: Annotated[
         float | None, Parameter(help="Of a detector: flag rows whose p-value is at most this.")
     ] = None,
     explain: Annotated[int, Parameter(help="Of a detector: how many columns that are to blame to name.")] = 0,
+    strict: Annotated[
+        bool, Parameter(help="Stop at the first row that cannot be scored; else it is reported.", negative="")
+    ] = False,
     id: _Id = (),
     encoding: _Encoding = "utf-8",
     array: _Array = None,
 ) -> None:
     """Write an anomaly score for every row (higher is stranger) and the terms that it is made of, in nats."""
+    from omokage.data.kinds import name_of
     from omokage.estimators import AnomalyDetector, load
     from omokage.row_files import Source, write_rows, write_steps
+    from omokage.score_files import answer_lines, write_scores
 
     estimator = load(model)
     if not isinstance(estimator, AnomalyDetector) and (false_alarm_rate is not None or explain):
@@ -230,11 +238,26 @@ def score(
         anomaly = terms["squared_error"] if "squared_error" in terms else -terms.get("elbo", terms["reconstruction"])
         return {"anomaly_score": anomaly, **terms}
 
-    source = Source(data, id, encoding, array)
+    source, vectors = Source(data, id, encoding, array), name_of(estimator.schema_) == "vectors"
+    question = judged if isinstance(estimator, AnomalyDetector) else scores
+    if data == "-" and out is None and vectors:
+
+        def answer(text: str) -> None:
+            print(text, end="", flush=True)
+
+        answer_lines(question, estimator, sys.stdin, answer, ids=id, strict=strict)
+        return
+    if data == "-" or out is None:
+        raise ParameterError("--out: expected a file to write; only of - and vectors answers go to standard output.")
     if by_step:
         write_steps(estimator, source, out)
+    elif not vectors:
+        write_rows(question, estimator, source, out)
     else:
-        write_rows(judged if isinstance(estimator, AnomalyDetector) else scores, estimator, source, out)
+        settings = {"false_alarm_rate": false_alarm_rate, "explain": explain, "strict": strict}
+        bad = write_scores(question, estimator, source, out, model=model, settings=settings, strict=strict)
+        if bad:
+            print(f"{out}: {bad} rows have no score", file=sys.stderr)
     print(f"{out}: written", file=sys.stderr)
 
 

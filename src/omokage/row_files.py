@@ -12,6 +12,7 @@ What is written is whole or not there: tables and arrays are renamed into their 
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ from omokage.storage import replacing
 
 Columns = Mapping[str, Any]
 _TABLES = (*SEPARATORS, *PARQUET)
+_SHOWN = 10  # bad rows that are named
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -148,34 +151,107 @@ def facts(schema: Any) -> dict[str, str]:
 def write_rows(question: Callable[[Any, Any], Columns], estimator: Any, source: Source, out: Path) -> None:
     """Write `question(estimator, rows)`, columns with an entry for each row, behind what tells the rows apart."""
     check_apart(source.data, out)
-    _check_table(out)
+    check_table(out)
     if isinstance(estimator.schema_, Schema):
-        write_table(out, _in_batches(question, estimator, source))
+        answers = Answers(question, estimator, source)
+        write_table(out, (answers(batch) for batch in batches_of(source)))
         return
     rows, labels, _ = _whole(estimator, source)
     with _named(source.data):
-        answers = question(estimator, rows)
-    write_table(out, pl.DataFrame([*labels.get_columns(), *(pl.Series(name, answers[name]) for name in answers)]))
+        found = question(estimator, rows)
+    write_table(out, pl.DataFrame([*labels.get_columns(), *(pl.Series(name, found[name]) for name in found)]))
 
 
-def _in_batches(question: Callable[[Any, Any], Columns], estimator: Any, source: Source) -> Iterator[pl.DataFrame]:
-    """Yield the answers for vectors in order, a batch at a time, behind the id columns."""
-    rows, first_row = open_rows(source, passed=True), 0
+def batches_of(source: Source) -> Iterator[Any]:
+    """Yield the rows of a file of vectors with their id columns, a batch at a time; one at least."""
+    rows = open_rows(source, passed=True)
     if isinstance(rows, Path):
         raise DataError(f"{rows}: a folder, where a file of rows is expected: the model is one of vectors.")
-    for batch in [rows] if not hasattr(rows, "batches") else rows.batches():
+    yield from rows.batches() if hasattr(rows, "batches") else [rows]
+
+
+class Answers:
+    """From a batch of vectors to its answers behind the id columns, `question(estimator, rows)`.
+
+    A row that cannot be used ends it, or where not `strict` is reported and has empty answers.
+
+    Attributes:
+        bad: How many such rows there were.
+    """
+
+    def __init__(self, question: Callable[[Any, Any], Columns], estimator: Any, source: Source, strict: bool = True):
+        self.question, self.estimator, self.source, self.strict = question, estimator, source, strict
+        self.first, self.bad, self.begun = 0, 0, False
+
+    def __call__(self, batch: Any) -> pl.DataFrame:
+        """Return the answers behind the id columns."""
+        source, schema = self.source, self.estimator.schema_
         passed = batch.select(source.ids) if isinstance(batch, pl.DataFrame) else pl.DataFrame()
-        columns = known_columns(source.data, batch, estimator.schema_.names, source.ids)
+        rows = known_columns(source.data, batch, schema.names, source.ids)
+        good = None if self.strict else self._usable(rows)
         try:
-            answers = question(estimator, columns)
+            answers = self.question(self.estimator, rows if good is None else self._numeric(rows, good))
         except ValueError as error:
             try:
-                to_matrix(columns, first_row=first_row)  # says which row of the whole file it is
+                to_matrix(rows, first_row=self.first)  # says which row of the whole file it is
             except DataError as counted:
                 raise DataError(f"{source.data}: {counted}") from None
             raise DataError(f"{source.data}: {error}") from None
-        first_row += len(batch)
-        yield pl.DataFrame([*passed.get_columns(), *(pl.Series(name, answers[name]) for name in answers)])
+        self.skip(len(batch))
+        columns = [_with_gaps(name, answers[name], good) for name in answers]
+        return pl.DataFrame([*passed.get_columns(), *columns])
+
+    def skip(self, count: int) -> None:
+        """Go on behind so many rows."""
+        self.first, self.begun = self.first + count, True
+
+    def _usable(self, rows: Any) -> NDArray[np.bool_] | None:
+        """Return which rows can be used, (n,), and report the others; `None`: all, or of the first batch none."""
+        numbers = _numbers(rows)
+        good = (np.abs(numbers) <= _LARGEST).all(1)  # NaN is within no limits
+        text = isinstance(rows, pl.DataFrame) and pl.String in rows.dtypes
+        if (good.all() and not text) or not (good.any() or self.begun):
+            return None
+        for place in np.flatnonzero(~good):
+            self.bad += 1
+            if self.bad <= _SHOWN:
+                print(f"omokage: {self.source.data}: {self._text(rows, numbers, int(place))}", file=sys.stderr)
+            elif self.bad == _SHOWN + 1:
+                print(f"omokage: {self.source.data}: and more such rows", file=sys.stderr)
+        return np.asarray(good)
+
+    def _numeric(self, rows: Any, good: NDArray[np.bool_]) -> Any:
+        """Return the good rows, in which text became numbers; where there are none, one that stands in for them."""
+        numbers = _numbers(rows)[good] if good.any() else self.estimator.schema_.low[None]
+        return pl.DataFrame(numbers, schema=rows.columns, orient="row") if isinstance(rows, pl.DataFrame) else numbers
+
+    def _text(self, rows: Any, numbers: NDArray[np.float64], place: int) -> str:
+        """Say what is wrong with a row."""
+        column = int(np.argmax(~(np.abs(numbers[place]) <= _LARGEST)))
+        named = isinstance(rows, pl.DataFrame)
+        value = rows[place, column]
+        where = repr(rows.columns[column]) if named else str(column)
+        return f"row {self.first + place}, column {where}: expected a finite number, got {value!r}; left empty."
+
+
+def _numbers(rows: Any) -> NDArray[np.float64]:
+    """Return rows as numbers, (n, D), NaN where there is none."""
+    if not isinstance(rows, pl.DataFrame):
+        return np.asarray(rows, np.float64).reshape(len(rows), -1)
+    columns = []
+    for column in rows.get_columns():
+        text = column.str.strip_chars() if column.dtype == pl.String else column
+        columns.append(text.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy())
+    return np.column_stack(columns) if columns else np.empty((len(rows), 0))
+
+
+def _with_gaps(name: str, values: Any, good: NDArray[np.bool_] | None) -> pl.Series:
+    """Return a column in which rows that are not good are empty."""
+    series = pl.Series(name, values)
+    if good is None or good.all():
+        return series
+    places = np.where(good, np.cumsum(good) - 1, -1)
+    return series.gather(pl.Series(np.where(good, places, 0))).set(pl.Series(~good), None).alias(name)
 
 
 def _whole(estimator: Any, source: Source) -> tuple[Any, pl.DataFrame, pl.DataFrame | None]:
@@ -216,7 +292,7 @@ def write_like(question: Callable[[Any, Any], Any], estimator: Any, source: Sour
     (_check_pictures if isinstance(schema, ImageSchema) else _check_series)(out)
     rows, labels, frame = _whole(estimator, source)
     if frame is not None:
-        _check_table(out)
+        check_table(out)
     with _named(source.data):
         answers = question(estimator, rows)
     if isinstance(schema, ImageSchema):
@@ -234,7 +310,7 @@ def write_like(question: Callable[[Any, Any], Any], estimator: Any, source: Sour
 def write_steps(estimator: Any, source: Source, out: Path) -> None:
     """Write the anomaly score of each step of each series, the negative of `step_scores`; none where all is missing."""
     check_apart(source.data, out)
-    _check_table(out)
+    check_table(out)
     schema = estimator.schema_
     if not isinstance(schema, SequenceSchema):
         raise ParameterError(f"--by-step: only sequences have steps, and the model is one of {name_of(schema)}.")
@@ -267,7 +343,7 @@ def check_draws(schema: Any, out: Path) -> None:
     elif isinstance(schema, SequenceSchema):
         _check_series(out)
     else:
-        _check_table(out)
+        check_table(out)
 
 
 def write_series(out: Path, series: Any, schema: SequenceSchema) -> None:
@@ -327,7 +403,8 @@ def _write_array(out: Path, array: NDArray[Any]) -> None:
 # --------------------------------------------------------------------------------------------------------- checks
 
 
-def _check_table(out: Path) -> None:
+def check_table(out: Path) -> None:
+    """Check that the name of an output is that of a table."""
     if out.suffix.lower() not in _TABLES:
         raise ParameterError(f"--out: {out} cannot be written; end it in .csv, .tsv or .parquet.")
 

@@ -1,0 +1,178 @@
+"""Scores of vectors, from long files or line by line: bad rows do not stop a run, and one that was killed goes on.
+
+Rows are scored a batch at a time. Each batch becomes a file in a hidden folder beside the output, renamed into its
+place when it is on disk; when all are there the output is put together from them, in one step too, and the folder
+removed. What the folder belongs to is written in it: another input, model or question starts anew.
+"""
+
+import csv
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from omokage import __version__
+from omokage.data.reading import write_table
+from omokage.errors import DataError, FileFormatError, listing
+from omokage.row_files import Answers, Columns, Source, batches_of, check_apart, check_table
+from omokage.storage import INDEX
+
+_KEY = "key.json"
+
+
+def write_scores(
+    question: Callable[[Any, Any], Columns],
+    estimator: Any,
+    source: Source,
+    out: Path,
+    *,
+    model: Path,
+    settings: dict[str, Any],
+    strict: bool = False,
+) -> int:
+    """Write `question(estimator, rows)`, columns with an entry for each row, behind the id columns.
+
+    Args:
+        question: What is asked of each batch.
+        estimator: The model, one of vectors.
+        source: Where the rows come from.
+        out: The table to write.
+        model: The folder of the model.
+        settings: What else the answers depend on.
+        strict: Stop at the first row that cannot be scored; else its scores are empty, and it is reported.
+
+    Returns:
+        How many rows could not be scored.
+
+    Raises:
+        DataError: If no row can be scored, or with `strict` if one cannot, or if the file changes meanwhile.
+    """
+    check_apart(source.data, out)
+    check_table(out)
+    state = _state(source)
+    scored, batches = Answers(question, estimator, source, strict), batches_of(source)
+    first = next(batches)
+    second = next(batches, None)
+    if second is None:
+        write_table(out, scored(first))
+    else:
+        folder = out.resolve().with_name(f".{out.name}.parts")
+        _prepare(folder, {"input": state, "model": _digest(model / INDEX), "omokage": __version__, **settings})
+        try:
+            parts = list(_parts(folder, _chain(first, second, batches), scored))
+            if _state(source) != state:
+                raise DataError(
+                    f"{source.data}: it changed while it was read. Wait until it is whole, and score again."
+                )
+            write_table(out, (pl.read_parquet(path) for path in parts))
+        except DataError:  # only another input would help
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+    return scored.bad
+
+
+def answer_lines(
+    question: Callable[[Any, Any], Columns],
+    estimator: Any,
+    lines: Iterable[str],
+    answer: Callable[[str], object],
+    *,
+    ids: tuple[str, ...] = (),
+    strict: bool = False,
+) -> int:
+    """Answer each line of comma-separated cells as it comes; the first names the columns, where the model has names.
+
+    Args:
+        question: What is asked of each row.
+        estimator: The model, one of vectors.
+        lines: What comes in.
+        answer: Called with what goes out: a line of names, then one for each row.
+        ids: Columns that are passed through.
+        strict: Stop at the first row that cannot be scored.
+
+    Returns:
+        How many rows could not be scored.
+
+    Raises:
+        DataError: If columns are missing, or with `strict` if a row cannot be scored.
+    """
+    source, names = Source("-", ids), estimator.schema_.names
+    answers = Answers(question, estimator, source, strict=False)
+    answers.begun = True  # so that a first row that cannot be used is no reason to stop
+    cells = csv.reader(lines)
+    header = next(cells, None) if names is not None else [str(j) for j in range(estimator.schema_.features)]
+    if header is None:
+        raise DataError("-: there are no lines; expected the names of the columns first.")
+    if missing := [name for name in ids if name not in header]:
+        raise DataError(f"--id: no column {listing(missing)} in the first line; it has {listing(header, 20)}.")
+    started = False
+    for row in cells:
+        filled = [*row, *[None] * (len(header) - len(row))][: len(header)]
+        frame: Any = pl.DataFrame([filled], schema=dict.fromkeys(header, pl.String), orient="row")
+        if names is None:
+            frame = _numbers_of(filled)
+        written = answers(frame).write_csv(include_header=not started)
+        if strict and answers.bad:
+            raise DataError("-: stopped at a row that cannot be scored (--strict).")
+        answer(written)
+        started = True
+    return answers.bad
+
+
+def _numbers_of(cells: list[Any]) -> Any:
+    def number(cell: Any) -> float:
+        try:
+            return float(cell)
+        except (TypeError, ValueError):
+            return float("nan")
+
+    return np.array([[number(cell) for cell in cells]])
+
+
+def _parts(folder: Path, batches: Iterator[Any], scored: Answers) -> Iterator[Path]:
+    """Yield the file of each batch, which is made where it is not there yet."""
+    for number, batch in enumerate(batches):
+        path = folder / f"{number:06d}.parquet"
+        if path.exists():
+            scored.skip(len(batch))
+        else:
+            write_table(path, scored(batch))
+        yield path
+
+
+def _chain(first: Any, second: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    yield first
+    yield second
+    yield from rest
+
+
+def _state(source: Source) -> dict[str, Any]:
+    """Return what tells an input from another."""
+    path = Path(source.data)
+    status = path.stat() if path.exists() else None
+    seen = {} if status is None else {"size": status.st_size, "changed": status.st_mtime_ns}
+    return {**asdict(source), "data": str(path.resolve()), **seen}
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _prepare(folder: Path, key: dict[str, Any]) -> None:
+    """Make the folder of the parts, or keep the one that an interrupted run of the same question left."""
+    text = json.dumps(key, sort_keys=True, default=list)
+    try:
+        if (folder / _KEY).exists() and (folder / _KEY).read_text(encoding="utf-8") == text:
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        (folder / _KEY).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise FileFormatError(f"{folder}: cannot be written ({error.strerror or error}).") from None
