@@ -917,3 +917,17 @@ def test_lines_from_standard_input_are_answered_at_once(command, refused, tmp_pa
     monkeypatch.setattr(sys, "stdin", io.StringIO("".join(lines[:2]).replace("圧力", "圧")))
     refused(("score", model, "-", *ids), "missing '圧力'")
     refused(("score", model, tmp_path / "x.csv", *ids), "--out")
+
+
+def test_a_detector_is_evaluated_on_a_labelled_table(command, refused, tmp_path):
+    table(200).write_csv(tmp_path / "normal.csv")
+    strange = table(20, seed=1).with_columns(pl.lit(500.0).alias("圧力"), pl.lit(1).alias("defect"))
+    pl.concat([table(80, seed=2).with_columns(pl.lit(0).alias("defect")), strange]).write_csv(tmp_path / "new.csv")
+    ids, model = ("--id", "品番", "--id", "ロット"), tmp_path / "detector"
+    fit = ("fit", tmp_path / "normal.csv", *ids, "--task", "detect", "--ensemble", "2", *SMALL, "--out", model)
+    assert command(*fit)[0] == 0
+    evaluate = ("evaluate", model, tmp_path / "new.csv", *ids, "--label-column")
+    out = command(*evaluate, "defect")[1]
+    assert "100 rows, 20 of them anomalies" in out and "AUROC                        1.0000" in out
+    refused((*evaluate, "defects"), "--label-column", "'defects'", "defect")
+    refused((*evaluate, "流量|[/m]"), "missing '流量|[/m]'")

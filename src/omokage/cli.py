@@ -1,4 +1,4 @@
-"""The command line: `omokage demo | fit | encode | reconstruct | score | sample | impute | info | reproduce`.
+"""The command line: `omokage demo | fit | encode | reconstruct | score | evaluate | sample | impute | info | ...`.
 
 The flags of `fit` are made from `omokage.settings`. What comes from files and goes to them is in `omokage.row_files`.
 Everything else is loaded when a command runs, so that `omokage --help` needs neither JAX nor Polars.
@@ -259,6 +259,24 @@ def score(
         if bad:
             print(f"{out}: {bad} rows have no score", file=sys.stderr)
     print(f"{out}: written", file=sys.stderr)
+
+
+@app.command
+def evaluate(
+    model: _Folder,
+    data: _Data,
+    *,
+    label_column: Annotated[str, Parameter(help="Column that is 1 for anomalies and 0 for normal rows.")],
+    id: _Id = (),
+    encoding: _Encoding = "utf-8",
+) -> None:
+    """Show how good scores are on labelled rows: AUROC, average precision, rates of detection and of false alarms."""
+    from omokage.estimators import evaluate_detector, load
+    from omokage.row_files import Source, labelled_rows
+
+    estimator = load(model)
+    rows, labels = labelled_rows(Source(data, id, encoding), label_column, estimator.schema_.names)
+    print(evaluate_detector(estimator, rows, labels))
 
 
 @app.command

@@ -89,6 +89,18 @@ def open_rows(source: Source, keys: Sequence[str] = (), *, passed: bool = False,
     return open_table(data, columns=[name for name in names if name not in ids], **reading)
 
 
+def labelled_rows(source: Source, label: str, names: tuple[str, ...] | None) -> tuple[pl.DataFrame, NDArray[Any]]:
+    """Return the rows of a table as a model of columns `names` knows them, and their labels, (n,)."""
+    file = open_rows(source, passed=True)
+    if label not in (getattr(file, "names", None) or ()):
+        known = listing(getattr(file, "names", None) or (), 20) or "no names"
+        raise DataError(f"--label-column: no column {label!r} in {source.data}; it has {known}.")
+    frame = file.read()
+    with _named(source.data):
+        labels = frame[label].to_numpy()
+    return known_columns(source.data, frame, names, (*source.ids, label)), labels
+
+
 def known_columns(data: str, batch: Any, names: tuple[str, ...] | None, ids: tuple[str, ...] = ()) -> Any:
     """Return the columns of a batch that a model of columns `names` knows, in its order."""
     if not isinstance(batch, pl.DataFrame):

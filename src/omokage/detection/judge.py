@@ -18,6 +18,7 @@ from omokage.detection.neighbours import Neighbours
 from omokage.ensemble import Ensemble
 
 Array = NDArray[np.float64]
+_AT_ONCE = 16_384  # rows
 _MOST_POINTS = 5_000  # of training rows that distances are taken to
 _YARDSTICK_SHARE = 4  # of held-out rows, one in so many measures scores that are to be combined; the others calibrate
 
@@ -45,17 +46,25 @@ class Judge:
     def each(self, rows: Encoded, names: tuple[str, ...] | None = None, member: int | None = None) -> dict[str, Array]:
         """Return named scores of rows to each member, (n, M), or to one, (n, 1); densities are those of raw data."""
         names = self.names if names is None else names
-        found = rows.each(lambda batch: scores.ask(self.ensemble, batch, names))
         members = range(len(self.ensemble)) if member is None else [member]
-        shifts = np.broadcast_to(self.schema.log_jacobians(rows), rows.count)
+
+        def one(batch: Batch) -> dict[str, Array]:
+            # Some at a time, since distances need where each member puts each row.
+            pieces = (slice(start, start + _AT_ONCE) for start in range(0, len(batch.x), _AT_ONCE))
+            parts = [self._each(_piece(batch, here), names, members) for here in pieces]
+            return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+        found, shift = rows.each(one), np.broadcast_to(self.schema.log_jacobians(rows), rows.count)[:, None]
+        return {name: found[name] - shift if name in scores.IN_NATS_OF_X else found[name] for name in names}
+
+    def _each(self, batch: Batch, names: tuple[str, ...], members: Sequence[int]) -> dict[str, Array]:
+        found = scores.ask(self.ensemble, batch, names)
         result = {}
         for name in names:
+            columns: list[NDArray[Any]] = [found[name][:, m] for m in members]
             if name in scores.BY_DISTANCE:
-                columns = [self.points[name][m].distances(found[name][:, m]) for m in members]
-            else:
-                shift = shifts if name in scores.IN_NATS_OF_X else 0.0
-                columns = [found[name][:, m].astype(np.float64) - shift for m in members]
-            result[name] = np.stack(columns, 1)
+                columns = [self.points[name][m].distances(points) for m, points in zip(members, columns, strict=True)]
+            result[name] = np.stack(columns, 1).astype(np.float64)
         return result
 
     def combined(self, each: Mapping[str, Array], member: int | None = None) -> Array:
@@ -98,6 +107,10 @@ class Judge:
     def scores(self, rows: Encoded) -> Array:
         """Return the score of rows to each member, (n, M)."""
         return self.combined(self.each(rows))
+
+
+def _piece(batch: Batch, here: slice) -> Batch:
+    return batch.map(lambda array: array[here])
 
 
 def start(ensemble: Ensemble, schema: AnySchema, names: tuple[str, ...], rows: RowSource, seed: int) -> Judge:

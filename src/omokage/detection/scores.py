@@ -111,8 +111,14 @@ def reconstructions(ensemble: Ensemble, rows: Batch) -> NDArray[np.float64]:
 
 
 def _averaged(function: Callable[[Model, Batch], Array], ensemble: Ensemble, rows: Batch) -> NDArray[np.float64]:
-    found = inference.over_rows(of_each(function), ensemble, rows)
-    return np.asarray(found.astype(np.float64).mean(1))
+    found = inference.over_rows(_mean_of(function), ensemble, rows)
+    return np.asarray(found, np.float64)
+
+
+@functools.lru_cache(maxsize=16)
+def _mean_of(function: Callable[[Model, Batch], Array]) -> Callable[[Ensemble, Batch], Array]:
+    each = of_each(function)
+    return lambda ensemble, batch: each(ensemble, batch).mean(1)
 
 
 def ask(ensemble: Ensemble, rows: Batch, names: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:

@@ -10,7 +10,7 @@ from sklearn.base import clone
 from omokage import build
 from omokage.data.encoded import Encoded
 from omokage.data.kinds import AnyTable, name_of
-from omokage.data.rows import in_memory
+from omokage.data.rows import SpooledRows, in_memory
 from omokage.detection import scores
 from omokage.detection.calibration import Calibration
 from omokage.detection.checks import findings
@@ -27,7 +27,7 @@ from omokage.settings import DetectorSettings
 from omokage.training import Record, Result, begin, train
 
 _FEW = 10_000  # rows, below which none is spared for calibration alone
-_HELD_OUT = 0.2
+_HELD_OUT, _MOST_HELD_OUT = 0.2, 20_000  # the share of the rows that calibrates, and how many at most
 _SMALL: dict[str, Any] = {"latent_dim": 8, "hidden": (128, 128), "batch_size": 128}
 
 
@@ -81,6 +81,8 @@ def fit_members(
             for number in range(1, settings.ensemble)
         ]
         rows, spared = cast(Any, table).rows(schema, held_out, seed, None)
+        if spared is None and isinstance(rows, SpooledRows):
+            raise ParameterError("calibration='cross': X is a large file, which is streamed. Take 'split'.")
         if spared is None:
             order = np.random.default_rng([seed, 4])
             for group in in_memory(rows):
@@ -133,4 +135,6 @@ def _held_out(settings: DetectorSettings, rows: int) -> float:
         raise DataError(
             f"X: expected at least {2 * settings.ensemble} rows, two for each of {settings.ensemble} folds; got {rows}."
         )
-    return 0.0 if calibration == "cross" else _HELD_OUT if calibration == "split" else float(calibration)
+    if calibration == "split":
+        calibration = min(_HELD_OUT, _MOST_HELD_OUT / rows)
+    return 0.0 if calibration == "cross" else float(calibration)
