@@ -912,6 +912,12 @@ def test_lines_from_standard_input_are_answered_at_once(command, refused, tmp_pa
     monkeypatch.setattr(sys, "stdin", io.StringIO("".join([lines[0], "1,2,x,3,4\n", lines[2]])))
     status, out, err = command("score", model, "-", *ids, "--strict")
     assert status == 1 and out == "" and "--strict" in err
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\ufeff" + lines[0] + lines[1].strip() + ",5\n" + lines[2]))
+    status, out, err = command("score", model, "-", *ids)
+    assert status == 0 and "6 cells for 5 columns" in err
+    assert pl.read_csv(io.StringIO(out))["anomaly_score"].is_null().to_list() == [True, False]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("品番,品番\n1,2\n"))
+    refused(("score", model, "-", *ids), "'品番' repeat")
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     refused(("score", model, "-", *ids), "no lines")
     monkeypatch.setattr(sys, "stdin", io.StringIO("".join(lines[:2]).replace("圧力", "圧")))
@@ -931,3 +937,20 @@ def test_a_detector_is_evaluated_on_a_labelled_table(command, refused, tmp_path)
     assert "100 rows, 20 of them anomalies" in out and "AUROC                        1.0000" in out
     refused((*evaluate, "defects"), "--label-column", "'defects'", "defect")
     refused((*evaluate, "流量|[/m]"), "missing '流量|[/m]'")
+
+
+def test_rows_where_the_likelihood_is_no_density_are_left_empty_too(command, tmp_path):
+    counts = np.random.default_rng(0).poisson(3, (50, 2))
+    frame = pl.DataFrame(counts, schema=["a", "b"]).with_columns(on=pl.int_range(50) % 2 == 0)
+    frame.write_csv(tmp_path / "x.csv")
+    model, out = tmp_path / "model", tmp_path / "s.csv"
+    assert command("fit", tmp_path / "x.csv", "--likelihood", "poisson", *SMALL, "--out", model)[0] == 0
+    assert command("score", model, tmp_path / "x.csv", "--out", tmp_path / "whole.csv")[0] == 0
+    lines = (tmp_path / "x.csv").read_text().splitlines()
+    lines[4], lines[9] = "-1,2,true", "1,2,perhaps"
+    (tmp_path / "bad.csv").write_text("\n".join(lines))
+    status, _, err = command("score", model, tmp_path / "bad.csv", "--out", out)
+    assert status == 0 and "row 3, column 'a': expected whole numbers" in err and "'perhaps'" in err
+    found, whole = pl.read_csv(out), pl.read_csv(tmp_path / "whole.csv")
+    assert found["anomaly_score"].is_null().arg_true().to_list() == [3, 8]
+    assert found.drop_nulls().equals(whole[[row for row in range(50) if row not in (3, 8)]])

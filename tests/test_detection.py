@@ -18,6 +18,7 @@ from omokage.detection.calibration import (
     interval,
     severity,
 )
+from omokage.detection.evaluation import evaluate
 from omokage.ensemble import Ensemble, Together, each_apart
 from omokage.errors import DataError, ParameterError
 from omokage.objectives import ELBO, Reconstruction
@@ -69,6 +70,12 @@ def test_a_row_is_above_the_threshold_just_where_its_p_value_is_at_most_the_rate
     np.testing.assert_array_equal(
         tried > calibration.threshold(rate), calibration.p_values(tried[:, None]) <= rate + 1e-12
     )
+
+
+def test_the_threshold_of_several_groups_is_in_their_mean_unit():
+    scores = np.random.default_rng(2).normal(size=99)
+    one, three = Calibration.of([scores]), Calibration.of([scores, 5 * scores, scores + 1])
+    assert three.threshold(0.05) == pytest.approx((7 * one.threshold(0.05) + 1) / 3)
 
 
 def test_a_rate_that_no_row_could_reach_is_refused_with_the_number_of_rows_that_it_takes():
@@ -253,3 +260,10 @@ def test_folds_are_of_about_one_size_and_cover_all_rows():
     rows = MemoryRows(Batch(np.zeros((23, 2), np.float32)), index=np.arange(3, 23))
     rows.fold(3, np.random.default_rng(0))
     assert sorted(np.bincount(rows.batch.fold)) == [6, 7, 7]
+
+
+@pytest.mark.parametrize("normal", [10, 50, 99, 300])
+def test_detection_at_one_percent_has_no_more_false_alarms_than_that(normal):
+    scores = np.random.default_rng(0).normal(size=normal)
+    found = evaluate(np.concatenate([scores, scores]), np.repeat([0, 1], normal))
+    assert found.detected <= 0.01

@@ -130,14 +130,17 @@ def test_distances_to_neighbours_are_those_to_the_rows_that_a_member_was_trained
         vae = om.VAE(latent_dim=2, hidden=(16,), epochs=1, verbose=0).fit(X)
         vae.model_, vae.schema_ = detector.judge_.ensemble.member(m), detector.judge_.schema
         gaps = np.linalg.norm(vae.transform(new)[:, None] - near.points[None], axis=2)
-        expected = np.sort(gaps, 1)[:, :5].mean(1)  # none is in the very same place
+        expected = np.sort(gaps, 1)[:, :5].mean(1) / near.unit  # none is in the very same place
+        assert near.unit == pytest.approx(np.sqrt(near.points.var(0).mean()), rel=1e-5)
         np.testing.assert_allclose(detector.judge_.scores(detector._encoded(new))[:, m], expected, rtol=1e-5)
 
 
 def test_a_training_row_is_as_far_from_the_others_as_if_it_were_new():
     points = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
-    others = Neighbours(points[1:]).distances(points[:1])
-    np.testing.assert_allclose(Neighbours(points).distances(points[:1]), others, rtol=1e-6)
+    alike = np.concatenate([points, -points])  # so that leaving out one changes the spread but little
+    others = Neighbours(alike[1:]).distances(points[:1])
+    np.testing.assert_allclose(Neighbours(alike).distances(points[:1]), others, rtol=0.02)
+    points = alike
     assert Neighbours(np.concatenate([points, points[:1]])).distances(points[:1]) < others  # a real double counts
     assert Neighbours(points[:1]).distances(points[1:2]) == pytest.approx(
         np.linalg.norm(points[0] - points[1]), rel=1e-5
@@ -239,6 +242,12 @@ def test_recalibrating_makes_lower_rates_possible_without_training(tmp_path):
     for rate in (0.01, 0.05, 0.2):  # beta distributed, given the calibration
         assert abs((p <= rate).mean() - rate) < 5 * np.sqrt(rate * (1 - rate) * (1 / 1200 + 1 / 4000))
     detector.predict(X, false_alarm_rate=0.001)
+    assert detector.drift(rows(300, 27)).p_value > 0.001
+    assert {finding.name: finding.verdict for finding in detector.findings_}["calibration"] == "good"
+    other = rows(400, 28)
+    other[:, 0] += 0.5
+    assert detector.drift(other).p_value < 1e-6
+    assert detector.recalibrate(other[:200]).drift(other[200:]).p_value > 0.001
     assert om.load(detector.save(tmp_path / "again")).offset_ == detector.offset_
 
 
@@ -291,6 +300,72 @@ def test_a_detector_is_evaluated_on_labelled_rows(detector):
 
 
 # ------------------------------------------------------------------------------------------------- other models, files
+
+
+def waves(lengths, seed):
+    random = np.random.default_rng(seed)
+    return [
+        np.sin(np.arange(t) * 0.7 + random.uniform(0, 6))[:, None] + 0.05 * random.normal(size=(t, 1)) for t in lengths
+    ]
+
+
+@pytest.mark.parametrize("fitted", [[8] * 40, [5, 6, 7, 8] * 10, [5, 20] * 20])
+def test_series_of_any_length_are_judged_after_a_fit_to_any(fitted):
+    vae = om.VAE(latent_dim=2, hidden=(6,), epochs=2, verbose=0)
+    detector = om.AnomalyDetector(vae, ensemble=2, verbose=0).fit(waves(fitted, 0))
+    new = waves([8, 8, 5, 12, 25], 1)
+    whole = detector.score_samples(new)
+    assert np.isfinite(whole).all()
+    for one, score in zip(new, whole, strict=True):
+        np.testing.assert_allclose(detector.score_samples([one]), score, rtol=1e-5)
+    detector.explain(new)
+
+
+def test_few_series_of_many_lengths_fill_all_folds():
+    vae = om.VAE(latent_dim=2, hidden=(6,), epochs=1, verbose=0)
+    detector = om.AnomalyDetector(vae, verbose=0).fit(waves([5, 5, 5, 20, 20, 20, 40, 40, 40, 80, 80, 80], 0))
+    assert sorted(map(len, detector.calibration_.groups)) == [2, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize("objective", ["wae", "infovae", "dipvae", "tcvae"])
+def test_a_minibatch_without_a_row_for_a_member_teaches_it_nothing(objective):
+    vae = om.VAE(latent_dim=2, hidden=(6,), epochs=3, batch_size=10, objective=objective, verbose=0)
+    detector = om.AnomalyDetector(vae, ensemble=2, score="reconstruction", verbose=0).fit(rows(21))
+    assert np.isfinite([record["loss"] for record in detector.history_]).all()
+
+
+def test_settings_alone_are_differences_from_the_small_model():
+    detector = om.AnomalyDetector({"epochs": 2}, ensemble=2, verbose=0).fit(rows(60))
+    assert len(detector.history_) == 2 and detector.judge_.ensemble.models.posterior.network.features == 128
+    with pytest.raises(ParameterError, match="epoch"):
+        om.AnomalyDetector({"epoch": 2}, verbose=0).fit(rows(60))
+
+
+def test_without_a_deviance_there_are_the_other_scores():
+    X, epochs = np.random.default_rng(0).gamma(2.0, size=(60, 3)) + 0.1, []
+    vae = om.VAE(latent_dim=2, hidden=(6,), epochs=2, likelihood=om.likelihoods.NumPyro("Gamma"), verbose=0)
+    detector = om.AnomalyDetector(vae, ensemble=2, verbose=0).fit(X)
+    assert "elbo" in detector.scores(X) and "mahalanobis" not in detector.scores(X)
+    with pytest.raises(ParameterError, match="Gamma"):
+        om.AnomalyDetector(vae, score="mahalanobis", verbose=0).fit(X, on_epoch=epochs.append)
+    assert epochs == []
+
+
+def test_rows_too_few_to_calibrate_on_are_refused_before_training():
+    for settings in ({"ensemble": 1}, {"calibration": 0.01}):
+        with pytest.raises(DataError, match="calibrate"):
+            om.AnomalyDetector(SMALL, **settings, verbose=0).fit(rows(7))
+
+
+def test_far_points_of_many_entries_stay_as_far_from_one_another():
+    random = np.random.default_rng(0)
+    points = random.normal(size=(40, 5000)).astype(np.float32) * random.uniform(0.5, 3, size=(40, 1)).astype(np.float32)
+    hashed = np.asarray(scores._hashed(points))
+    assert hashed.shape == (40, 1024)
+    whole, short = (
+        np.linalg.norm(each[:, None] - each[None], axis=2)[np.triu_indices(40, 1)] for each in (points, hashed)
+    )
+    assert np.abs(short / whole - 1).max() < 0.2 and abs((short / whole).mean() - 1) < 0.02
 
 
 def test_a_plain_autoencoder_detects_too(tmp_path):
@@ -367,10 +442,14 @@ def test_a_damaged_folder_is_refused(detector, tmp_path):
     (folder / "spec.json").write_text(json.dumps(index))
     with pytest.raises(FileFormatError, match="does not describe a detector"):
         om.load(folder)
-    index["detector"]["members"] = 10**9
-    (folder / "spec.json").write_text(json.dumps(index))
-    with pytest.raises(FileFormatError, match=r"spec\.json"):
-        om.load(folder)
+    index["detector"]["scores"] = list(detector.judge_.names)
+    for change in (
+        {"members": 10**9}, {"members": float("inf")}, {"groups": 0}, {"groups": 2}, {"offset": float("nan")},
+        {"findings": 3}, {"findings": [{"x": 1}]}, {"scores": []}, {"settings": {"nothing": 1}}, {"model": "GAN"},
+    ):  # fmt: skip
+        (folder / "spec.json").write_text(json.dumps(index | {"detector": index["detector"] | change}))
+        with pytest.raises(FileFormatError, match=r"spec\.json"):
+            om.load(folder)
 
 
 def test_nothing_warns(detector):

@@ -110,14 +110,8 @@ def fit(
 ) -> None:
     """Learn from the rows of a file, or the pictures of a folder, and save the model."""
     values = (_read_config(config) if config else {}) | _given(settings)
-    judging = {name: values.pop(name) for name in _OF_DETECTORS if name in values} | _given(detector)
-    if task == "detect":
-        if unused := [name for name, value in (("valid", valid), ("checkpoint", checkpoint)) if value is not None]:
-            raise ParameterError(f"--{unused[0]}: not with --task detect, which holds out rows of its own.")
-        judging |= {"random_state": values.pop("random_state")} if "random_state" in values else {}
-        check(DetectorSettings, judging)
-    elif judging:
-        raise ParameterError(f"--{next(iter(judging)).replace('_', '-')}: only with --task detect.")
+    unused = {"valid": valid, "checkpoint": checkpoint, "resume": resume or None}
+    judging = _judging(task, values, _given(detector), [name for name, value in unused.items() if value is not None])
     check(_KINDS[model], values)
     if checkpoint is not None and checkpoint.resolve() == out.resolve():
         raise ParameterError(f"--checkpoint and --out both name {out}: the model needs a folder of its own.")
@@ -140,14 +134,13 @@ def fit(
     silent: Any = {"verbose": 0} if quiet else {}
     kind = {"vae": VAE, "autoencoder": AutoEncoder}[model]
     if task == "detect":
-        plain = model == "vae" and values == {"data": "auto"}
-        judge = AnomalyDetector(None if plain else kind(**values), **judging, **silent).fit(rows)
+        # Settings of a VAE are differences from the small one that detectors take.
+        given = kind(**values) if model == "autoencoder" else {} if values == {"data": "auto"} else values
+        judge = AnomalyDetector(given or None, **judging, **silent).fit(rows)
         judge.save(out)
+        by, count = ", ".join(judge.judge_.names), judge.calibration_.count
         if not quiet:
-            print(
-                f"{out}: {described(judge.schema_)}, judged by {', '.join(judge.judge_.names)} of {judge.ensemble} "
-                f"models, calibrated on {judge.calibration_.count:,} rows"
-            )
+            print(f"{out}: {described(judge.schema_)}; {judge.ensemble} models judge by {by}; {count:,} rows calibrate")
         return
     estimator: Any = kind(**values, **silent)
     checked = None
@@ -217,7 +210,7 @@ def score(
     """Write an anomaly score for every row (higher is stranger) and the terms that it is made of, in nats."""
     from omokage.data.kinds import name_of
     from omokage.estimators import AnomalyDetector, load
-    from omokage.row_files import Source, write_rows, write_steps
+    from omokage.row_files import Source, names_of, write_rows, write_steps
     from omokage.score_files import answer_lines, write_scores
 
     estimator = load(model)
@@ -230,7 +223,10 @@ def score(
 
     def judged(detector: Any, rows: Any) -> dict[str, Any]:
         columns: dict[str, Any] = detector.judge(rows, false_alarm_rate=false_alarm_rate)
-        reasons = detector.explain(rows).top(explain).T if explain else ()
+        if not explain:
+            return columns
+        named = tuple(names_of(detector.schema_)) if vectors else None
+        reasons = detector.explain(rows).top(explain, named).T
         return columns | {f"top_feature_{place + 1}": names for place, names in enumerate(reasons)}
 
     def scores(estimator: Any, rows: Any) -> dict[str, Any]:
@@ -249,6 +245,8 @@ def score(
         return
     if data == "-" or out is None:
         raise ParameterError("--out: expected a file to write; only of - and vectors answers go to standard output.")
+    if by_step and isinstance(estimator, AnomalyDetector):
+        raise ParameterError(f"--by-step: {model} holds a detector, which scores whole series. Score by a VAE.")
     if by_step:
         write_steps(estimator, source, out)
     elif not vectors:
@@ -381,6 +379,19 @@ def main() -> None:
     except KeyboardInterrupt:
         print("omokage: interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _judging(task: str, values: dict[str, Any], given: dict[str, Any], unused: list[str]) -> dict[str, Any]:
+    """Return the settings of a detector, those among `values` and those that were `given`, and leave the others."""
+    judging = {name: values.pop(name) for name in _OF_DETECTORS if name in values} | given
+    if task != "detect" and judging:
+        raise ParameterError(f"--{next(iter(judging)).replace('_', '-')}: only with --task detect.")
+    if task == "detect":
+        if unused:
+            raise ParameterError(f"--{unused[0]}: not with --task detect, which holds out rows of its own.")
+        judging |= {"random_state": values.pop("random_state")} if "random_state" in values else {}
+        check(DetectorSettings, judging)
+    return judging
 
 
 def _model(folder: Path) -> Any:

@@ -58,6 +58,7 @@ class Together:
         shares = jnp.ones((len(members), len(batch.x)))
         if batch.fold is not None:  # as many as members, so that this makes the mean of the weights 1
             shares = (members[:, None] != batch.fold) * (len(members) / (len(members) - 1))
+        given = jnp.ones(len(batch.x)) if batch.weight is None else batch.weight
         pass_key = None if model.training is None else model.training.key()
 
         def one(member: Model, number: Array, share: Array) -> tuple[Terms, dict[str, Any]]:
@@ -65,11 +66,13 @@ class Together:
             if pass_key is not None:
                 training = TrainingPass(jax.random.fold_in(pass_key, number))
                 member = member.in_training(training)
-            weight = share if batch.weight is None else batch.weight * share
-            rows = batch._replace(weight=weight, fold=None)
+            weight = given * share
+            # Of a minibatch without a row for this member all rows come in, and none counts: nothing is a mean of none.
+            empty = weight.sum() == 0
+            rows = batch._replace(weight=jnp.where(empty, 1.0, weight), fold=None)
             terms = self.objective(member, rows, jax.random.fold_in(key, number), epoch)
-            # Where a row does not count its term may be anything, infinite even.
-            kept = {name: jnp.where(share > 0, share * term, 0) for name, term in terms.items()}
+            counts = (share > 0) & ~empty
+            kept = {name: jnp.where(counts, share * term, 0) for name, term in terms.items()}
             return kept, {} if training is None else training.statistics
 
         terms, statistics = jax.vmap(one)(model.models, members, shares)

@@ -96,9 +96,7 @@ def labelled_rows(source: Source, label: str, names: tuple[str, ...] | None) -> 
         known = listing(getattr(file, "names", None) or (), 20) or "no names"
         raise DataError(f"--label-column: no column {label!r} in {source.data}; it has {known}.")
     frame = file.read()
-    with _named(source.data):
-        labels = frame[label].to_numpy()
-    return known_columns(source.data, frame, names, (*source.ids, label)), labels
+    return known_columns(source.data, frame, names, (*source.ids, label)), frame[label].to_numpy()
 
 
 def known_columns(data: str, batch: Any, names: tuple[str, ...] | None, ids: tuple[str, ...] = ()) -> Any:
@@ -219,8 +217,8 @@ class Answers:
 
     def _usable(self, rows: Any) -> NDArray[np.bool_] | None:
         """Return which rows can be used, (n,), and report the others; `None`: all, or of the first batch none."""
-        numbers = _numbers(rows)
-        good = (np.abs(numbers) <= _LARGEST).all(1)  # NaN is within no limits
+        numbers = numbers_in(rows)
+        good = ~self._bad(numbers).any(1)
         text = isinstance(rows, pl.DataFrame) and pl.String in rows.dtypes
         if (good.all() and not text) or not (good.any() or self.begun):
             return None
@@ -232,27 +230,36 @@ class Answers:
                 print(f"omokage: {self.source.data}: and more such rows", file=sys.stderr)
         return np.asarray(good)
 
+    def _bad(self, numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which entries cannot be used: what is not finite, or where the likelihood is no density."""
+        bad = ~(np.abs(numbers) <= _LARGEST)  # NaN is within no limits
+        return np.asarray(bad | self.estimator.recipe_.support.outside(numbers))
+
     def _numeric(self, rows: Any, good: NDArray[np.bool_]) -> Any:
         """Return the good rows, in which text became numbers; where there are none, one that stands in for them."""
-        numbers = _numbers(rows)[good] if good.any() else self.estimator.schema_.low[None]
+        numbers = numbers_in(rows)[good] if good.any() else self.estimator.schema_.low[None]
         return pl.DataFrame(numbers, schema=rows.columns, orient="row") if isinstance(rows, pl.DataFrame) else numbers
 
     def _text(self, rows: Any, numbers: NDArray[np.float64], place: int) -> str:
         """Say what is wrong with a row."""
-        column = int(np.argmax(~(np.abs(numbers[place]) <= _LARGEST)))
-        named = isinstance(rows, pl.DataFrame)
-        value = rows[place, column]
-        where = repr(rows.columns[column]) if named else str(column)
-        return f"row {self.first + place}, column {where}: expected a finite number, got {value!r}; left empty."
+        column = int(np.argmax(self._bad(numbers[place][None])[0]))
+        where = repr(rows.columns[column]) if isinstance(rows, pl.DataFrame) else str(column)
+        support = self.estimator.recipe_.support
+        expected = "a finite number" if support.everything else support.text
+        return (
+            f"row {self.first + place}, column {where}: expected {expected}, got {rows[place, column]!r}; left empty."
+        )
 
 
-def _numbers(rows: Any) -> NDArray[np.float64]:
+def numbers_in(rows: Any) -> NDArray[np.float64]:
     """Return rows as numbers, (n, D), NaN where there is none."""
     if not isinstance(rows, pl.DataFrame):
         return np.asarray(rows, np.float64).reshape(len(rows), -1)
     columns = []
     for column in rows.get_columns():
-        text = column.str.strip_chars() if column.dtype == pl.String else column
+        text = column
+        if column.dtype == pl.String:  # as a column without a bad cell is read
+            text = column.str.strip_chars().str.to_lowercase().replace({"true": "1", "false": "0"})
         columns.append(text.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy())
     return np.column_stack(columns) if columns else np.empty((len(rows), 0))
 
@@ -262,8 +269,8 @@ def _with_gaps(name: str, values: Any, good: NDArray[np.bool_] | None) -> pl.Ser
     series = pl.Series(name, values)
     if good is None or good.all():
         return series
-    places = np.where(good, np.cumsum(good) - 1, -1)
-    return series.gather(pl.Series(np.where(good, places, 0))).set(pl.Series(~good), None).alias(name)
+    places = np.where(good, np.cumsum(good) - 1, 0)
+    return series.gather(pl.Series(places)).set(pl.Series(~good), None).alias(name)
 
 
 def _whole(estimator: Any, source: Source) -> tuple[Any, pl.DataFrame, pl.DataFrame | None]:

@@ -34,8 +34,8 @@ FORMAT = 1
 FILES = ("schema.json", "weights.safetensors", "history.json", "README.md")
 _READ = FILES[:-1]  # the card may be edited
 _OF_DETECTOR = "detector."  # before the names of arrays that are of no model
-# Parameters that only matter in training: an object there is left out of the file.
 _ENTRIES = {"vectors": "columns", "images": "pixels of images", "sequences": "channels of sequences"}
+# Parameters that only matter in training: an object there is left out of the file.
 _TRAINING_ONLY = {"optimizer": "adam", "schedule": "auto", "initializer": "auto", "random_state": None}
 _OWN: dict[str, Any] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": member
@@ -145,6 +145,7 @@ def load(folder: str | os.PathLike[str], custom: Mapping[str, type]) -> Saved:
         KeyError,
         TypeError,
         ValueError,
+        OverflowError,
         AttributeError,
         MemoryError,
         RecursionError,

@@ -14,13 +14,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from omokage import __version__
 from omokage.data.reading import write_table
 from omokage.errors import DataError, FileFormatError, listing
-from omokage.row_files import Answers, Columns, Source, batches_of, check_apart, check_table
+from omokage.row_files import Answers, Columns, Source, batches_of, check_apart, check_table, numbers_in
 from omokage.storage import INDEX
 
 _KEY = "key.json"
@@ -110,14 +109,18 @@ def answer_lines(
     header = next(cells, None) if names is not None else [str(j) for j in range(estimator.schema_.features)]
     if header is None:
         raise DataError("-: there are no lines; expected the names of the columns first.")
+    header = [name.removeprefix("\ufeff") for name in header]
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise DataError(f"-: names of columns must differ; {listing(twice)} repeat.")
     if missing := [name for name in ids if name not in header]:
         raise DataError(f"--id: no column {listing(missing)} in the first line; it has {listing(header, 20)}.")
     started = False
     for row in cells:
-        filled = [*row, *[None] * (len(header) - len(row))][: len(header)]
-        frame: Any = pl.DataFrame([filled], schema=dict.fromkeys(header, pl.String), orient="row")
+        if len(row) != len(header):  # which cell is which is not known
+            row = [f"({len(row)} cells for {len(header)} columns)"] * len(header)
+        frame: Any = pl.DataFrame([row], schema=dict.fromkeys(header, pl.String), orient="row")
         if names is None:
-            frame = _numbers_of(filled)
+            frame = numbers_in(frame)
         written = answers(frame).write_csv(include_header=not started)
         if strict and answers.bad:
             raise DataError("-: stopped at a row that cannot be scored (--strict).")
@@ -126,22 +129,13 @@ def answer_lines(
     return answers.bad
 
 
-def _numbers_of(cells: list[Any]) -> Any:
-    def number(cell: Any) -> float:
-        try:
-            return float(cell)
-        except (TypeError, ValueError):
-            return float("nan")
-
-    return np.array([[number(cell) for cell in cells]])
-
-
 def _parts(folder: Path, batches: Iterator[Any], scored: Answers) -> Iterator[Path]:
     """Yield the file of each batch, which is made where it is not there yet."""
     for number, batch in enumerate(batches):
         path = folder / f"{number:06d}.parquet"
         if path.exists():
             scored.skip(len(batch))
+            scored.bad += int(pl.read_parquet(path).select(pl.last()).null_count().item())
         else:
             write_table(path, scored(batch))
         yield path

@@ -94,10 +94,10 @@ class MemoryRows:
         """All rows at once, without their weights."""
         return _chosen(self.rows, self.index)
 
-    def fold(self, count: int, order: np.random.Generator) -> None:
-        """Deal the rows out to so many folds, of about the same size."""
+    def fold(self, count: int, order: np.random.Generator, first: int = 0) -> None:
+        """Deal the rows out to so many folds, of about the same size, from the fold `first` on."""
         folds = np.zeros(len(self.rows.x), np.int32)
-        folds[order.permutation(self.index)] = np.arange(len(self.index)) % count
+        folds[order.permutation(self.index)] = (first + np.arange(len(self.index))) % count
         self.rows = self.rows._replace(fold=folds)
 
     def steps(self, batch_size: int) -> int:

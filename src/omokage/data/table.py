@@ -57,6 +57,11 @@ class Table:
         """The number of rows of X."""
         return len(self.matrix) if self._spool is None else self._spool.count
 
+    @property
+    def streamed(self) -> bool:
+        """Whether it is a large file, which is not held in memory."""
+        return self._spool is not None
+
     def rows(self, schema: Any, held_out: float, seed: int, context: Any = None) -> tuple[RowSource, RowSource | None]:
         """Return the rows for training, and a share of them that is held out (`None` where 0).
 

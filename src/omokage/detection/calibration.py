@@ -69,10 +69,19 @@ class Calibration:
         return float(rate)
 
     def threshold(self, rate: float) -> float:
-        """Return the score above which a row has a p-value of at most `rate`, by all groups taken as one."""
-        scores = np.sort(np.concatenate(self.groups))
-        above = int(np.floor(self.check_rate(rate) * (len(scores) + 1) + 1e-9)) - 1
-        return float(scores[len(scores) - 1 - above])
+        """Return the score above which rows are flagged: of one group, those of a p-value of at most `rate`.
+
+        Of several groups it is a threshold for the mean over them: the mean of those of each, since each may have a
+        unit of its own.
+        """
+        self.check_rate(rate)
+        return float(np.mean([_quantile(group, rate) for group in self.groups]))
+
+
+def _quantile(group: Array, rate: float) -> float:
+    """Return the score above which p-values by one group are at most `rate`; its top, where none are."""
+    above = int(np.floor(rate * (len(group) + 1) + 1e-9)) - 1
+    return float(group[len(group) - 1 - max(above, 0)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +118,7 @@ def severity(scores: ArrayLike, calibration: Calibration) -> Array:
         >>> severity([0, 50, 99, 148], Calibration.of([np.arange(101)])).round()
         array([ 0.,  0., 50., 75.])
     """
-    reference = np.concatenate(calibration.groups)
-    middle, high = np.quantile(reference, [0.5, 0.99])
+    middle, high = np.mean([np.quantile(group, [0.5, 0.99]) for group in calibration.groups], axis=0)
     distance = (np.asarray(scores, np.float64) - middle) / max(high - middle, 1e-12)
     return np.asarray(100 * (1 - np.exp2(-np.maximum(distance, 0))))
 

@@ -20,23 +20,26 @@ _FEW = 99  # calibration rows, below which a rate of 1 % cannot be kept
 _SILENT = 0.01  # variance of a code's mean over the rows, for a prior of variance 1
 
 
-def findings(judge: Judge, calibration: Calibration, rows: Encoded) -> list[Finding]:
+def findings(judge: Judge, calibration: Calibration, rows: Encoded, point: bool = False) -> list[Finding]:
     """Return what there is to know before relying on a detector.
 
     Args:
         judge: The detector's.
         calibration: Its calibration.
         rows: The rows that members left out.
+        point: Whether codes have no prior, and so no scale by which to say that they do not vary.
     """
     if any(batch.fold is not None for _, batch in rows.groups):
         rows = rows.of_fold(0)
     scores = judge.combined(judge.each(rows, member=0), 0)[:, 0]
-    return [
+    found = [
         distance_finding(scores, rows.each(_length)),
         calibration_finding(calibration.count),
         contamination_finding(np.concatenate([_relative(group) for group in calibration.groups])),
-        collapse_finding(rows.each(lambda batch: inference.over_rows(_codes, judge.ensemble, batch))),
     ]
+    if not point:
+        found.append(collapse_finding(rows.each(lambda batch: inference.over_rows(_codes, judge.ensemble, batch))))
+    return found
 
 
 _codes = of_each(lambda model, batch: centre(model.encode(batch)))

@@ -64,7 +64,7 @@ def evaluate(scores: ArrayLike, labels: ArrayLike, p_values: ArrayLike | None = 
     """
     values, truth = np.asarray(scores, np.float64), labelled(labels, len(np.asarray(scores)))
     normal = values[~truth]
-    flagged = int((values[truth] > np.quantile(normal, 0.99)).sum())
+    flagged = int((values[truth] > np.quantile(normal, 0.99, method="higher")).sum())
     rates = {}
     if p_values is not None:
         p = np.asarray(p_values, np.float64)[~truth]
@@ -87,10 +87,12 @@ def evaluate(scores: ArrayLike, labels: ArrayLike, p_values: ArrayLike | None = 
 def labelled(labels: ArrayLike, count: int) -> NDArray[np.bool_]:
     """Return which rows are anomalies, (n,); raises DataError if the labels do not say so."""
     given = np.asarray(labels)
+    if given.dtype == object:
+        given = given.astype(str)
     if given.shape != (count,):
         raise DataError(f"y: expected one label for each of {count} rows; got an array of shape {given.shape}.")
     kinds = set(np.unique(given).tolist())
-    if kinds not in ({0, 1}, {False, True}):
+    if kinds != {0, 1}:
         shown = ", ".join(repr(kind) for kind in sorted(kinds, key=str)[:5])
         raise DataError(f"y: expected 1 for anomalies and 0 for normal rows, and some of both; got {shown}.")
     return given.astype(bool)

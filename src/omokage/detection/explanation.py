@@ -25,7 +25,7 @@ class Explanation:
     names: tuple[str, ...]
     shares: NDArray[np.float64]
 
-    def top(self, count: int = 3) -> NDArray[np.str_]:
-        """Return the names of what contributes most to each row, the most first, (n, count)."""
+    def top(self, count: int = 3, names: tuple[str, ...] | None = None) -> NDArray[np.str_]:
+        """Return the names, or those that are given, of what contributes most, the most first, (n, count)."""
         order = np.argsort(-self.shares, axis=1, kind="stable")[:, :count]
-        return np.array(self.names)[order]
+        return np.array(self.names if names is None else names)[order]

@@ -92,6 +92,14 @@ class Judge:
         }
         return {**points, **yardsticks, "reference": self.reference}
 
+    def references(self, groups: Sequence[Array]) -> list[Array]:
+        """Return the scores that others are compared with: those of a calibration, and of all yardsticks."""
+        return [*groups, *(one.scores for each in self.yardsticks.values() for one in each)]
+
+    def places(self) -> list[NDArray[np.float32]]:
+        """Return all points that distances are taken to, (n, P) each."""
+        return [near.points for each in self.points.values() for near in each]
+
     @staticmethod
     def from_arrays(
         ensemble: Ensemble, schema: AnySchema, names: tuple[str, ...], arrays: Mapping[str, NDArray[Any]]

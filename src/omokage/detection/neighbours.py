@@ -1,5 +1,6 @@
 """How far rows are from the training rows, where a model puts them."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,9 @@ _SAME = 1e-6  # of a point's own length: what rounding makes of a distance of 0
 class Neighbours:
     """Points of training rows.
 
+    Distances are in units of the points' own spread (the root of the mean variance of an entry), since latent spaces of
+    different members have different units.
+
     Attributes:
         points: (n, P).
         count: k, to how many of the nearest the distance is taken.
@@ -20,6 +24,12 @@ class Neighbours:
 
     points: NDArray[np.float32]
     count: int = 5
+
+    @functools.cached_property
+    def unit(self) -> float:
+        """The spread of the points, and 1 where they have none."""
+        spread = float(np.sqrt(self.points.astype(np.float64).var(0).mean()))
+        return spread if spread > 0 else 1.0
 
     def distances(self, points: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the mean distance of each point, (m, P), to its k nearest training rows, (m,).
@@ -29,8 +39,8 @@ class Neighbours:
         """
         count = min(self.count + 1, len(self.points))
         found = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(self.points)
-        distances = np.asarray(found.kneighbors(points)[0], np.float64)
+        distances = np.asarray(found.kneighbors(points)[0], np.float64) / self.unit
         if count == 1:
             return distances[:, 0]
-        same = distances[:, 0] <= _SAME * np.linalg.norm(points, axis=1)
+        same = distances[:, 0] * self.unit <= _SAME * np.linalg.norm(points, axis=1)
         return np.where(same, distances[:, 1:].mean(1), distances[:, :-1].mean(1))

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from omokage import inference
 from omokage.batch import Batch
 from omokage.ensemble import Ensemble, of_each
-from omokage.model import Model, centre
+from omokage.errors import ParameterError
+from omokage.model import Model, centre, is_point_mass
 
 DRAWS = 16  # of z, for "elbo", "divergence" without closed form, and "reconstruction_probability"
 IMPORTANCE_DRAWS = 100  # for "likelihood"
+_MOST_ENTRIES = 1024  # of points in what reconstructions leave over
 
 
 def _likelihood(model: Model, batch: Batch) -> dict[str, Array]:
@@ -45,16 +47,30 @@ def _unregularised(model: Model, batch: Batch) -> dict[str, Array]:
 def _points(model: Model, batch: Batch) -> dict[str, Array]:
     codes = centre(model.encode(batch))
     gaps = residuals(model, batch)
-    if batch.lengths is not None:  # series of unlike lengths: what there is of them in each channel
-        seen = jnp.broadcast_to(batch.observed, gaps.shape).sum(1)
+    if batch.x.ndim == 3:  # series, which may be of unlike lengths: how large the gaps of each channel are
+        seen = batch.x.shape[1] if batch.observed is None else jnp.broadcast_to(batch.observed, gaps.shape).sum(1)
         points = jnp.sqrt(jnp.square(gaps).sum(1) / jnp.maximum(seen, 1))
     else:
-        points = gaps.reshape(len(gaps), -1)
+        points = _hashed(gaps.reshape(len(gaps), -1))
     return {
         "reconstruction": jnp.square(gaps).sum(tuple(range(1, gaps.ndim))),
         "neighbours": points,
         "latent_neighbours": codes,
     }
+
+
+def _hashed(points: Array) -> Array:
+    """Return points of at most `_MOST_ENTRIES` entries, whose distances are about the same.
+
+    Each entry is added to one place, or taken from it: Weinberger et al., "Feature Hashing for Large Scale Multitask
+    Learning", 2009.
+    """
+    entries = points.shape[1]
+    if entries <= _MOST_ENTRIES:
+        return points
+    random = np.random.default_rng(0)
+    places, signs = random.integers(0, _MOST_ENTRIES, entries), random.choice([-1.0, 1.0], entries).astype(np.float32)
+    return jax.ops.segment_sum((points * signs).T, places, _MOST_ENTRIES).T
 
 
 def residuals(model: Model, batch: Batch) -> Array:
@@ -90,7 +106,20 @@ _SOURCES: dict[str, Callable[[Model, Batch], dict[str, Array]]] = {
 NAMES = tuple(_SOURCES)
 BY_DISTANCE = ("neighbours", "latent_neighbours")
 NEED_DENSITY = ("divergence", "elbo", "likelihood", "reconstruction_probability")
+BY_DEVIANCE = ("mahalanobis", "normaliser")
 IN_NATS_OF_X = ("normaliser", "elbo", "likelihood", "reconstruction_probability")  # which depend on the unit of x
+
+
+def known(model: Model, row: Batch) -> tuple[str, ...]:
+    """Return the names of the scores that such a model has, for rows like this one."""
+    lacking: set[str] = set()
+    if is_point_mass(jax.eval_shape(lambda: model.encode(row))):
+        lacking.update(NEED_DENSITY)
+    try:
+        jax.eval_shape(lambda: _unregularised(model, row))
+    except ParameterError:
+        lacking.update(BY_DEVIANCE)
+    return tuple(name for name in NAMES if name not in lacking)
 
 
 # Scores that are sums of non-negative parts, one for each entry.

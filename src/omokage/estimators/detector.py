@@ -1,7 +1,8 @@
 """The anomaly detector."""
 
+import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ from omokage.data.schema import Schema
 from omokage.data.table import Table
 from omokage.detection import scores
 from omokage.detection.calibration import Calibration, severity
+from omokage.detection.checks import calibration_finding
 from omokage.detection.drift import Drift, drift
 from omokage.detection.evaluation import Evaluation, evaluate
 from omokage.detection.explanation import Explanation
@@ -24,8 +26,7 @@ from omokage.errors import ParameterError, suggest
 from omokage.estimators.base import Estimator
 from omokage.estimators.fitting import AnyPath, on_device, seed_of
 from omokage.estimators.members import fit_members, member
-from omokage.posteriors import PointMass
-from omokage.settings import DetectorSettings, check
+from omokage.settings import DetectorSettings, VAESettings, check
 from omokage.summary import Summary, summary
 from omokage.training import Record
 
@@ -38,8 +39,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     Parameters
     ----------
-    model : VAE or AutoEncoder, optional
-        What each member is; not fitted. By default a small VAE (for vectors 128-128-8) with learned, floored variances.
+    model : VAE, AutoEncoder or dict, optional
+        What each member is; not fitted. By default a small VAE (for vectors 128-128-8) with learned, floored variances;
+        a dict holds settings of it that shall differ, such as `{"epochs": 100, "device": "gpu"}`.
     score : str or sequence of str
         "elbo" (minus the bound, 16 draws), "likelihood" (the same with 100 importance-weighted draws), "mahalanobis"
         (M, the unregularised score: half the deviance, for a Gaussian the squared error over twice the variance),
@@ -51,7 +53,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     contamination : float or "auto"
         Where the training rows hold anomalies: their share, which `predict` then finds among them.
     false_alarm_rate : float
-        The share of normal rows that `predict` flags, where `contamination` is "auto".
+        The share of normal rows that `predict` flags, where `contamination` is "auto"; or the smallest p-value that the
+        calibration can give, where that is larger.
     ensemble : int
         Members, M.
     calibration : "auto", "split", "cross" or float
@@ -150,7 +153,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """
         settings = self._checked()
         seed = seed_of(settings.random_state)
-        table = open_data(X, "auto" if self.model is None else self.model.data, estimator=type(self).__name__)
+        given = self.model if isinstance(self.model, Mapping) else vars(self.model) if self.model else {}
+        kind = given.get("data", "auto")
+        table = open_data(X, kind, estimator=type(self).__name__)
         if isinstance(table, Table):
             validate_data(self, table.columns(), skip_check_array=True)
         model = member(self.model, table)
@@ -222,7 +227,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         scores, calibration = self._scores(X), self.calibration_
         score = scores.mean(1)
         p_value = calibration.p_values(score[:, None] if len(calibration.groups) == 1 else scores)
-        flagged = -score < self.offset_ if rate is None else p_value <= rate
+        # What has no score, since it is beyond all numbers, is flagged.
+        flagged = ~(-score >= self.offset_) if rate is None else p_value <= rate
         return {"anomaly_score": score, "p_value": p_value, "is_anomaly": flagged}
 
     def severity(self, X: Any) -> NDArray[np.float64]:
@@ -238,18 +244,14 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def scores(self, X: Any) -> dict[str, NDArray[np.float64]]:
         """Return all named scores of each row, (n,) each, means over the members; higher is stranger.
 
-        Those by distance are there where the detector was fitted with them, and those by density where there is one.
+        Those by distance are there where the detector was fitted with them, those by density where the posterior has
+        one, and those by deviance where the likelihood has.
         """
-        rows = self._encoded(X)
-        point = isinstance(self.recipe_.posterior, PointMass)
-        names = tuple(
-            name
-            for name in scores.NAMES
-            if (name in self.judge_.points or name not in scores.BY_DISTANCE)
-            and not (point and name in scores.NEED_DENSITY)
-        )
+        rows, judge = self._encoded(X), self.judge_
+        known = scores.known(judge.ensemble.member(0), rows.groups[0][1].map(lambda array: array[:1]))
+        names = tuple(name for name in known if name in judge.points or name not in scores.BY_DISTANCE)
         with self._device():
-            each = self.judge_.each(rows, names)
+            each = judge.each(rows, names)
         return {name: each[name].mean(1) for name in names}
 
     def explain(self, X: Any, *, by: str = "mahalanobis") -> Explanation:
@@ -301,10 +303,15 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         Parameters
         ----------
         X : rows
-            As for `fit`.
+            As for `fit`. `offset_` is then that of `false_alarm_rate`, also where there is a `contamination`.
         """
-        check_is_fitted(self)
-        self.calibration_ = Calibration.of([self._scores(X).mean(1)])
+        rows, judge = self._encoded(X), self.judge_
+        with self._device():
+            scores, codes = judge.scores(rows).mean(1), judge.codes(rows)
+        self.calibration_ = Calibration.of([scores])
+        self.judge_ = dataclasses.replace(judge, reference=codes)
+        renewed = calibration_finding(len(scores))
+        self.findings_ = [renewed if finding.name == renewed.name else finding for finding in self.findings_]
         self._set_offset(self.false_alarm_rate)
         return self
 
@@ -381,9 +388,14 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def _checked(self) -> DetectorSettings:
         given = self.get_params(deep=False)
         model = given.pop("model")
-        if model is not None and not isinstance(model, Estimator):
-            raise ParameterError(f"model: expected a VAE, an AutoEncoder or None; got {model!r}.")
-        if model is not None and model.early_stopping is not False:
+        if isinstance(model, Mapping):
+            check(VAESettings, model)
+            early = model.get("early_stopping", False)
+        elif model is None or isinstance(model, Estimator):
+            early = getattr(model, "early_stopping", False)
+        else:
+            raise ParameterError(f"model: expected a VAE, an AutoEncoder, settings as a dict, or None; got {model!r}.")
+        if early is not False:
             raise ParameterError(
                 "model: early_stopping holds rows out, which a detector needs to calibrate on. Set epochs instead."
             )

@@ -5,10 +5,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from omokage import saving
 from omokage.detection.calibration import Calibration
 from omokage.detection.judge import Judge
+from omokage.detection.scores import NAMES
 from omokage.diagnostics.findings import Finding
 from omokage.errors import FileFormatError, ParameterError
 from omokage.estimators.autoencoder import AutoEncoder
@@ -66,14 +68,24 @@ def _detector(content: saving.Saved, detector: saving.Detector, folder: AnyPath)
         model = kind(**content.parameters)
         estimator = AnomalyDetector(model if detector.values["given"] else None, **settings)
         estimator._checked()
-        estimator.calibration_ = Calibration(
-            tuple(detector.arrays[f"calibration.{g}"] for g in range(detector.values["groups"]))
-        )
+        groups = tuple(detector.arrays[f"calibration.{g}"] for g in range(detector.values["groups"]))
+        estimator.calibration_ = Calibration(groups)
         ensemble = jax.tree.map(jnp.asarray, content.model)
         names = tuple(detector.values["scores"])
         estimator.judge_ = Judge.from_arrays(ensemble, content.schema, names, detector.arrays)
         estimator.offset_ = float(detector.values["offset"])
-    except (KeyError, TypeError, ValueError) as error:
+        estimator.findings_ = [Finding(**finding) for finding in detector.values["findings"]]
+        sound = (
+            set(names) <= set(NAMES)
+            and len(names) > 0
+            and len(groups) in (1, len(ensemble))
+            and np.isfinite(estimator.offset_)
+            and all(_ascending(scores) for scores in estimator.judge_.references(groups))
+            and all(points.ndim == 2 and points.size for points in estimator.judge_.places())
+        )
+        if not sound:
+            raise ValueError("its scores, thresholds and calibration do not fit together")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FileFormatError(
             f"{folder}/spec.json: does not describe a detector ({type(error).__name__}: {error})."
         ) from None
@@ -82,5 +94,8 @@ def _detector(content: saving.Saved, detector: saving.Detector, folder: AnyPath)
     if content.schema.names is not None:
         estimator.feature_names_in_ = np.array(content.schema.names, dtype=object)
     estimator._fitted_parameters, estimator._kind = content.parameters, detector.values["model"]
-    estimator.findings_ = [Finding(**finding) for finding in detector.values["findings"]]
     return estimator
+
+
+def _ascending(scores: NDArray[Any]) -> bool:
+    return scores.ndim == 1 and len(scores) > 0 and bool((np.diff(scores) >= 0).all() and np.isfinite(scores).all())

@@ -4,13 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+import jax
 import numpy as np
 from sklearn.base import clone
 
 from omokage import build
 from omokage.data.encoded import Encoded
 from omokage.data.kinds import AnyTable, name_of
-from omokage.data.rows import SpooledRows, in_memory
+from omokage.data.rows import RowSource, in_memory
+from omokage.data.table import Table
 from omokage.detection import scores
 from omokage.detection.calibration import Calibration
 from omokage.detection.checks import findings
@@ -21,12 +23,14 @@ from omokage.errors import DataError, ParameterError
 from omokage.estimators.base import Estimator
 from omokage.estimators.fitting import both, on_device, prepared
 from omokage.estimators.vae import VAE
+from omokage.model import Model, centre
 from omokage.posteriors import PointMass
 from omokage.progress import display
 from omokage.settings import DetectorSettings
 from omokage.training import Record, Result, begin, train
 
 _FEW = 10_000  # rows, below which none is spared for calibration alone
+_LEAST_HELD_OUT = 4
 _HELD_OUT, _MOST_HELD_OUT = 0.2, 20_000  # the share of the rows that calibrates, and how many at most
 _SMALL: dict[str, Any] = {"latent_dim": 8, "hidden": (128, 128), "batch_size": 128}
 
@@ -43,13 +47,14 @@ class Members:
 
 
 def member(model: Any, table: AnyTable) -> Estimator:
-    """Return what each member is: a copy of what was given, or a small VAE."""
-    if model is not None:
+    """Return what each member is: a copy of what was given, or a small VAE with the settings that were."""
+    if isinstance(model, Estimator):
         copy: Estimator = clone(model)
         return copy
-    if name_of(table) != "vectors":
-        return VAE()
-    return VAE(**{**_SMALL, "latent_dim": min(_SMALL["latent_dim"], len(table.moments.mean))})
+    small: dict[str, Any] = {}
+    if name_of(table) == "vectors":
+        small = {**_SMALL, "latent_dim": min(_SMALL["latent_dim"], len(table.moments.mean))}
+    return VAE(**{**small, **(model or {})})
 
 
 def fit_members(
@@ -72,7 +77,7 @@ def fit_members(
         ParameterError, DataError: If parameters and data do not go together.
         TrainingError: If the loss stopped being finite.
     """
-    held_out = _held_out(settings, table.count)
+    held_out = _held_out(settings, table)
     with on_device(parameters["device"]):
         recipe, schema, first = prepared(parameters, table, seed, None, None)
         names = _names(settings.score, isinstance(recipe.posterior, PointMass))
@@ -81,12 +86,12 @@ def fit_members(
             for number in range(1, settings.ensemble)
         ]
         rows, spared = cast(Any, table).rows(schema, held_out, seed, None)
-        if spared is None and isinstance(rows, SpooledRows):
-            raise ParameterError("calibration='cross': X is a large file, which is streamed. Take 'split'.")
+        _check_names(names, first, rows)
         if spared is None:
-            order = np.random.default_rng([seed, 4])
+            order, dealt = np.random.default_rng([seed, 4]), 0
             for group in in_memory(rows):
-                group.fold(settings.ensemble, order)
+                group.fold(settings.ensemble, order, dealt)
+                dealt += len(group.index)
         plan = build.plan(parameters, rows.count, seed)
         plan = replace(plan, optimizer=each_apart(plan.optimizer))
         with display(plan.epochs, settings.verbose) as shown:
@@ -107,7 +112,7 @@ def fit_members(
             judge, calibration = calibrate_across(judge, left_out)
         else:
             judge, calibration = calibrate_apart(judge, left_out, seed)
-        found = findings(judge, calibration, left_out)
+        found = findings(judge, calibration, left_out, isinstance(recipe.posterior, PointMass))
     return Members(judge, calibration, recipe, result, found)
 
 
@@ -126,15 +131,31 @@ def _names(score: Any, point: bool) -> tuple[str, ...]:
     return names
 
 
-def _held_out(settings: DetectorSettings, rows: int) -> float:
+def _check_names(names: tuple[str, ...], model: Model, rows: RowSource) -> None:
+    """Check, before anything is trained, that the model has these scores."""
+    row = next(rows.epoch(np.random.default_rng(0), 1))._replace(weight=None)
+    if set(names) & set(scores.BY_DEVIANCE) and not set(scores.BY_DEVIANCE) <= set(scores.known(model, row)):
+        jax.eval_shape(lambda: model.deviances(centre(model.encode(row)), row))  # whose error says why
+
+
+def _held_out(settings: DetectorSettings, table: AnyTable) -> float:
     """Return the share of the rows that calibrates alone; 0 where each member leaves a fold out."""
     calibration: Any = settings.calibration
+    rows, streamed = table.count, isinstance(table, Table) and table.streamed
     if calibration == "auto":
-        calibration = "split" if rows >= _FEW or settings.ensemble == 1 else "cross"
+        calibration = "split" if rows >= _FEW or streamed or settings.ensemble == 1 else "cross"
+    if calibration == "cross" and streamed:
+        raise ParameterError("calibration='cross': X is a large file, which is streamed. Take 'split'.")
     if calibration == "cross" and rows < 2 * settings.ensemble:
         raise DataError(
             f"X: expected at least {2 * settings.ensemble} rows, two for each of {settings.ensemble} folds; got {rows}."
         )
-    if calibration == "split":
-        calibration = min(_HELD_OUT, _MOST_HELD_OUT / rows)
-    return 0.0 if calibration == "cross" else float(calibration)
+    if calibration == "cross":
+        return 0.0
+    share = min(_HELD_OUT, _MOST_HELD_OUT / rows) if calibration == "split" else float(calibration)
+    if round(share * rows) < _LEAST_HELD_OUT:
+        raise DataError(
+            f"X: expected {_LEAST_HELD_OUT} rows at least to calibrate on; a share of {share:.2g} of {rows} is "
+            f"{round(share * rows)}. Give more rows, or calibration=0.5."
+        )
+    return share
