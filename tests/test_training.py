@@ -1,5 +1,6 @@
 """The training loop: repeatable, resumable, interruptible, and loud when a loss is not finite."""
 
+import itertools
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ import optax
 import pytest
 
 import omokage as om
-from omokage import training
+from omokage import compilation, training
 from omokage.errors import DataError, FileFormatError, ParameterError, TrainingError
 from omokage.nets.layers import BatchNorm
 from omokage.optimizers import SCHEDULES
@@ -355,3 +356,20 @@ def test_what_a_model_is_made_of_cannot_change_when_training_goes_on():
     vae.set_params(latent_dim=2, activation="relu").fit(np.abs(X) / np.abs(X).max())  # columns of another kind
     assert type(vae.recipe_.likelihood).__name__ == "Gaussian"
     assert vae.recipe_.likelihood.scale == "feature"
+
+
+@pytest.mark.skipif(not compilation._MAPS.exists(), reason="only Linux counts memory maps")
+def test_many_models_in_one_process_do_not_fill_it_with_programs(monkeypatch):
+    def maps():
+        return len(compilation._MAPS.read_bytes().splitlines())
+
+    monkeypatch.setattr(compilation, "_CHECK_EVERY", 1)
+    monkeypatch.setattr(compilation, "_MOST_MAPS", 0)
+    compilation.make_room()
+    few = maps()
+    X, seen = np.random.default_rng(0).normal(size=(20, 2)), []
+    monkeypatch.setattr(compilation, "_MOST_MAPS", few + 300)
+    for width in range(3, 9):
+        om.AutoEncoder(latent_dim=1, hidden=(width,), epochs=1, verbose=0).fit(X)
+        seen.append(maps() - few)
+    assert max(seen) < 700 < sum(new - old for old, new in itertools.pairwise([0, *seen]) if new > old)

@@ -1,8 +1,15 @@
-"""Where compiled programs are kept between processes."""
+"""Where compiled programs are kept between processes, and how many of them within one."""
 
+import gc
+import itertools
 import os
 import sys
 from pathlib import Path
+
+_MAPS, _CALLS = Path("/proc/self/maps"), itertools.count(1)
+_CHECK_EVERY = 8  # calls, since counting takes milliseconds
+# Of the 65,530 memory maps that Linux gives a process. A fit takes some 500 of them for its programs.
+_MOST_MAPS = 40_000
 
 
 def cache_folder() -> Path:
@@ -28,3 +35,20 @@ def keep_compiled() -> None:
         return
     jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def make_room() -> None:
+    """Let go of compiled programs where there are so many that there would soon be no room for another.
+
+    JAX keeps every program that it has compiled. In a search over hundreds of models Linux then runs out of memory maps
+    for the process, and XLA ends it without a word. Programs that are needed again come from the persistent cache.
+    """
+    if next(_CALLS) % _CHECK_EVERY or not _MAPS.exists():
+        return
+    with _MAPS.open("rb") as maps:
+        many = sum(1 for _ in maps) > _MOST_MAPS
+    if many:
+        import jax
+
+        jax.clear_caches()
+        gc.collect()

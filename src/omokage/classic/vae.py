@@ -19,7 +19,7 @@ from omokage.checkpoints import CHECKPOINT_FILES, read_checkpoint, write_checkpo
 from omokage.classic import arguments, chainer_files, models
 from omokage.classic.optimizers import Adam, Optimizer, part_of, together
 from omokage.classic.pictures import png, weight_plot
-from omokage.compilation import keep_compiled
+from omokage.compilation import keep_compiled, make_room
 from omokage.data.rows import MemoryRows
 from omokage.errors import FileFormatError, ParameterError
 from omokage.model import Model
@@ -253,6 +253,7 @@ class VAE:
     @contextlib.contextmanager
     def _on_device(self) -> Iterator[None]:
         keep_compiled()
+        make_room()
         with contextlib.nullcontext() if self._device is None else jax.default_device(self._device):
             yield
 

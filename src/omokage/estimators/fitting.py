@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from omokage import build, saving
 from omokage.checkpoints import write_checkpoint
-from omokage.compilation import keep_compiled
+from omokage.compilation import keep_compiled, make_room
 from omokage.data.context import ContextSchema, encoded
 from omokage.data.kinds import AnySchema, AnyTable, name_of
 from omokage.data.rows import RowSource, checked_weight
@@ -30,6 +30,7 @@ AnyPath = str | os.PathLike[str]
 def on_device(name: str) -> Iterator[None]:
     """Compute on such a device; raises ParameterError if there is none."""
     keep_compiled()
+    make_room()
     if name == "auto":
         yield
         return
