@@ -28,6 +28,7 @@ def global_state_stays():
 
     import omokage.data.reading
     import omokage.estimators  # noqa: F401 - scikit-learn and Polars set environment variables when imported
+    from omokage.compilation import make_room
 
     jax.devices()  # and so does starting the backend
 
@@ -43,6 +44,7 @@ def global_state_stays():
 
     before = state()
     yield
+    make_room()  # for tests that compile and make no estimator
     after = state()
     names = (
         "NumPy's global generator",
