@@ -139,19 +139,20 @@ def table(folder: Path) -> None:
             continue
         test, valid = (np.array([one[part]["nll"] for one in runs]) for part in ("test", "valid"))
         spread = f" ± {test.std(ddof=1):.2f}" if len(runs) > 1 else ""
-        epochs, seconds = (np.mean([one[key] for one in runs]) for key in ("epochs", "seconds"))
         rows.append(
             (
                 name,
                 f"{PUBLISHED[name]:.2f}",
                 f"{test.mean():.2f}{spread}",
-                f"{valid.mean():.2f}",
+                " ".join(f"{figure:.2f}" for figure in test),
+                " ".join(f"{figure:.2f}" for figure in valid),
+                f"{np.mean([one['epochs'] for one in runs]):.0f}",
                 " ".join(str(one["seed"]) for one in runs),
-                f"{epochs:.0f}",
-                f"{seconds / 60:.0f}",
+                f"{min(one['seconds'] for one in runs) / 60:.0f}",
             )
         )
-    print(measure.table(("run", "published", "test", "validation", "seeds", "epochs", "minutes"), rows))
+    header = ("run", "published", "test", "each seed", "validation", "epochs", "seeds", "least minutes")
+    print(measure.table(header, rows))
 
 
 def main() -> None:

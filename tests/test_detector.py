@@ -1,6 +1,7 @@
 """`AnomalyDetector`: what it flags and how often, the same whatever comes along, reasons, files, bad input."""
 
 import warnings
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import omokage as om
 from omokage.detection import scores
 from omokage.detection.neighbours import Neighbours
 from omokage.errors import DataError, FileFormatError, ParameterError
+from omokage.settings import Score
 
 SMALL = om.VAE(latent_dim=2, hidden=(16,), epochs=150, verbose=0)
 PLAIN = om.AutoEncoder(latent_dim=2, hidden=(16,), epochs=150, verbose=0)
@@ -113,6 +115,10 @@ def test_named_scores_are_those_of_the_models(detector):
     np.testing.assert_allclose(found["likelihood"], -likelihood, rtol=1e-4, atol=1e-3)
     gaps = np.mean([((X - vae.reconstruct(X)) / vae.schema_.scale) ** 2 for vae in vaes], 0)
     np.testing.assert_allclose(found["reconstruction"], gaps.sum(1), rtol=1e-4, atol=1e-4)
+
+
+def test_every_score_has_a_name_among_the_settings():
+    assert get_args(Score) == scores.NAMES
 
 
 @pytest.mark.parametrize("name", ["elbo", "mahalanobis", "neighbours", "likelihood"])

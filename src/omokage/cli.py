@@ -210,32 +210,12 @@ def score(
     """Write an anomaly score for every row (higher is stranger) and the terms that it is made of, in nats."""
     from omokage.data.kinds import name_of
     from omokage.estimators import AnomalyDetector, load
-    from omokage.row_files import Source, names_of, write_rows, write_steps
-    from omokage.score_files import answer_lines, write_scores
+    from omokage.row_files import Source, write_rows, write_steps
+    from omokage.score_files import answer_lines, question_of, write_scores
 
     estimator = load(model)
-    if not isinstance(estimator, AnomalyDetector) and (false_alarm_rate is not None or explain):
-        raise ParameterError(
-            f"--false-alarm-rate, --explain: {model} holds no detector. Make one with omokage fit --task detect."
-        )
-    if false_alarm_rate is not None:
-        estimator.calibration_.check_rate(false_alarm_rate)
-
-    def judged(detector: Any, rows: Any) -> dict[str, Any]:
-        columns: dict[str, Any] = detector.judge(rows, false_alarm_rate=false_alarm_rate)
-        if not explain:
-            return columns
-        named = tuple(names_of(detector.schema_)) if vectors else None
-        reasons = detector.explain(rows).top(explain, named).T
-        return columns | {f"top_feature_{place + 1}": names for place, names in enumerate(reasons)}
-
-    def scores(estimator: Any, rows: Any) -> dict[str, Any]:
-        terms = estimator.terms(rows)
-        anomaly = terms["squared_error"] if "squared_error" in terms else -terms.get("elbo", terms["reconstruction"])
-        return {"anomaly_score": anomaly, **terms}
-
+    question = question_of(estimator, model, false_alarm_rate, explain)
     source, vectors = Source(data, id, encoding, array), name_of(estimator.schema_) == "vectors"
-    question = judged if isinstance(estimator, AnomalyDetector) else scores
     if data == "-" and out is None and vectors:
 
         def answer(text: str) -> None:
@@ -252,7 +232,7 @@ def score(
     elif not vectors:
         write_rows(question, estimator, source, out)
     else:
-        settings = {"false_alarm_rate": false_alarm_rate, "explain": explain, "strict": strict}
+        settings = {"false_alarm_rate": false_alarm_rate, "explain": explain}
         bad = write_scores(question, estimator, source, out, model=model, settings=settings, strict=strict)
         if bad:
             print(f"{out}: {bad} rows have no score", file=sys.stderr)

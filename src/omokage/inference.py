@@ -29,7 +29,7 @@ Function = Callable[..., Any]
 
 def encode(model: Model, rows: Batch) -> NDArray[np.float32]:
     """Return the posterior means, (n, L)."""
-    return over_rows(_encode, model, rows)
+    return over_rows(row_means, model, rows)
 
 
 def codes(model: Model, rows: Batch, seed: int) -> NDArray[np.float32]:
@@ -50,7 +50,7 @@ def decode(model: Model, z: NDArray[np.float32], rows: Batch | None = None) -> N
 def reconstruct(model: Model, rows: Batch, seed: int | None = None) -> NDArray[np.float32]:
     """Return the mean of p(x|z) at the posterior mean, or with a seed at a drawn z, (n, *event)."""
     if seed is None:
-        return over_rows(_reconstruct, model, rows)
+        return over_rows(row_reconstruction, model, rows)
     return over_rows(_reconstruct_drawn, model, rows, jax.random.key(seed))
 
 
@@ -139,7 +139,8 @@ def impute(model: Model, rows: Batch, rounds: int, samples: int, seed: int = 0) 
     return over_rows(_impute, model, rows, jax.random.key(seed), rounds, samples)
 
 
-def _encode(model: Model, batch: Batch) -> Array:
+def row_means(model: Model, batch: Batch) -> Array:
+    """Return what `encode` does, of one micro-batch."""
     return centre(model.encode(batch))
 
 
@@ -148,7 +149,7 @@ def _deviations(model: Model, batch: Batch) -> Array:
 
 
 def _scales(model: Model, batch: Batch) -> Array:
-    given = model.decode(_encode(model, batch), batch)
+    given = model.decode(row_means(model, batch), batch)
     return jnp.broadcast_to(jnp.sqrt(given.variance), batch.x.shape)
 
 
@@ -160,8 +161,9 @@ def _decode(model: Model, rows: tuple[Array, Batch | None]) -> Array:
     return model.decode(*rows).mean
 
 
-def _reconstruct(model: Model, batch: Batch) -> Array:
-    return model.decode(_encode(model, batch), batch).mean
+def row_reconstruction(model: Model, batch: Batch) -> Array:
+    """Return what `reconstruct` does without a seed, of one micro-batch."""
+    return model.decode(row_means(model, batch), batch).mean
 
 
 def _reconstruct_drawn(model: Model, batch: Batch, key: Array) -> Array:
@@ -224,7 +226,7 @@ def _impute(model: Model, batch: Batch, key: Array, rounds: int, samples: int) -
     known = batch.mask if batch.mask is not None else jnp.ones(batch.x.shape, bool)
 
     def filled(_: Any, x: Array) -> Array:
-        return jnp.where(known, batch.x, _reconstruct(model, batch._replace(x=x)))
+        return jnp.where(known, batch.x, row_reconstruction(model, batch._replace(x=x)))
 
     # In the network's eyes the filled entries are observed; in the density only those that were.
     full = batch._replace(x=jax.lax.fori_loop(0, rounds, filled, batch.x), mask=None)

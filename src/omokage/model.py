@@ -85,9 +85,7 @@ class Model(eqx.Module):
                 f"shape {given.event_shape}, which has no density for single entries."
             )
         folded = given.batch_shape[0] == z.shape[0] * z.shape[1]
-        x, observed = batch.x, batch.observed
-        if observed is not None:  # a density of nothing, whose gradient is a number
-            x = jnp.where(observed, x, support_of(self.likelihood.family).inside)
+        x, observed = self._filled(batch), batch.observed
         if folded and z.shape[0] > 1:
             x = jnp.broadcast_to(x, (z.shape[0], *x.shape)).reshape(-1, *x.shape[1:])
         densities = given.log_prob(x).reshape(*z.shape[:2], *batch.x.shape[1:])
@@ -100,14 +98,18 @@ class Model(eqx.Module):
         -log p(x|z) is above it: half the deviance of generalised linear models. For a Gaussian A is ½ log 2πσ² and M is
         (x-μ)²/2σ². In nats of x.
         """
-        outputs, x, observed = self.likelihood.outputs(z, batch, self.training), batch.x, batch.observed
-        if observed is not None:
-            x = jnp.where(observed, x, support_of(self.likelihood.family).inside)
+        outputs, x, observed = self.likelihood.outputs(z, batch, self.training), self._filled(batch), batch.observed
         normaliser = -self.likelihood.saturated(outputs, x).log_prob(x)
         deviance = jnp.maximum(-self.likelihood.given(outputs).log_prob(x) - normaliser, 0)
         if observed is None:
             return deviance, normaliser
         return jnp.where(observed, deviance, 0), jnp.where(observed, normaliser, 0)
+
+    def _filled(self, batch: Batch) -> Array:
+        """Return x with a value of the support where nothing was observed: a density of it has a finite gradient."""
+        if batch.observed is None:
+            return batch.x
+        return jnp.where(batch.observed, batch.x, support_of(self.likelihood.family).inside)
 
     def log_likelihood(self, z: Array, batch: Batch) -> Array:
         """Return log p(x|z) of every row, (K, B), for z of shape (K, B, L)."""

@@ -186,7 +186,9 @@ class Answers:
     A row that cannot be used ends it, or where not `strict` is reported and has empty answers.
 
     Attributes:
-        bad: How many such rows there were.
+        first: The number of the next row.
+        bad: How many rows could not be used.
+        begun: Whether a batch without any row that can be used is no longer a reason to stop.
     """
 
     def __init__(self, question: Callable[[Any, Any], Columns], estimator: Any, source: Source, strict: bool = True):
@@ -198,15 +200,14 @@ class Answers:
         source, schema = self.source, self.estimator.schema_
         passed = batch.select(source.ids) if isinstance(batch, pl.DataFrame) else pl.DataFrame()
         rows = known_columns(source.data, batch, schema.names, source.ids)
-        good = None if self.strict else self._usable(rows)
+        good = None
         try:
-            answers = self.question(self.estimator, rows if good is None else self._numeric(rows, good))
-        except ValueError as error:
-            try:
-                to_matrix(rows, first_row=self.first)  # says which row of the whole file it is
-            except DataError as counted:
-                raise DataError(f"{source.data}: {counted}") from None
-            raise DataError(f"{source.data}: {error}") from None
+            answers = self._ask(rows)
+        except DataError:  # only then is it worth looking at each row
+            usable, good = (None, None) if self.strict else self._sorted_out(rows)
+            if good is None:
+                raise
+            answers = self._ask(usable)
         self.skip(len(batch))
         columns = [_with_gaps(name, answers[name], good) for name in answers]
         return pl.DataFrame([*passed.get_columns(), *columns])
@@ -215,30 +216,40 @@ class Answers:
         """Go on behind so many rows."""
         self.first, self.begun = self.first + count, True
 
-    def _usable(self, rows: Any) -> NDArray[np.bool_] | None:
-        """Return which rows can be used, (n,), and report the others; `None`: all, or of the first batch none."""
-        numbers = numbers_in(rows)
-        good = ~self._bad(numbers).any(1)
-        text = isinstance(rows, pl.DataFrame) and pl.String in rows.dtypes
-        if (good.all() and not text) or not (good.any() or self.begun):
-            return None
+    def _ask(self, rows: Any) -> Columns:
+        """Return the answers for rows; raises DataError if some cannot be used."""
+        try:
+            return self.question(self.estimator, rows)
+        except ValueError as error:
+            try:
+                to_matrix(rows, first_row=self.first)  # says which row of the whole file it is
+            except DataError as counted:
+                raise DataError(f"{self.source.data}: {counted}") from None
+            raise DataError(f"{self.source.data}: {error}") from None
+
+    def _sorted_out(self, rows: Any) -> tuple[Any, NDArray[np.bool_] | None]:
+        """Return the rows that can be used, with text as numbers, and which these are, (n,); report the others.
+
+        Where none can, one row stands in for them. `None`: it is not single rows that are wrong; or of the first batch
+        all.
+        """
+        numbers, framed = numbers_in(rows), isinstance(rows, pl.DataFrame)
+        good = np.asarray(~self._bad(numbers).any(1))
+        if (good.all() and not (framed and pl.String in rows.dtypes)) or not (good.any() or self.begun):
+            return None, None
         for place in np.flatnonzero(~good):
             self.bad += 1
             if self.bad <= _SHOWN:
                 print(f"omokage: {self.source.data}: {self._text(rows, numbers, int(place))}", file=sys.stderr)
             elif self.bad == _SHOWN + 1:
                 print(f"omokage: {self.source.data}: and more such rows", file=sys.stderr)
-        return np.asarray(good)
+        numbers = numbers[good] if good.any() else self.estimator.schema_.low[None]
+        return (pl.DataFrame(numbers, schema=rows.columns, orient="row") if framed else numbers), good
 
     def _bad(self, numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return which entries cannot be used: what is not finite, or where the likelihood is no density."""
         bad = ~(np.abs(numbers) <= _LARGEST)  # NaN is within no limits
         return np.asarray(bad | self.estimator.recipe_.support.outside(numbers))
-
-    def _numeric(self, rows: Any, good: NDArray[np.bool_]) -> Any:
-        """Return the good rows, in which text became numbers; where there are none, one that stands in for them."""
-        numbers = numbers_in(rows)[good] if good.any() else self.estimator.schema_.low[None]
-        return pl.DataFrame(numbers, schema=rows.columns, orient="row") if isinstance(rows, pl.DataFrame) else numbers
 
     def _text(self, rows: Any, numbers: NDArray[np.float64], place: int) -> str:
         """Say what is wrong with a row."""

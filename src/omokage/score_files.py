@@ -7,6 +7,7 @@ removed. What the folder belongs to is written in it: another input, model or qu
 
 import csv
 import hashlib
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -17,12 +18,53 @@ from typing import Any
 import polars as pl
 
 from omokage import __version__
+from omokage.data.kinds import name_of
 from omokage.data.reading import write_table
-from omokage.errors import DataError, FileFormatError, listing
-from omokage.row_files import Answers, Columns, Source, batches_of, check_apart, check_table, numbers_in
+from omokage.errors import DataError, FileFormatError, ParameterError, listing
+from omokage.estimators import AnomalyDetector
+from omokage.row_files import Answers, Columns, Source, batches_of, check_apart, check_table, names_of, numbers_in
 from omokage.storage import INDEX
 
 _KEY = "key.json"
+
+
+def question_of(
+    estimator: Any, model: Path, false_alarm_rate: float | None, explain: int
+) -> Callable[[Any, Any], Columns]:
+    """Return what is asked of rows: the terms of a model, or the verdicts of a detector.
+
+    Args:
+        estimator: The model or detector.
+        model: Its folder, for messages.
+        false_alarm_rate: Of a detector: at which rate to flag rows; `None`: as at its fit.
+        explain: Of a detector: how many columns that are to blame to name.
+
+    Raises:
+        ParameterError: If there is no detector to be asked so, or it cannot keep the rate.
+    """
+    if not isinstance(estimator, AnomalyDetector):
+        if false_alarm_rate is not None or explain:
+            raise ParameterError(
+                f"--false-alarm-rate, --explain: {model} holds no detector. Make one with omokage fit --task detect."
+            )
+        return _terms
+    if false_alarm_rate is not None:
+        estimator.calibration_.check_rate(false_alarm_rate)
+    vectors = name_of(estimator.schema_) == "vectors"
+    names = tuple(names_of(estimator.schema_)) if vectors else None
+
+    def verdicts(detector: Any, rows: Any) -> dict[str, Any]:
+        columns: dict[str, Any] = detector.judge(rows, false_alarm_rate=false_alarm_rate)
+        reasons = detector.explain(rows).top(explain, names).T if explain else ()
+        return columns | {f"top_feature_{place + 1}": column for place, column in enumerate(reasons)}
+
+    return verdicts
+
+
+def _terms(estimator: Any, rows: Any) -> dict[str, Any]:
+    terms = estimator.terms(rows)
+    anomaly = terms["squared_error"] if "squared_error" in terms else -terms.get("elbo", terms["reconstruction"])
+    return {"anomaly_score": anomaly, **terms}
 
 
 def write_scores(
@@ -43,7 +85,7 @@ def write_scores(
         source: Where the rows come from.
         out: The table to write.
         model: The folder of the model.
-        settings: What else the answers depend on.
+        settings: What else the answers depend on, but `strict`.
         strict: Stop at the first row that cannot be scored; else its scores are empty, and it is reported.
 
     Returns:
@@ -62,9 +104,12 @@ def write_scores(
         write_table(out, scored(first))
     else:
         folder = out.resolve().with_name(f".{out.name}.parts")
-        _prepare(folder, {"input": state, "model": _digest(model / INDEX), "omokage": __version__, **settings})
+        _prepare(
+            folder,
+            {"input": state, "model": _digest(model / INDEX), "omokage": __version__, "strict": strict, **settings},
+        )
         try:
-            parts = list(_parts(folder, _chain(first, second, batches), scored))
+            parts = list(_parts(folder, itertools.chain([first, second], batches), scored))
             if _state(source) != state:
                 raise DataError(
                     f"{source.data}: it changed while it was read. Wait until it is whole, and score again."
@@ -123,7 +168,7 @@ def answer_lines(
             frame = numbers_in(frame)
         written = answers(frame).write_csv(include_header=not started)
         if strict and answers.bad:
-            raise DataError("-: stopped at a row that cannot be scored (--strict).")
+            raise DataError("-: stopped at a row that cannot be scored. Mend it, or leave out --strict.")
         answer(written)
         started = True
     return answers.bad
@@ -135,16 +180,10 @@ def _parts(folder: Path, batches: Iterator[Any], scored: Answers) -> Iterator[Pa
         path = folder / f"{number:06d}.parquet"
         if path.exists():
             scored.skip(len(batch))
-            scored.bad += int(pl.read_parquet(path).select(pl.last()).null_count().item())
+            scored.bad += pl.scan_parquet(path).select(pl.last().null_count()).collect().item()
         else:
             write_table(path, scored(batch))
         yield path
-
-
-def _chain(first: Any, second: Any, rest: Iterator[Any]) -> Iterator[Any]:
-    yield first
-    yield second
-    yield from rest
 
 
 def _state(source: Source) -> dict[str, Any]:

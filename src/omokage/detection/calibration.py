@@ -45,11 +45,14 @@ class Calibration:
         """The smallest p-value that there can be, 1 / (n + 1)."""
         return 1 / (self.count + 1)
 
+    def columns(self, scores: Array) -> Array:
+        """Return what each group is compared with, (groups, n), for scores of rows to each member, (n, M)."""
+        return scores.mean(1, keepdims=True).T if len(self.groups) == 1 else scores.T
+
     def p_values(self, scores: Array) -> Array:
-        """Return the p-value of each row, (n,), for scores of shape (n, groups)."""
-        above = sum(
-            len(group) - np.searchsorted(group, column) for group, column in zip(self.groups, scores.T, strict=True)
-        )
+        """Return the p-value of each row, (n,), for scores to each member, (n, M)."""
+        compared = zip(self.groups, self.columns(scores), strict=True)
+        above = sum(len(group) - np.searchsorted(group, column) for group, column in compared)
         return np.asarray((1 + above) / (self.count + 1))
 
     def check_rate(self, rate: float) -> float:

@@ -6,12 +6,9 @@ from scipy.stats import spearmanr
 
 from omokage import inference
 from omokage.batch import Batch
-from omokage.data.encoded import Encoded
-from omokage.detection.calibration import Calibration
-from omokage.detection.judge import Judge
+from omokage.detection.judge import Calibrated
 from omokage.diagnostics.findings import Finding
 from omokage.ensemble import of_each
-from omokage.model import centre
 
 Array = NDArray[np.float64]
 _LIKE_DISTANCE = 0.98  # rank correlation with ‖x‖
@@ -20,29 +17,25 @@ _FEW = 99  # calibration rows, below which a rate of 1 % cannot be kept
 _SILENT = 0.01  # variance of a code's mean over the rows, for a prior of variance 1
 
 
-def findings(judge: Judge, calibration: Calibration, rows: Encoded, point: bool = False) -> list[Finding]:
+def findings(found: Calibrated, point: bool = False) -> list[Finding]:
     """Return what there is to know before relying on a detector.
 
     Args:
-        judge: The detector's.
-        calibration: Its calibration.
-        rows: The rows that members left out.
+        found: Its judge and calibration.
         point: Whether codes have no prior, and so no scale by which to say that they do not vary.
     """
-    if any(batch.fold is not None for _, batch in rows.groups):
-        rows = rows.of_fold(0)
-    scores = judge.combined(judge.each(rows, member=0), 0)[:, 0]
-    found = [
-        distance_finding(scores, rows.each(_length)),
-        calibration_finding(calibration.count),
-        contamination_finding(np.concatenate([_relative(group) for group in calibration.groups])),
+    ensemble, groups = found.judge.ensemble, found.calibration.groups
+    answers = [
+        distance_finding(found.scores, found.rows.each(_length)),
+        calibration_finding(found.calibration.count),
+        contamination_finding(np.concatenate([_relative(group) for group in groups])),
     ]
     if not point:
-        found.append(collapse_finding(rows.each(lambda batch: inference.over_rows(_codes, judge.ensemble, batch))))
-    return found
+        answers.append(collapse_finding(found.rows.each(lambda batch: inference.over_rows(_codes, ensemble, batch))))
+    return answers
 
 
-_codes = of_each(lambda model, batch: centre(model.encode(batch)))
+_codes = of_each(inference.row_means)
 
 
 def distance_finding(scores: Array, lengths: Array) -> Finding:

@@ -50,7 +50,7 @@ def drift(scores: Array, calibration: Calibration, codes: NDArray[Any], referenc
     """Return how new rows differ from those of a calibration.
 
     Args:
-        scores: Of the new rows, (n, groups).
+        scores: Of the new rows to each member, (n, M).
         calibration: Scores of the calibration rows.
         codes: Of the new rows by one member, (n, L).
         reference: Of calibration rows by the same member, (m, L); m may be 0.
@@ -60,11 +60,9 @@ def drift(scores: Array, calibration: Calibration, codes: NDArray[Any], referenc
     """
     if len(scores) < _FEWEST:
         raise DataError(f"X: expected at least {_FEWEST} rows to compare with the calibration; got {len(scores)}.")
-    tests = [ks_2samp(group, column) for group, column in zip(calibration.groups, scores.T, strict=True)]
-    above = [
-        mannwhitneyu(column, group).statistic / len(group) / len(column)
-        for group, column in zip(calibration.groups, scores.T, strict=True)
-    ]
+    compared = list(zip(calibration.groups, calibration.columns(scores), strict=True))
+    tests = [ks_2samp(group, column) for group, column in compared]
+    above = [mannwhitneyu(column, group).statistic / len(group) / len(column) for group, column in compared]
     latent = [ks_2samp(old, new) for old, new in zip(reference.T, codes.T, strict=True)] if len(reference) else []
     least = min(test.pvalue for test in [*tests, *latent])
     most = max(range(len(latent)), key=lambda j: latent[j].statistic, default=None)

@@ -145,33 +145,50 @@ def start(ensemble: Ensemble, schema: AnySchema, names: tuple[str, ...], rows: R
     return replace(judge, points=points)
 
 
-def calibrate_apart(judge: Judge, rows: Encoded, seed: int) -> tuple[Judge, Calibration]:
-    """Return the judge with yardsticks, and its calibration, by rows that no member was trained on.
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """What came of a calibration.
+
+    Attributes:
+        judge: With yardsticks.
+        calibration: The scores of rows that members left out.
+        rows: Those that the first member left out.
+        scores: Its scores of them, (n,).
+    """
+
+    judge: Judge
+    calibration: Calibration
+    rows: Encoded
+    scores: Array
+
+
+def calibrate_apart(judge: Judge, rows: Encoded, seed: int) -> Calibrated:
+    """Calibrate by rows that no member was trained on.
 
     The rows of the yardsticks do not calibrate: so p-values are exact.
     """
-    each = judge.each(rows)
+    each, calibrating = judge.each(rows), np.arange(rows.count)
     judge = replace(judge, reference=judge.codes(rows)[:_MOST_POINTS])
     if len(judge.names) > 1:
         order = np.random.default_rng([seed, 6]).permutation(rows.count)
-        measured, rest = np.split(order, [max(1, rows.count // _YARDSTICK_SHARE)])
+        measured, calibrating = np.split(order, [max(1, rows.count // _YARDSTICK_SHARE)])
         yardsticks = {
             name: tuple(Yardstick(np.sort(column)) for column in values[measured].T) for name, values in each.items()
         }
         judge = replace(judge, yardsticks=yardsticks)
-        each = {name: values[rest] for name, values in each.items()}
-    return judge, Calibration.of([judge.combined(each).mean(1)])
+    found = judge.combined(each)
+    return Calibrated(judge, Calibration.of([found[calibrating].mean(1)]), rows, found[:, 0])
 
 
-def calibrate_across(judge: Judge, rows: Encoded) -> tuple[Judge, Calibration]:
-    """Return the judge with yardsticks, and its calibration, by the training rows, each judged by the one member
-    that left it out.
+def calibrate_across(judge: Judge, rows: Encoded) -> Calibrated:
+    """Calibrate by the training rows, each judged by the one member that left it out.
 
     A member's yardstick is made of the other members' rows.
     """
     members = range(len(judge.ensemble))
-    apart = [judge.each(rows.of_fold(m), member=m) for m in members]
-    judge = replace(judge, reference=judge.codes(rows.of_fold(0))[:_MOST_POINTS])
+    folds = [rows.of_fold(m) for m in members]
+    apart = [judge.each(fold, member=m) for m, fold in enumerate(folds)]
+    judge = replace(judge, reference=judge.codes(folds[0])[:_MOST_POINTS])
     if len(judge.names) > 1:
         yardsticks = {
             name: tuple(
@@ -181,4 +198,5 @@ def calibrate_across(judge: Judge, rows: Encoded) -> tuple[Judge, Calibration]:
             for name in judge.names
         }
         judge = replace(judge, yardsticks=yardsticks)
-    return judge, Calibration.of([judge.combined(apart[m], m)[:, 0] for m in members])
+    found = [judge.combined(each, m)[:, 0] for m, each in enumerate(apart)]
+    return Calibrated(judge, Calibration.of(found), folds[0], found[0])

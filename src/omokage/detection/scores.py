@@ -17,7 +17,7 @@ from omokage import inference
 from omokage.batch import Batch
 from omokage.ensemble import Ensemble, of_each
 from omokage.errors import ParameterError
-from omokage.model import Model, centre, is_point_mass
+from omokage.model import Model, is_point_mass
 
 DRAWS = 16  # of z, for "elbo", "divergence" without closed form, and "reconstruction_probability"
 IMPORTANCE_DRAWS = 100  # for "likelihood"
@@ -39,13 +39,13 @@ def _bound(model: Model, batch: Batch) -> dict[str, Array]:
 
 
 def _unregularised(model: Model, batch: Batch) -> dict[str, Array]:
-    deviance, normaliser = model.deviances(centre(model.encode(batch)), batch)
+    deviance, normaliser = model.deviances(inference.row_means(model, batch), batch)
     places = tuple(range(1, deviance.ndim))
     return {"mahalanobis": deviance.sum(places), "normaliser": normaliser.sum(places)}
 
 
 def _points(model: Model, batch: Batch) -> dict[str, Array]:
-    codes = centre(model.encode(batch))
+    codes = inference.row_means(model, batch)
     gaps = residuals(model, batch)
     if batch.x.ndim == 3:  # series, which may be of unlike lengths: how large the gaps of each channel are
         seen = batch.x.shape[1] if batch.observed is None else jnp.broadcast_to(batch.observed, gaps.shape).sum(1)
@@ -75,20 +75,16 @@ def _hashed(points: Array) -> Array:
 
 def residuals(model: Model, batch: Batch) -> Array:
     """Return x less its reconstruction, in standardised units, (B, *event); 0 where nothing was observed."""
-    gaps = batch.x - model.decode(centre(model.encode(batch)), batch).mean
+    gaps = batch.x - inference.row_reconstruction(model, batch)
     return gaps if batch.observed is None else jnp.where(batch.observed, gaps, 0)
 
 
 def _deviance_entries(model: Model, batch: Batch) -> Array:
-    return model.deviances(centre(model.encode(batch)), batch)[0]
+    return model.deviances(inference.row_means(model, batch), batch)[0]
 
 
 def _squared_entries(model: Model, batch: Batch) -> Array:
     return jnp.square(residuals(model, batch))
-
-
-def _means(model: Model, batch: Batch) -> Array:
-    return model.decode(centre(model.encode(batch)), batch).mean
 
 
 # What makes which scores; those of neighbours are points here, whose distances are taken outside.
@@ -136,7 +132,7 @@ def contributions(ensemble: Ensemble, rows: Batch, name: str) -> NDArray[np.floa
 
 def reconstructions(ensemble: Ensemble, rows: Batch) -> NDArray[np.float64]:
     """Return what the members make of rows, on average, in standardised units, (n, *event)."""
-    return _averaged(_means, ensemble, rows)
+    return _averaged(inference.row_reconstruction, ensemble, rows)
 
 
 def _averaged(function: Callable[[Model, Batch], Array], ensemble: Ensemble, rows: Batch) -> NDArray[np.float64]:

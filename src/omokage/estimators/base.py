@@ -19,7 +19,6 @@ from omokage.data.context import ContextSchema, encoded
 from omokage.data.encoded import Encoded
 from omokage.data.kinds import AnySchema, entry_names, open_data, values
 from omokage.data.rows import MemoryRows, RowSource, together
-from omokage.data.schema import Schema
 from omokage.data.sequences import SequenceSchema
 from omokage.data.table import Table
 from omokage.data.vectors import to_matrix
@@ -34,6 +33,7 @@ from omokage.estimators.fitting import (
     keeper,
     on_device,
     prepared,
+    read_rows,
     seed_of,
 )
 from omokage.latent_density import fitted
@@ -453,7 +453,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _validation(
         self, X: Any, context: Any, schema: AnySchema, recipe: build.Recipe, context_schema: ContextSchema | None
     ) -> RowSource:
-        rows = self._read(X, "X_valid", schema, recipe)
+        rows = read_rows(self, X, schema, recipe, "X_valid")
         rows = rows.with_context(encoded(context_schema, context, rows.count, "context_valid"))
         return together([MemoryRows(batch) for _, batch in rows.groups])
 
@@ -481,16 +481,8 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _encoded(self, X: Any, context: Any = None) -> Encoded:
         """Return rows that the fitted model can be asked about."""
         check_is_fitted(self)
-        rows = self._read(X, "X", self.schema_, self.recipe_)
+        rows = read_rows(self, X, self.schema_, self.recipe_)
         return rows.with_context(encoded(self.context_schema_, context, rows.count))
-
-    def _read(self, X: Any, name: str, schema: AnySchema, recipe: build.Recipe) -> Encoded:
-        """Return rows, which messages call `name`, for a model of this schema and recipe."""
-        X = values(X, shaped=not isinstance(schema, Schema))
-        rows = schema.rows(X, name=name, estimator=type(self).__name__, support=recipe.support)
-        if isinstance(schema, Schema):  # scikit-learn's words on names
-            validate_data(self, X, reset=False, skip_check_array=True)
-        return rows
 
     def _fit_prior(self, chosen: Any, codes: NDArray[np.floating], seed: int) -> None:
         columns, random = self.context_schema_.size if self.context_schema_ else 0, np.random.default_rng([seed, 5])

@@ -13,8 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from omokage import saving
 from omokage.data.encoded import Encoded
-from omokage.data.kinds import AnySchema, open_data, values
-from omokage.data.schema import Schema
+from omokage.data.kinds import AnySchema, open_data
 from omokage.data.table import Table
 from omokage.detection import scores
 from omokage.detection.calibration import Calibration, severity
@@ -24,7 +23,7 @@ from omokage.detection.evaluation import Evaluation, evaluate
 from omokage.detection.explanation import Explanation
 from omokage.errors import ParameterError, suggest
 from omokage.estimators.base import Estimator
-from omokage.estimators.fitting import AnyPath, on_device, seed_of
+from omokage.estimators.fitting import AnyPath, on_device, read_rows, seed_of
 from omokage.estimators.members import fit_members, member
 from omokage.settings import DetectorSettings, VAESettings, check
 from omokage.summary import Summary, summary
@@ -224,9 +223,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         rate = None if false_alarm_rate is None else self.calibration_.check_rate(false_alarm_rate)
-        scores, calibration = self._scores(X), self.calibration_
-        score = scores.mean(1)
-        p_value = calibration.p_values(score[:, None] if len(calibration.groups) == 1 else scores)
+        scores = self._scores(X)
+        score, p_value = scores.mean(1), self.calibration_.p_values(scores)
         # What has no score, since it is beyond all numbers, is flagged.
         flagged = ~(-score >= self.offset_) if rate is None else p_value <= rate
         return {"anomaly_score": score, "p_value": p_value, "is_anomaly": flagged}
@@ -326,8 +324,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         rows, judge = self._encoded(X), self.judge_
         with self._device():
             scores, codes = judge.scores(rows), judge.codes(rows)
-        alike = len(self.calibration_.groups) == 1
-        return drift(scores.mean(1, keepdims=True) if alike else scores, self.calibration_, codes, judge.reference)
+        return drift(scores, self.calibration_, codes, judge.reference)
 
     def save(self, folder: AnyPath) -> Path:
         """Write the fitted detector to a folder; one that holds an older model is replaced in one step.
@@ -378,12 +375,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def _encoded(self, X: Any) -> Encoded:
         check_is_fitted(self)
-        schema = self.judge_.schema
-        X = values(X, shaped=not isinstance(schema, Schema))
-        rows = schema.rows(X, estimator=type(self).__name__, support=self.recipe_.support)
-        if isinstance(schema, Schema):  # scikit-learn's words on names
-            validate_data(self, X, reset=False, skip_check_array=True)
-        return rows
+        return read_rows(self, X, self.judge_.schema, self.recipe_)
 
     def _checked(self) -> DetectorSettings:
         given = self.get_params(deep=False)

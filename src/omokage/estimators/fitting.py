@@ -11,13 +11,16 @@ from typing import Any
 import jax
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import validate_data
 
 from omokage import build, saving
 from omokage.checkpoints import write_checkpoint
 from omokage.compilation import keep_compiled, make_room
 from omokage.data.context import ContextSchema, encoded
-from omokage.data.kinds import AnySchema, AnyTable, name_of
+from omokage.data.encoded import Encoded
+from omokage.data.kinds import AnySchema, AnyTable, name_of, values
 from omokage.data.rows import RowSource, checked_weight
+from omokage.data.schema import Schema
 from omokage.data.sequences import SequenceSchema
 from omokage.errors import DataError, ParameterError, is_count, listing
 from omokage.model import Model
@@ -119,6 +122,15 @@ def fingerprint(
         **columns,
         **({} if context is None else {"context": context.to_json()}),
     }
+
+
+def read_rows(estimator: Any, X: Any, schema: AnySchema, recipe: build.Recipe, name: str = "X") -> Encoded:
+    """Return rows, which messages call `name`, for the fitted models of an estimator, of this schema and recipe."""
+    X = values(X, shaped=not isinstance(schema, Schema))
+    rows = schema.rows(X, name=name, estimator=type(estimator).__name__, support=recipe.support)
+    if isinstance(schema, Schema):  # scikit-learn's words on names
+        validate_data(estimator, X, reset=False, skip_check_array=True)
+    return rows
 
 
 def seed_of(random_state: Any) -> int:

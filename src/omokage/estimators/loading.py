@@ -19,6 +19,8 @@ from omokage.estimators.detector import AnomalyDetector
 from omokage.estimators.fitting import AnyPath
 from omokage.estimators.vae import VAE
 
+_KINDS: dict[str, type[Estimator]] = {"VAE": VAE, "AutoEncoder": AutoEncoder}
+
 
 def load(folder: AnyPath, *, custom: dict[str, type] | None = None) -> Any:
     """Return the fitted estimator that `save` wrote to a folder. Nothing in the folder can run code.
@@ -38,34 +40,38 @@ def load(folder: AnyPath, *, custom: dict[str, type] | None = None) -> Any:
     content = saving.load(folder, custom or {})
     if content.detector is not None:
         return _detector(content, content.detector, folder)
-    kinds: dict[str, type[Estimator]] = {"VAE": VAE, "AutoEncoder": AutoEncoder}
-    if content.kind not in kinds:
-        raise FileFormatError(f"{folder}: holds a {content.kind!r}; expected one of {', '.join(kinds)}.")
-    kind = kinds[content.kind]
+    if content.kind not in _KINDS:
+        raise FileFormatError(f"{folder}: holds a {content.kind!r}; expected one of {', '.join(_KINDS)}.")
+    kind = _KINDS[content.kind]
     try:
         estimator: Any = kind(**content.parameters)
         estimator._checked()
     except (TypeError, ParameterError) as error:
         raise FileFormatError(f"{folder}/spec.json: its parameters are not those of {content.kind}: {error}") from None
     estimator.model_ = jax.tree.map(jnp.asarray, content.model)
-    estimator.history_, estimator.schema_, estimator.recipe_ = content.history, content.schema, content.recipe
-    estimator.context_schema_ = content.context
+    estimator.schema_, estimator.context_schema_ = content.schema, content.context
+    estimator._n_features_out = estimator.latent_dim
+    return _completed(estimator, content)
+
+
+def _completed(estimator: Any, content: saving.Saved) -> Any:
+    """Return an estimator with what every kind of them knows of its fit."""
+    estimator.history_, estimator.recipe_ = content.history, content.recipe
     estimator.n_features_in_ = content.schema.features
     if content.schema.names is not None:
         estimator.feature_names_in_ = np.array(content.schema.names, dtype=object)
-    estimator._n_features_out, estimator._fitted_parameters = estimator.latent_dim, content.parameters
+    estimator._fitted_parameters = content.parameters
     return estimator
 
 
-def _detector(content: saving.Saved, detector: saving.Detector, folder: AnyPath) -> AnomalyDetector:
+def _detector(content: saving.Saved, detector: saving.Detector, folder: AnyPath) -> Any:
     """Return a fitted detector."""
     try:
         settings: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in detector.values["settings"].items()
         }
-        kind = {"VAE": VAE, "AutoEncoder": AutoEncoder}[detector.values["model"]]
-        model = kind(**content.parameters)
+        model: Any = _KINDS[detector.values["model"]](**content.parameters)
         estimator = AnomalyDetector(model if detector.values["given"] else None, **settings)
         estimator._checked()
         groups = tuple(detector.arrays[f"calibration.{g}"] for g in range(detector.values["groups"]))
@@ -89,12 +95,8 @@ def _detector(content: saving.Saved, detector: saving.Detector, folder: AnyPath)
         raise FileFormatError(
             f"{folder}/spec.json: does not describe a detector ({type(error).__name__}: {error})."
         ) from None
-    estimator.recipe_, estimator.history_ = content.recipe, content.history
-    estimator.n_features_in_ = content.schema.features
-    if content.schema.names is not None:
-        estimator.feature_names_in_ = np.array(content.schema.names, dtype=object)
-    estimator._fitted_parameters, estimator._kind = content.parameters, detector.values["model"]
-    return estimator
+    estimator._kind = detector.values["model"]
+    return _completed(estimator, content)
 
 
 def _ascending(scores: NDArray[Any]) -> bool:

@@ -108,12 +108,9 @@ def fit_members(
             raise result.problem
         judge = start(result.model, schema, names, rows, seed)
         left_out = Encoded.together([group.batch for group in in_memory(rows if spared is None else spared)])
-        if spared is None:
-            judge, calibration = calibrate_across(judge, left_out)
-        else:
-            judge, calibration = calibrate_apart(judge, left_out, seed)
-        found = findings(judge, calibration, left_out, isinstance(recipe.posterior, PointMass))
-    return Members(judge, calibration, recipe, result, found)
+        found = calibrate_across(judge, left_out) if spared is None else calibrate_apart(judge, left_out, seed)
+        answers = findings(found, isinstance(recipe.posterior, PointMass))
+    return Members(found.judge, found.calibration, recipe, result, answers)
 
 
 def _names(score: Any, point: bool) -> tuple[str, ...]:
@@ -134,7 +131,7 @@ def _names(score: Any, point: bool) -> tuple[str, ...]:
 def _check_names(names: tuple[str, ...], model: Model, rows: RowSource) -> None:
     """Check, before anything is trained, that the model has these scores."""
     row = next(rows.epoch(np.random.default_rng(0), 1))._replace(weight=None)
-    if set(names) & set(scores.BY_DEVIANCE) and not set(scores.BY_DEVIANCE) <= set(scores.known(model, row)):
+    if set(names) & set(scores.BY_DEVIANCE):
         jax.eval_shape(lambda: model.deviances(centre(model.encode(row)), row))  # whose error says why
 
 
