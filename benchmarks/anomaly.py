@@ -37,7 +37,7 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.svm import OneClassSVM
 
 import omokage as om
-from omokage.detection import scores
+from omokage.build import epochs_of
 
 SETS = (
     "2_annthyroid", "5_campaign", "6_cardio", "12_fault", "19_landsat", "22_magic.gamma", "24_mnist", "26_optdigits",
@@ -45,10 +45,10 @@ SETS = (
 )  # fmt: skip
 COMBINATIONS = (
     ("elbo", "neighbours"),
-    ("elbo", "latent_neighbours"),
-    ("neighbours", "latent_neighbours"),
     ("mahalanobis", "neighbours"),
-    ("mahalanobis", "neighbours", "latent_neighbours"),
+    ("mahalanobis", "latent_neighbours"),
+    ("neighbours", "latent_neighbours"),
+    ("elbo", "neighbours", "latent_neighbours"),
     ("elbo", "mahalanobis", "neighbours", "latent_neighbours"),
 )
 Rows = NDArray[np.float64]
@@ -57,11 +57,9 @@ Scorer = Callable[[Rows], NDArray[np.floating]]
 
 def split(name: str, track: str, seed: int) -> tuple[Rows, Rows, NDArray[np.int64]]:
     """Return training rows, test rows, both standardised, and the labels of the test rows."""
-    content = np.load(Path(os.environ["OMOKAGE_DATA"]) / "adbench" / f"{name}.npz")
-    X, y = content["X"].astype(float), content["y"].astype(int)
+    X, y = _content(name)
     if track == "honest":
-        _, first = np.unique(np.column_stack([X, y]), axis=0, return_index=True)
-        order = np.random.default_rng(seed).permutation(np.sort(first))
+        order = np.random.default_rng(seed).permutation(_first_places(X, y))
         X, y = X[order], y[order]
     normal = np.flatnonzero(y == 0)
     training = normal[: len(normal) // 2]
@@ -69,6 +67,23 @@ def split(name: str, track: str, seed: int) -> tuple[Rows, Rows, NDArray[np.int6
     mean, deviation = X[training].mean(0), X[training].std(0)
     deviation[deviation == 0] = 1
     return (X[training] - mean) / deviation, (X[rest] - mean) / deviation, y[rest]
+
+
+def normal_rows(name: str) -> Rows:
+    """Return the normal rows of a set, each once."""
+    X, y = _content(name)
+    kept = _first_places(X, y)
+    return X[kept][y[kept] == 0]
+
+
+def _content(name: str) -> tuple[Rows, NDArray[np.int64]]:
+    content = np.load(Path(os.environ["OMOKAGE_DATA"]) / "adbench" / f"{name}.npz")
+    return content["X"].astype(float), content["y"].astype(int)
+
+
+def _first_places(X: Rows, y: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where each row stands first."""
+    return np.sort(np.unique(np.column_stack([X, y]), axis=0, return_index=True)[1])
 
 
 # ------------------------------------------------------------------------------------------------------ contenders
@@ -83,7 +98,8 @@ def detector(rows: Rows, seed: int) -> dict[str, Scorer]:
 
 def combinations(rows: Rows, seed: int) -> dict[str, Scorer]:
     """Return what other combinations of scores make of one fit."""
-    fitted = om.AnomalyDetector(score=scores.NAMES, random_state=seed, verbose=0).fit(rows)
+    several = tuple(dict.fromkeys(name for names in COMBINATIONS for name in names))
+    fitted = om.AnomalyDetector(score=several, random_state=seed, verbose=0).fit(rows)
 
     def answers(new: Rows) -> dict[str, NDArray[np.float64]]:
         judge = fitted.judge_
@@ -95,7 +111,9 @@ def combinations(rows: Rows, seed: int) -> dict[str, Scorer]:
 
 def plain_vae(rows: Rows, seed: int) -> dict[str, Scorer]:
     """Return one VAE like a member, without an ensemble: its bound and its squared error."""
-    vae = om.VAE(min(8, rows.shape[1]), hidden=(128, 128), batch_size=128, random_state=seed, verbose=0).fit(rows)
+    epochs = epochs_of(len(rows), 128, 3000)
+    settings = {"hidden": (64, 64), "batch_size": 128, "epochs": epochs, "random_state": seed, "verbose": 0}
+    vae = om.VAE(min(8, rows.shape[1]), **settings).fit(rows)
     return {
         "one VAE, ELBO": lambda new: -vae.score_samples(new),
         "one VAE, squared error": lambda new: np.square(new - vae.reconstruct(new)).sum(1),
@@ -222,6 +240,16 @@ def spread(results: list[dict[str, Any]], track: str) -> str:
     return measure.table(header, [cells for _, cells in sorted(rows, reverse=True)])
 
 
+def _tried(job: tuple[str, str, str, int]) -> list[dict[str, Any]] | str:
+    """Return what `run` does, or why it did not."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return run(*job)
+    except ImportError as error:
+        return f"{job[0]}: not installed ({error})"
+
+
 def main() -> None:
     """Run what is asked for and not there yet, or print tables."""
     parser = measure.parser(__doc__)
@@ -230,29 +258,29 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
     parser.add_argument("--results", type=Path, default=Path("omokage-anomaly.jsonl"))
+    parser.add_argument("--jobs", type=int, default=1, help="processes; times are then not those of one alone")
     parser.add_argument("--table", action="store_true")
     chosen = parser.parse_args()
     lines = chosen.results.read_text(encoding="utf-8").splitlines() if chosen.results.exists() else []
     results = [json.loads(line) for line in lines]
     if chosen.track and not chosen.table:
-        done = {(one["track"], one["set"], one["seed"], one["contender"]) for one in results}
-        for seed in range(chosen.seeds):
-            for name in chosen.sets:
-                for contender in chosen.contenders:
-                    if (chosen.track, name, seed, contender) in done:
-                        continue
-                    try:
-                        with warnings.catch_warnings():
-                            warnings.simplefilter("ignore")
-                            found = run(contender, name, chosen.track, seed)
-                    except ImportError as error:
-                        measure.progress(f"{contender}: not installed ({error})")
-                        continue
-                    first = found[0]
-                    measure.progress(f"{name} {seed} {first['score']}: {first['auroc']:.2f}, {first['fit']:.1f} s")
-                    results += found
-                    with chosen.results.open("a", encoding="utf-8") as file:
-                        file.writelines(json.dumps(one) + "\n" for one in found)
+        done = {(one["contender"], one["set"], one["track"], one["seed"]) for one in results}
+        wanted = [
+            (contender, name, chosen.track, seed)
+            for seed in range(chosen.seeds)
+            for name in chosen.sets
+            for contender in chosen.contenders
+        ]
+        for found in measure.side_by_side(_tried, [job for job in wanted if job not in done], chosen.jobs):
+            if isinstance(found, str):
+                measure.progress(found)
+                continue
+            first = found[0]
+            what = f"{first['set']} {first['seed']} {first['score']}"
+            measure.progress(f"{what}: {first['auroc']:.2f}, {first['fit']:.1f} s")
+            results += found
+            with chosen.results.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(one) + "\n" for one in found)
     sections = []
     for track in ("published", "honest"):
         if any(one["track"] == track for one in results):

@@ -10,6 +10,7 @@ import argparse
 import datetime
 import importlib.metadata
 import json
+import multiprocessing
 import os
 import platform
 import statistics
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,15 @@ def run_rounds(
             progress(f"round {number + 1} of {rounds}: {name}")
             results[name].append(run_fresh(script, contenders[name]))
     return results
+
+
+def side_by_side(function: Callable[[Any], Any], jobs: Sequence[Any], processes: int) -> Iterator[Any]:
+    """Yield `function(job)` of each job as it is ready, in so many processes; with one, in this process."""
+    if processes == 1:
+        yield from map(function, jobs)
+        return
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        yield from pool.imap_unordered(function, jobs)
 
 
 def wait_until_idle(limit: float, busy_share: float = 0.15) -> float:

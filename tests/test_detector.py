@@ -349,7 +349,7 @@ def test_a_minibatch_without_a_row_for_a_member_teaches_it_nothing(objective):
 
 def test_settings_alone_are_differences_from_the_small_model():
     detector = om.AnomalyDetector({"epochs": 2}, ensemble=2, verbose=0).fit(rows(60))
-    assert len(detector.history_) == 2 and detector.judge_.ensemble.models.posterior.network.features == 128
+    assert len(detector.history_) == 2 and detector.judge_.ensemble.models.posterior.network.features == 64
     with pytest.raises(ParameterError, match="epoch"):
         om.AnomalyDetector({"epoch": 2}, verbose=0).fit(rows(60))
 
@@ -383,7 +383,7 @@ def test_far_points_of_many_entries_stay_as_far_from_one_another():
 
 def test_a_plain_autoencoder_detects_too(tmp_path):
     detector = om.AnomalyDetector(PLAIN, ensemble=2, verbose=0).fit(rows(200))
-    assert detector.judge_.names == ("reconstruction", "neighbours", "latent_neighbours")
+    assert detector.judge_.names == ("mahalanobis", "neighbours", "latent_neighbours")
     assert not set(scores.NEED_DENSITY) & detector.scores(rows(5)).keys()
     loaded = om.load(detector.save(tmp_path / "plain"))
     np.testing.assert_array_equal(loaded.score_samples(rows(5)), detector.score_samples(rows(5)))

@@ -371,9 +371,7 @@ def latent_density(
 def plan(parameters: Mapping[str, Any], rows: int, seed: int) -> Plan:
     """Return how to train on so many rows."""
     batch_size = min(parameters["batch_size"], rows)
-    epochs = parameters["epochs"]
-    if epochs == "auto":
-        epochs = int(np.clip(-(-_STEPS // -(-rows // batch_size)), _LEAST_EPOCHS, _MOST_EPOCHS))
+    epochs = epochs_of(rows, batch_size) if parameters["epochs"] == "auto" else parameters["epochs"]
     rule, schedule = parameters["optimizer"], parameters["schedule"]
     named = isinstance(rule, str)
     early = parameters["early_stopping"]
@@ -386,6 +384,16 @@ def plan(parameters: Mapping[str, Any], rows: int, seed: int) -> Plan:
         patience=None if early is False else _PATIENCE if early is True else early,
         seed=seed,
     )
+
+
+def epochs_of(rows: int, batch_size: int, steps: int = _STEPS) -> int:
+    """Return how many passes over so many rows are enough: 30, or as many more as make the steps (at most 1,000).
+
+    Example:
+        >>> epochs_of(150, 100), epochs_of(100_000, 100)
+        (1000, 30)
+    """
+    return int(np.clip(-(-steps // -(-rows // batch_size)), _LEAST_EPOCHS, _MOST_EPOCHS))
 
 
 def _made(parameter: str, value: Any, classes: Mapping[str, Any], needs: tuple[str, ...]) -> Any:

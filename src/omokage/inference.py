@@ -22,6 +22,8 @@ from omokage.model import Model, centre, divergence, divergences, is_point_mass,
 
 _ROWS = 256
 _MICRO_BATCHES = 16
+_MANY = 256  # micro-batches at once where there are as many, and rows are short
+_SHORT = 256  # numbers in a row
 _DRAWS = 32  # drawn at a time where many are asked for
 
 Function = Callable[..., Any]
@@ -313,8 +315,10 @@ def over_rows(function: Function, model: Any, rows: Any, *arguments: Any) -> Any
         rows: A tree of arrays with n rows each.
         arguments: Passed on.
     """
-    total = len(jax.tree.leaves(rows)[0])
-    capacity = 1 if total <= _ROWS else _MICRO_BATCHES
+    arrays = jax.tree.leaves(rows)
+    total = len(arrays[0])
+    many = total >= _MANY * _ROWS and sum(math.prod(array.shape[1:]) for array in arrays) <= _SHORT
+    capacity = 1 if total <= _ROWS else _MANY if many else _MICRO_BATCHES
 
     def batches(array: NDArray[Any], start: int) -> Array:
         part = array[start : start + capacity * _ROWS]
@@ -326,7 +330,9 @@ def over_rows(function: Function, model: Any, rows: Any, *arguments: Any) -> Any
     for start in range(0, total, capacity * _ROWS):
         here = jax.tree.map(lambda array, start=start: batches(array, start), rows)
         count = -(-min(total - start, capacity * _ROWS) // _ROWS)
-        result = _run(function, model, here, jnp.int32(count), *arguments)
+        # GPUs would multiply matrices with 10 bits, and by another way for each shape: good for training only.
+        with jax.default_matmul_precision("highest"):
+            result = _run(function, model, here, jnp.int32(count), *arguments)
         pieces.append(jax.tree.map(lambda a: np.asarray(a).reshape(-1, *a.shape[2:]), result))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:total], *pieces)
 

@@ -9,10 +9,10 @@
 What is written is whole or not there: tables and arrays are renamed into their place, and so are folders of pictures.
 """
 
+import math
 import os
 import secrets
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +37,8 @@ from omokage.storage import replacing
 
 Columns = Mapping[str, Any]
 _TABLES = (*SEPARATORS, *PARQUET)
-_SHOWN = 10  # bad rows that are named
+SHOWN = 10  # bad rows that are named
+_ENTRIES, _ROWS = 2**21, (1024, 131_072)  # of a batch: how many entries about, and rows
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -164,7 +165,7 @@ def write_rows(question: Callable[[Any, Any], Columns], estimator: Any, source: 
     check_table(out)
     if isinstance(estimator.schema_, Schema):
         answers = Answers(question, estimator, source)
-        write_table(out, (answers(batch) for batch in batches_of(source)))
+        write_table(out, (answers(batch, first).frame for first, batch in batches_of(source)))
         return
     rows, labels, _ = _whole(estimator, source)
     with _named(source.data):
@@ -172,93 +173,113 @@ def write_rows(question: Callable[[Any, Any], Columns], estimator: Any, source: 
     write_table(out, pl.DataFrame([*labels.get_columns(), *(pl.Series(name, found[name]) for name in found)]))
 
 
-def batches_of(source: Source) -> Iterator[Any]:
-    """Yield the rows of a file of vectors with their id columns, a batch at a time; one at least."""
-    rows = open_rows(source, passed=True)
+def batches_of(source: Source) -> Iterator[tuple[int, Any]]:
+    """Yield the rows of a file of vectors with their id columns, a batch at a time, and the number of its first row.
+
+    There is one at least.
+    """
+    rows, first = open_rows(source, passed=True), 0
     if isinstance(rows, Path):
         raise DataError(f"{rows}: a folder, where a file of rows is expected: the model is one of vectors.")
-    yield from rows.batches() if hasattr(rows, "batches") else [rows]
+    if not hasattr(rows, "batches"):
+        yield 0, rows
+        return
+    columns = math.prod(rows.row_shape) if rows.names is None else len(rows.names)
+    for batch in rows.batches(int(np.clip(_ENTRIES // max(1, columns), *_ROWS))):
+        yield first, batch
+        first += len(batch)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The answers to a batch of rows.
+
+    Attributes:
+        frame: A row for each, behind the id columns; empty where one could not be used.
+        bad: How many could not be used.
+        texts: What is wrong with the first of these.
+    """
+
+    frame: pl.DataFrame
+    bad: int = 0
+    texts: tuple[str, ...] = ()
 
 
 class Answers:
     """From a batch of vectors to its answers behind the id columns, `question(estimator, rows)`.
 
-    A row that cannot be used ends it, or where not `strict` is reported and has empty answers.
-
-    Attributes:
-        first: The number of the next row.
-        bad: How many rows could not be used.
-        begun: Whether a batch without any row that can be used is no longer a reason to stop.
+    A row that cannot be used ends it, or where not `strict` has empty answers. Nothing is kept from one batch to the
+    next, so that several can be answered at once.
     """
 
     def __init__(self, question: Callable[[Any, Any], Columns], estimator: Any, source: Source, strict: bool = True):
         self.question, self.estimator, self.source, self.strict = question, estimator, source, strict
-        self.first, self.bad, self.begun = 0, 0, False
 
-    def __call__(self, batch: Any) -> pl.DataFrame:
-        """Return the answers behind the id columns."""
+    def __call__(self, batch: Any, first: int, *, begun: bool | None = None) -> Answered:
+        """Return the answers.
+
+        Args:
+            batch: Some rows of the source, with the id columns.
+            first: The number of the first of them.
+            begun: Whether a batch without any row that can be used is no reason to stop; `None`: unless it is the
+                first.
+        """
         source, schema = self.source, self.estimator.schema_
         passed = batch.select(source.ids) if isinstance(batch, pl.DataFrame) else pl.DataFrame()
         rows = known_columns(source.data, batch, schema.names, source.ids)
-        good = None
+        good, texts = None, []
         try:
-            answers = self._ask(rows)
+            answers = self._ask(rows, first)
         except DataError:  # only then is it worth looking at each row
-            usable, good = (None, None) if self.strict else self._sorted_out(rows)
-            if good is None:
+            if self.strict:
                 raise
-            answers = self._ask(usable)
-        self.skip(len(batch))
+            numbers = numbers_in(rows)
+            good = np.asarray(~self._bad(numbers).any(1))
+            usable = self._usable(rows, numbers, good, first > 0 if begun is None else begun)
+            if usable is None:
+                raise
+            answers = self._ask(usable, first)
+            texts = [self._text(rows, numbers, place, first) for place in np.flatnonzero(~good)[:SHOWN]]
         columns = [_with_gaps(name, answers[name], good) for name in answers]
-        return pl.DataFrame([*passed.get_columns(), *columns])
+        frame = pl.DataFrame([*passed.get_columns(), *columns])
+        return Answered(frame, 0 if good is None else int((~good).sum()), tuple(texts))
 
-    def skip(self, count: int) -> None:
-        """Go on behind so many rows."""
-        self.first, self.begun = self.first + count, True
-
-    def _ask(self, rows: Any) -> Columns:
+    def _ask(self, rows: Any, first: int) -> Columns:
         """Return the answers for rows; raises DataError if some cannot be used."""
         try:
             return self.question(self.estimator, rows)
         except ValueError as error:
             try:
-                to_matrix(rows, first_row=self.first)  # says which row of the whole file it is
+                to_matrix(rows, first_row=first)  # says which row of the whole file it is
             except DataError as counted:
                 raise DataError(f"{self.source.data}: {counted}") from None
             raise DataError(f"{self.source.data}: {error}") from None
 
-    def _sorted_out(self, rows: Any) -> tuple[Any, NDArray[np.bool_] | None]:
-        """Return the rows that can be used, with text as numbers, and which these are, (n,); report the others.
+    def _usable(self, rows: Any, numbers: NDArray[np.float64], good: NDArray[np.bool_], begun: bool) -> Any:
+        """Return the rows that can be used, with text as numbers; where none can, one that stands in for them.
 
-        Where none can, one row stands in for them. `None`: it is not single rows that are wrong; or of the first batch
-        all.
+        `None`: it is not single rows that are wrong; or all are, and none was right before.
         """
-        numbers, framed = numbers_in(rows), isinstance(rows, pl.DataFrame)
-        good = np.asarray(~self._bad(numbers).any(1))
-        if (good.all() and not (framed and pl.String in rows.dtypes)) or not (good.any() or self.begun):
-            return None, None
-        for place in np.flatnonzero(~good):
-            self.bad += 1
-            if self.bad <= _SHOWN:
-                print(f"omokage: {self.source.data}: {self._text(rows, numbers, int(place))}", file=sys.stderr)
-            elif self.bad == _SHOWN + 1:
-                print(f"omokage: {self.source.data}: and more such rows", file=sys.stderr)
+        framed = isinstance(rows, pl.DataFrame)
+        if (good.all() and not (framed and pl.String in rows.dtypes)) or not (good.any() or begun):
+            return None
         numbers = numbers[good] if good.any() else self.estimator.schema_.low[None]
-        return (pl.DataFrame(numbers, schema=rows.columns, orient="row") if framed else numbers), good
+        return pl.DataFrame(numbers, schema=rows.columns, orient="row") if framed else numbers
 
     def _bad(self, numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return which entries cannot be used: what is not finite, or where the likelihood is no density."""
         bad = ~(np.abs(numbers) <= _LARGEST)  # NaN is within no limits
         return np.asarray(bad | self.estimator.recipe_.support.outside(numbers))
 
-    def _text(self, rows: Any, numbers: NDArray[np.float64], place: int) -> str:
+    def _text(self, rows: Any, numbers: NDArray[np.float64], place: int, first: int) -> str:
         """Say what is wrong with a row."""
         column = int(np.argmax(self._bad(numbers[place][None])[0]))
         where = repr(rows.columns[column]) if isinstance(rows, pl.DataFrame) else str(column)
         support = self.estimator.recipe_.support
         expected = "a finite number" if support.everything else support.text
         return (
-            f"row {self.first + place}, column {where}: expected {expected}, got {rows[place, column]!r}; left empty."
+            f"{self.source.data}: row {first + place}, column {where}: expected {expected}, got "
+            f"{rows[int(place), column]!r}; left empty."
         )
 
 

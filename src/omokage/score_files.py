@@ -1,16 +1,20 @@
 """Scores of vectors, from long files or line by line: bad rows do not stop a run, and one that was killed goes on.
 
-Rows are scored a batch at a time. Each batch becomes a file in a hidden folder beside the output, renamed into its
-place when it is on disk; when all are there the output is put together from them, in one step too, and the folder
-removed. What the folder belongs to is written in it: another input, model or question starts anew.
+Rows are scored a batch at a time, some batches at once. The answers go to the output, which is renamed into its place
+when it is whole and on disk; and each batch of them to a file in a hidden folder beside it, from which a run that was
+killed goes on. What the folder belongs to is written in it: another input, model or question starts anew.
 """
 
 import csv
 import hashlib
 import itertools
 import json
+import os
 import shutil
+import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,10 +26,22 @@ from omokage.data.kinds import name_of
 from omokage.data.reading import write_table
 from omokage.errors import DataError, FileFormatError, ParameterError, listing
 from omokage.estimators import AnomalyDetector
-from omokage.row_files import Answers, Columns, Source, batches_of, check_apart, check_table, names_of, numbers_in
-from omokage.storage import INDEX
+from omokage.row_files import (
+    SHOWN,
+    Answered,
+    Answers,
+    Columns,
+    Source,
+    batches_of,
+    check_apart,
+    check_table,
+    names_of,
+    numbers_in,
+)
+from omokage.storage import INDEX, replacing
 
 _KEY = "key.json"
+_AT_ONCE = min(4, os.cpu_count() or 1)  # batches that are answered at once; each has a hundred megabytes or so
 
 
 def question_of(
@@ -96,30 +112,45 @@ def write_scores(
     """
     check_apart(source.data, out)
     check_table(out)
-    state = _state(source)
+    state, report = _state(source), Report(source.data)
     scored, batches = Answers(question, estimator, source, strict), batches_of(source)
     first = next(batches)
     second = next(batches, None)
     if second is None:
-        write_table(out, scored(first))
-    else:
-        folder = out.resolve().with_name(f".{out.name}.parts")
-        _prepare(
-            folder,
-            {"input": state, "model": _digest(model / INDEX), "omokage": __version__, "strict": strict, **settings},
-        )
-        try:
-            parts = list(_parts(folder, itertools.chain([first, second], batches), scored))
-            if _state(source) != state:
-                raise DataError(
-                    f"{source.data}: it changed while it was read. Wait until it is whole, and score again."
-                )
-            write_table(out, (pl.read_parquet(path) for path in parts))
-        except DataError:  # only another input would help
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+        answered = scored(first[1], 0)
+        report(answered)
+        write_table(out, answered.frame)
+        return report.bad
+    folder = out.resolve().with_name(f".{out.name}.parts")
+    key = {"input": state, "model": _digest(model / INDEX), "omokage": __version__, "strict": strict, **settings}
+    _prepare(folder, key)
+    try:
+        write_table(out, _frames(folder, itertools.chain([first, second], batches), scored, report, state))
+    except DataError:  # only another input would help
         shutil.rmtree(folder, ignore_errors=True)
-    return scored.bad
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    return report.bad
+
+
+class Report:
+    """Says on standard error which rows could not be used, the first of them one by one.
+
+    Attributes:
+        bad: How many there were so far.
+    """
+
+    def __init__(self, data: str) -> None:
+        """Take the name of the data, for messages."""
+        self.data, self.bad = data, 0
+
+    def __call__(self, answered: Answered) -> None:
+        """Take note of the answers to a batch."""
+        for text in answered.texts[: max(0, SHOWN - self.bad)]:
+            print(f"omokage: {text}", file=sys.stderr)
+        if self.bad <= SHOWN < self.bad + answered.bad:
+            print(f"omokage: {self.data}: and more such rows", file=sys.stderr)
+        self.bad += answered.bad
 
 
 def answer_lines(
@@ -148,8 +179,7 @@ def answer_lines(
         DataError: If columns are missing, or with `strict` if a row cannot be scored.
     """
     source, names = Source("-", ids), estimator.schema_.names
-    answers = Answers(question, estimator, source, strict=False)
-    answers.begun = True  # so that a first row that cannot be used is no reason to stop
+    answers, report = Answers(question, estimator, source, strict=False), Report("-")
     cells = csv.reader(lines)
     header = next(cells, None) if names is not None else [str(j) for j in range(estimator.schema_.features)]
     if header is None:
@@ -159,31 +189,53 @@ def answer_lines(
         raise DataError(f"-: names of columns must differ; {listing(twice)} repeat.")
     if missing := [name for name in ids if name not in header]:
         raise DataError(f"--id: no column {listing(missing)} in the first line; it has {listing(header, 20)}.")
-    started = False
-    for row in cells:
+    for number, row in enumerate(cells):
         if len(row) != len(header):  # which cell is which is not known
             row = [f"({len(row)} cells for {len(header)} columns)"] * len(header)
         frame: Any = pl.DataFrame([row], schema=dict.fromkeys(header, pl.String), orient="row")
         if names is None:
             frame = numbers_in(frame)
-        written = answers(frame).write_csv(include_header=not started)
-        if strict and answers.bad:
+        answered = answers(frame, number, begun=True)  # a first row that cannot be used is no reason to stop
+        report(answered)
+        if strict and report.bad:
             raise DataError("-: stopped at a row that cannot be scored. Mend it, or leave out --strict.")
-        answer(written)
-        started = True
-    return answers.bad
+        answer(answered.frame.write_csv(include_header=number == 0))
+    return report.bad
 
 
-def _parts(folder: Path, batches: Iterator[Any], scored: Answers) -> Iterator[Path]:
-    """Yield the file of each batch, which is made where it is not there yet."""
-    for number, batch in enumerate(batches):
-        path = folder / f"{number:06d}.parquet"
+def _frames(
+    folder: Path, batches: Iterator[tuple[int, Any]], scored: Answers, report: Report, state: dict[str, Any]
+) -> Iterator[pl.DataFrame]:
+    """Yield the answers to each batch, in their order: from the folder, or else made, some at once, and put there.
+
+    Raises:
+        DataError: If rows cannot be scored, or if in the end the input is not in the `state` in which it was.
+    """
+
+    def part(path: Path, first: int, batch: Any) -> Answered:
         if path.exists():
-            scored.skip(len(batch))
-            scored.bad += pl.scan_parquet(path).select(pl.last().null_count()).collect().item()
-        else:
-            write_table(path, scored(batch))
-        yield path
+            frame = pl.read_ipc(path)
+            return Answered(frame, int(frame.select(pl.last().null_count()).item()))
+        answered = scored(batch, first)
+        with replacing(path) as file:
+            answered.frame.write_ipc(file)
+        return answered
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        running: deque[Future[Answered]] = deque()
+        try:
+            for number, (first, batch) in enumerate(batches):
+                running.append(pool.submit(part, folder / f"{number:06d}.arrow", first, batch))
+                if len(running) > _AT_ONCE:
+                    report(answered := running.popleft().result())
+                    yield answered.frame
+            while running:
+                report(answered := running.popleft().result())
+                yield answered.frame
+        finally:
+            pool.shutdown(cancel_futures=True)
+    if _state(scored.source) != state:
+        raise DataError(f"{scored.source.data}: it changed while it was read. Wait until it is whole, and score again.")
 
 
 def _state(source: Source) -> dict[str, Any]:

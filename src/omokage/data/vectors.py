@@ -18,6 +18,7 @@ from omokage.supports import Support
 Matrix = NDArray[np.float32] | NDArray[np.float64]
 
 _LARGEST = float(np.finfo(np.float32).max)
+_BLOCK = 4096  # rows
 
 
 def to_matrix(
@@ -53,9 +54,7 @@ def to_matrix(
             raise DataError(
                 f"{name}: column names must differ; {listing(sorted({n for n in names if names.count(n) > 1}))} repeat."
             )
-        # Nulls become NaN on the way, and are then named by row and column.
-        columns = [column.cast(nw.Float64).to_numpy() for column in frame.iter_columns()]
-        X = np.column_stack(columns) if columns else np.empty((len(frame), 0))
+        X = _side_by_side(frame)
     if np.ma.is_masked(X):
         X = np.ma.filled(X.astype(np.float64), np.nan)
     try:
@@ -72,6 +71,17 @@ def to_matrix(
         raise kind(f"{name}: {_one_line(error)}{_first_text(X, first_row)}") from None
     check_finite(matrix, names, first_row, name)
     return matrix, names
+
+
+def _side_by_side(frame: nw.DataFrame[Any]) -> Matrix:
+    """Return the columns of numbers as a matrix; nulls become NaN, and are named by row and column later."""
+    single = all(dtype == nw.Float32 for dtype in frame.schema.values())
+    columns = [column.cast(nw.Float32 if single else nw.Float64).to_numpy() for column in frame.iter_columns()]
+    matrix = np.empty((len(frame), len(columns)), np.float32 if single else np.float64)
+    for start in range(0, len(frame), _BLOCK):  # so that what is written side by side is still in the cache
+        for j, column in enumerate(columns):
+            matrix[start : start + _BLOCK, j] = column[start : start + _BLOCK]
+    return matrix
 
 
 def check_support(matrix: NDArray[Any], support: Support, names: tuple[str, ...] | None, name: str = "X") -> None:

@@ -4,11 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from omokage import inference
 from omokage.batch import Batch
 from omokage.detection.judge import Calibrated
 from omokage.diagnostics.findings import Finding
-from omokage.ensemble import of_each
 
 Array = NDArray[np.float64]
 _LIKE_DISTANCE = 0.98  # rank correlation with ‖x‖
@@ -24,18 +22,14 @@ def findings(found: Calibrated, point: bool = False) -> list[Finding]:
         found: Its judge and calibration.
         point: Whether codes have no prior, and so no scale by which to say that they do not vary.
     """
-    ensemble, groups = found.judge.ensemble, found.calibration.groups
     answers = [
         distance_finding(found.scores, found.rows.each(_length)),
         calibration_finding(found.calibration.count),
-        contamination_finding(np.concatenate([_relative(group) for group in groups])),
+        contamination_finding(np.concatenate([_relative(group) for group in found.calibration.groups])),
     ]
     if not point:
-        answers.append(collapse_finding(found.rows.each(lambda batch: inference.over_rows(_codes, ensemble, batch))))
+        answers.append(collapse_finding(found.codes))
     return answers
-
-
-_codes = of_each(inference.row_means)
 
 
 def distance_finding(scores: Array, lengths: Array) -> Finding:
@@ -94,7 +88,7 @@ def contamination_finding(relative: Array) -> Finding:
     )
 
 
-def collapse_finding(codes: Array) -> Finding:
+def collapse_finding(codes: NDArray[np.floating]) -> Finding:
     """Say whether members have codes that differ from row to row, for codes of shape (n, M, L)."""
     active = (codes.var(0) > _SILENT).sum(1)
     figures = {"members": float(len(active)), "least_active": float(active.min())}

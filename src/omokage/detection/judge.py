@@ -1,6 +1,7 @@
 """From rows to one score for each member of an ensemble, and the calibration of these scores on rows held out."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,8 +19,9 @@ from omokage.detection.neighbours import Neighbours
 from omokage.ensemble import Ensemble
 
 Array = NDArray[np.float64]
-_AT_ONCE = 16_384  # rows
-_MOST_POINTS = 5_000  # of training rows that distances are taken to
+_AT_ONCE = 65_536  # rows, or fewer where they are long
+_ENTRIES_AT_ONCE = 2**24  # of points
+_MOST_POINTS = 2_000  # of training rows that distances are taken to
 _YARDSTICK_SHARE = 4  # of held-out rows, one in so many measures scores that are to be combined; the others calibrate
 
 
@@ -43,29 +45,64 @@ class Judge:
     yardsticks: Mapping[str, Sequence[Yardstick]]
     reference: NDArray[np.float32]
 
-    def each(self, rows: Encoded, names: tuple[str, ...] | None = None, member: int | None = None) -> dict[str, Array]:
-        """Return named scores of rows to each member, (n, M), or to one, (n, 1); densities are those of raw data."""
-        names = self.names if names is None else names
-        members = range(len(self.ensemble)) if member is None else [member]
+    def each(self, rows: Encoded, names: tuple[str, ...] | None = None) -> dict[str, Array]:
+        """Return named scores of rows to each member, (n, M); densities are those of raw data."""
+        names, members = self.names if names is None else names, range(len(self.ensemble))
+
+        def every(raw: Mapping[str, Any], _: Batch) -> dict[str, Array]:
+            return {name: np.stack([self._score(name, raw, m) for m in members], 1) for name in names}
+
+        return self._of_raw_data(self._pieces(rows, names, every), rows)
+
+    def held_out(self, rows: Encoded) -> tuple[dict[str, Array], NDArray[np.float32]]:
+        """Return named scores of rows that were not trained on, and where each member puts them, (n, M, L).
+
+        Scores are those to each member, (n, M); where rows have a fold, to the member that left it out, (n, 1).
+        """
+        asked = tuple(dict.fromkeys([*self.names, "latent_neighbours"]))  # the points of the latter are the codes
+        members = range(len(self.ensemble))
+
+        def columns(raw: Mapping[str, Any], batch: Batch) -> dict[str, Array]:
+            result = {"codes": raw["latent_neighbours"]}
+            for name in self.names:
+                if batch.fold is None:
+                    result[name] = np.stack([self._score(name, raw, m) for m in members], 1)
+                    continue
+                result[name] = np.empty((len(batch.x), 1))
+                for m in members:
+                    result[name][batch.fold == m, 0] = self._score(name, raw, m, batch.fold == m)
+            return result
+
+        found = self._pieces(rows, asked, columns)
+        codes = found.pop("codes")
+        return self._of_raw_data(found, rows), codes.astype(np.float32)
+
+    def _pieces(
+        self, rows: Encoded, names: tuple[str, ...], function: Callable[[Mapping[str, Any], Batch], dict[str, Array]]
+    ) -> dict[str, Array]:
+        """Return `function` of what members say of rows, some at a time: of the points of each row there are many."""
 
         def one(batch: Batch) -> dict[str, Array]:
-            # Some at a time, since distances need where each member puts each row.
-            pieces = (slice(start, start + _AT_ONCE) for start in range(0, len(batch.x), _AT_ONCE))
-            parts = [self._each(_piece(batch, here), names, members) for here in pieces]
-            return {name: np.concatenate([part[name] for part in parts]) for name in names}
+            parts, entries = [], len(self.ensemble) * max(1, math.prod(batch.x.shape[1:]))
+            size = int(np.clip(_ENTRIES_AT_ONCE // entries, 4096, _AT_ONCE))
+            for start in range(0, len(batch.x), size):
+                piece = _piece(batch, slice(start, start + size))
+                parts.append(function(scores.ask(self.ensemble, piece._replace(fold=None), names), piece))
+            return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-        found, shift = rows.each(one), np.broadcast_to(self.schema.log_jacobians(rows), rows.count)[:, None]
-        return {name: found[name] - shift if name in scores.IN_NATS_OF_X else found[name] for name in names}
+        found: dict[str, Array] = rows.each(one)
+        return found
 
-    def _each(self, batch: Batch, names: tuple[str, ...], members: Sequence[int]) -> dict[str, Array]:
-        found = scores.ask(self.ensemble, batch, names)
-        result = {}
-        for name in names:
-            columns: list[NDArray[Any]] = [found[name][:, m] for m in members]
-            if name in scores.BY_DISTANCE:
-                columns = [self.points[name][m].distances(points) for m, points in zip(members, columns, strict=True)]
-            result[name] = np.stack(columns, 1).astype(np.float64)
-        return result
+    def _score(self, name: str, raw: Mapping[str, Any], member: int, here: Any = slice(None)) -> Array:
+        """Return a score to a member of the rows `here`, (n,), from what `scores.ask` gave."""
+        values = raw[name][here, member]
+        if name in scores.BY_DISTANCE:
+            values = self.points[name][member].distances(values)
+        return np.asarray(values, np.float64)
+
+    def _of_raw_data(self, found: dict[str, Array], rows: Encoded) -> dict[str, Array]:
+        shift = np.broadcast_to(self.schema.log_jacobians(rows), rows.count)[:, None]
+        return {name: found[name] - shift if name in scores.IN_NATS_OF_X else found[name] for name in found}
 
     def combined(self, each: Mapping[str, Array], member: int | None = None) -> Array:
         """Return the score of rows to each member, (n, M), or to one, (n, 1), from named scores."""
@@ -132,7 +169,8 @@ def start(ensemble: Ensemble, schema: AnySchema, names: tuple[str, ...], rows: R
         parts.append(batch)
         if sum(len(part.x) for part in parts) >= 2 * _MOST_POINTS:
             break
-    found = [scores.ask(ensemble, part._replace(fold=None, weight=None), near) for part in parts]
+    asked = tuple(dict.fromkeys([*names, "latent_neighbours"]))  # as in `held_out`, so that one program serves both
+    found = [scores.ask(ensemble, part._replace(fold=None, weight=None), asked) for part in parts]
     folds = [np.full(len(part.x), -1) if part.fold is None else part.fold for part in parts]
     points = {}
     for name in near:
@@ -154,12 +192,14 @@ class Calibrated:
         calibration: The scores of rows that members left out.
         rows: Those that the first member left out.
         scores: Its scores of them, (n,).
+        codes: Where each member puts them, (n, M, L).
     """
 
     judge: Judge
     calibration: Calibration
     rows: Encoded
     scores: Array
+    codes: NDArray[np.float32]
 
 
 def calibrate_apart(judge: Judge, rows: Encoded, seed: int) -> Calibrated:
@@ -167,8 +207,9 @@ def calibrate_apart(judge: Judge, rows: Encoded, seed: int) -> Calibrated:
 
     The rows of the yardsticks do not calibrate: so p-values are exact.
     """
-    each, calibrating = judge.each(rows), np.arange(rows.count)
-    judge = replace(judge, reference=judge.codes(rows)[:_MOST_POINTS])
+    each, codes = judge.held_out(rows)
+    calibrating = np.arange(rows.count)
+    judge = replace(judge, reference=codes[:_MOST_POINTS, 0])
     if len(judge.names) > 1:
         order = np.random.default_rng([seed, 6]).permutation(rows.count)
         measured, calibrating = np.split(order, [max(1, rows.count // _YARDSTICK_SHARE)])
@@ -177,7 +218,7 @@ def calibrate_apart(judge: Judge, rows: Encoded, seed: int) -> Calibrated:
         }
         judge = replace(judge, yardsticks=yardsticks)
     found = judge.combined(each)
-    return Calibrated(judge, Calibration.of([found[calibrating].mean(1)]), rows, found[:, 0])
+    return Calibrated(judge, Calibration.of([found[calibrating].mean(1)]), rows, found[:, 0], codes)
 
 
 def calibrate_across(judge: Judge, rows: Encoded) -> Calibrated:
@@ -185,18 +226,15 @@ def calibrate_across(judge: Judge, rows: Encoded) -> Calibrated:
 
     A member's yardstick is made of the other members' rows.
     """
-    members = range(len(judge.ensemble))
-    folds = [rows.of_fold(m) for m in members]
-    apart = [judge.each(fold, member=m) for m, fold in enumerate(folds)]
-    judge = replace(judge, reference=judge.codes(folds[0])[:_MOST_POINTS])
+    members, (each, codes) = range(len(judge.ensemble)), judge.held_out(rows)
+    fold = rows.each(lambda batch: batch.fold)
+    apart = [{name: values[fold == m] for name, values in each.items()} for m in members]
+    codes = codes[fold == 0]
+    judge = replace(judge, reference=codes[:_MOST_POINTS, 0])
     if len(judge.names) > 1:
         yardsticks = {
-            name: tuple(
-                Yardstick(np.sort(np.concatenate([apart[other][name][:, 0] for other in members if other != m])))
-                for m in members
-            )
-            for name in judge.names
+            name: tuple(Yardstick(np.sort(values[fold != m, 0])) for m in members) for name, values in each.items()
         }
         judge = replace(judge, yardsticks=yardsticks)
-    found = [judge.combined(each, m)[:, 0] for m, each in enumerate(apart)]
-    return Calibrated(judge, Calibration.of(found), folds[0], found[0])
+    found = [judge.combined(one, m)[:, 0] for m, one in enumerate(apart)]
+    return Calibrated(judge, Calibration.of(found), rows.of_fold(0), found[0], codes)

@@ -37,6 +37,8 @@ class Neighbours:
         One training row in the very same place is not counted: so a training row, which is there itself, is as far from
         the others as a new one in its place.
         """
+        if not len(points):
+            return np.zeros(0)
         count = min(self.count + 1, len(self.points))
         found = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(self.points)
         distances = np.asarray(found.kneighbors(points)[0], np.float64) / self.unit

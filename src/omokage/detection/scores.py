@@ -22,6 +22,7 @@ from omokage.model import Model, is_point_mass
 DRAWS = 16  # of z, for "elbo", "divergence" without closed form, and "reconstruction_probability"
 IMPORTANCE_DRAWS = 100  # for "likelihood"
 _MOST_ENTRIES = 1024  # of points in what reconstructions leave over
+_FARTHEST = 1e15  # whose square float32 still holds
 
 
 def _likelihood(model: Model, batch: Batch) -> dict[str, Array]:
@@ -44,19 +45,20 @@ def _unregularised(model: Model, batch: Batch) -> dict[str, Array]:
     return {"mahalanobis": deviance.sum(places), "normaliser": normaliser.sum(places)}
 
 
+def _squared(model: Model, batch: Batch) -> dict[str, Array]:
+    return {"reconstruction": _squared_entries(model, batch).sum(tuple(range(1, batch.x.ndim)))}
+
+
+def _codes(model: Model, batch: Batch) -> dict[str, Array]:
+    return {"latent_neighbours": inference.row_means(model, batch)}
+
+
 def _points(model: Model, batch: Batch) -> dict[str, Array]:
-    codes = inference.row_means(model, batch)
-    gaps = residuals(model, batch)
-    if batch.x.ndim == 3:  # series, which may be of unlike lengths: how large the gaps of each channel are
-        seen = batch.x.shape[1] if batch.observed is None else jnp.broadcast_to(batch.observed, gaps.shape).sum(1)
-        points = jnp.sqrt(jnp.square(gaps).sum(1) / jnp.maximum(seen, 1))
-    else:
-        points = _hashed(gaps.reshape(len(gaps), -1))
-    return {
-        "reconstruction": jnp.square(gaps).sum(tuple(range(1, gaps.ndim))),
-        "neighbours": points,
-        "latent_neighbours": codes,
-    }
+    residuals = deviance_residuals(model, batch)
+    if batch.x.ndim == 3:  # series, which may be of unlike lengths: how large the residuals of each channel are
+        seen = batch.x.shape[1] if batch.observed is None else jnp.broadcast_to(batch.observed, batch.x.shape).sum(1)
+        return {"neighbours": jnp.sqrt(jnp.square(residuals).sum(1) / jnp.maximum(seen, 1))}
+    return {"neighbours": _hashed(residuals.reshape(len(residuals), -1))}
 
 
 def _hashed(points: Array) -> Array:
@@ -73,10 +75,25 @@ def _hashed(points: Array) -> Array:
     return jax.ops.segment_sum((points * signs).T, places, _MOST_ENTRIES).T
 
 
-def residuals(model: Model, batch: Batch) -> Array:
+def gaps(model: Model, batch: Batch) -> Array:
     """Return x less its reconstruction, in standardised units, (B, *event); 0 where nothing was observed."""
-    gaps = batch.x - inference.row_reconstruction(model, batch)
-    return gaps if batch.observed is None else jnp.where(batch.observed, gaps, 0)
+    found = batch.x - inference.row_reconstruction(model, batch)
+    return found if batch.observed is None else jnp.where(batch.observed, found, 0)
+
+
+def deviance_residuals(model: Model, batch: Batch) -> Array:
+    """Return what a reconstruction leaves over in units of what the likelihood expects, (B, *event).
+
+    The root of twice the deviance, with the sign of the gap, so that half the squared length is M (McCullagh and
+    Nelder, "Generalized Linear Models", 1989, section 2.4); of a Gaussian (x - x̂) / σ. Where a likelihood has no
+    deviance, the gaps themselves.
+    """
+    left = gaps(model, batch)
+    try:
+        deviance = _deviance_entries(model, batch)
+    except ParameterError:
+        return left
+    return jnp.clip(jnp.sign(left) * jnp.sqrt(2 * deviance), -_FARTHEST, _FARTHEST)
 
 
 def _deviance_entries(model: Model, batch: Batch) -> Array:
@@ -84,12 +101,12 @@ def _deviance_entries(model: Model, batch: Batch) -> Array:
 
 
 def _squared_entries(model: Model, batch: Batch) -> Array:
-    return jnp.square(residuals(model, batch))
+    return jnp.square(gaps(model, batch))
 
 
 # What makes which scores; those of neighbours are points here, whose distances are taken outside.
 _SOURCES: dict[str, Callable[[Model, Batch], dict[str, Array]]] = {
-    "reconstruction": _points,
+    "reconstruction": _squared,
     "mahalanobis": _unregularised,
     "normaliser": _unregularised,
     "divergence": _bound,
@@ -97,7 +114,7 @@ _SOURCES: dict[str, Callable[[Model, Batch], dict[str, Array]]] = {
     "likelihood": _likelihood,
     "reconstruction_probability": _bound,
     "neighbours": _points,
-    "latent_neighbours": _points,
+    "latent_neighbours": _codes,
 }
 NAMES = tuple(_SOURCES)
 BY_DISTANCE = ("neighbours", "latent_neighbours")

@@ -39,7 +39,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     Parameters
     ----------
     model : VAE, AutoEncoder or dict, optional
-        What each member is; not fitted. By default a small VAE (for vectors 128-128-8) with learned, floored variances;
+        What each member is; not fitted. By default a small VAE (for vectors 64-64-8) with learned, floored variances;
         a dict holds settings of it that shall differ, such as `{"epochs": 100, "device": "gpu"}`.
     score : str or sequence of str
         "elbo" (minus the bound, 16 draws), "likelihood" (the same with 100 importance-weighted draws), "mahalanobis"
@@ -47,8 +47,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         "normaliser" (A: how uncertain the decoder is), "divergence" (D, KL(q‖p)), "reconstruction" (the squared error,
         standardised units), "reconstruction_probability" (-E log p(x|z)), "neighbours" and "latent_neighbours" (the
         mean distance to the 5 nearest training rows in what the reconstruction leaves over, or in z). Of several, the
-        mean of their surprises. "auto": elbo, neighbours and latent_neighbours; reconstruction in place of elbo where
-        the model is a plain autoencoder.
+        mean of their surprises. "auto": mahalanobis, neighbours and latent_neighbours; reconstruction in place of
+        mahalanobis where the likelihood has no deviance.
     contamination : float or "auto"
         Where the training rows hold anomalies: their share, which `predict` then finds among them.
     false_alarm_rate : float

@@ -32,7 +32,8 @@ from omokage.training import Record, Result, begin, train
 _FEW = 10_000  # rows, below which none is spared for calibration alone
 _LEAST_HELD_OUT = 4
 _HELD_OUT, _MOST_HELD_OUT = 0.2, 20_000  # the share of the rows that calibrates, and how many at most
-_SMALL: dict[str, Any] = {"latent_dim": 8, "hidden": (128, 128), "batch_size": 128}
+_SMALL: dict[str, Any] = {"latent_dim": 8, "hidden": (64, 64), "batch_size": 128}
+_STEPS = 3000  # at least, of the small one
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +52,11 @@ def member(model: Any, table: AnyTable) -> Estimator:
     if isinstance(model, Estimator):
         copy: Estimator = clone(model)
         return copy
-    small: dict[str, Any] = {}
+    settings = dict(model or {})
     if name_of(table) == "vectors":
-        small = {**_SMALL, "latent_dim": min(_SMALL["latent_dim"], len(table.moments.mean))}
-    return VAE(**{**small, **(model or {})})
+        settings = {**_SMALL, "latent_dim": min(_SMALL["latent_dim"], len(table.moments.mean)), **settings}
+        settings.setdefault("epochs", build.epochs_of(table.count, min(settings["batch_size"], table.count), _STEPS))
+    return VAE(**settings)
 
 
 def fit_members(
@@ -80,13 +82,12 @@ def fit_members(
     held_out = _held_out(settings, table)
     with on_device(parameters["device"]):
         recipe, schema, first = prepared(parameters, table, seed, None, None)
-        names = _names(settings.score, isinstance(recipe.posterior, PointMass))
         rest = [
             build.model(parameters, recipe, schema.event, np.random.default_rng([seed, 1, number]), 0)
             for number in range(1, settings.ensemble)
         ]
         rows, spared = cast(Any, table).rows(schema, held_out, seed, None)
-        _check_names(names, first, rows)
+        names = _names(settings.score, first, rows, isinstance(recipe.posterior, PointMass))
         if spared is None:
             order, dealt = np.random.default_rng([seed, 4]), 0
             for group in in_memory(rows):
@@ -113,10 +114,12 @@ def fit_members(
     return Members(found.judge, found.calibration, recipe, result, answers)
 
 
-def _names(score: Any, point: bool) -> tuple[str, ...]:
-    """Return the names of the scores that make the score."""
+def _names(score: Any, model: Model, rows: RowSource, point: bool) -> tuple[str, ...]:
+    """Return the names of the scores that make the score, which such a model has: checked before it is trained."""
+    row = next(rows.epoch(np.random.default_rng(0), 1))._replace(weight=None)
     if score == "auto":
-        return ("reconstruction" if point else "elbo", *scores.BY_DISTANCE)
+        known = scores.known(model, row)
+        return ("mahalanobis" if "mahalanobis" in known else "reconstruction", *scores.BY_DISTANCE)
     names = (score,) if isinstance(score, str) else tuple(dict.fromkeys(score))
     if not names:
         raise ParameterError("score: expected at least one name.")
@@ -125,14 +128,9 @@ def _names(score: Any, point: bool) -> tuple[str, ...]:
             f"score: {', '.join(map(repr, lacking))} needs a posterior with a density, and a plain autoencoder has "
             "none. Take 'reconstruction', 'mahalanobis' or 'neighbours', or a VAE."
         )
-    return names
-
-
-def _check_names(names: tuple[str, ...], model: Model, rows: RowSource) -> None:
-    """Check, before anything is trained, that the model has these scores."""
-    row = next(rows.epoch(np.random.default_rng(0), 1))._replace(weight=None)
     if set(names) & set(scores.BY_DEVIANCE):
         jax.eval_shape(lambda: model.deviances(centre(model.encode(row)), row))  # whose error says why
+    return names
 
 
 def _held_out(settings: DetectorSettings, table: AnyTable) -> float:
