@@ -7,7 +7,9 @@ sample; so none depends on how the rows were batched.
 """
 
 import math
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import equinox as eqx
@@ -24,6 +26,7 @@ _ROWS = 256
 _MICRO_BATCHES = 16
 _MANY = 256  # micro-batches at once where there are as many, and rows are short
 _SHORT = 256  # numbers in a row
+_THREADS = min(8, os.cpu_count() or 1)
 _DRAWS = 32  # drawn at a time where many are asked for
 
 Function = Callable[..., Any]
@@ -314,6 +317,8 @@ def over_rows(function: Function, model: Any, rows: Any, *arguments: Any) -> Any
         model: The model, or an ensemble.
         rows: A tree of arrays with n rows each.
         arguments: Passed on.
+
+    Where there are many rows, several cores work on pieces of them.
     """
     arrays = jax.tree.leaves(rows)
     total = len(arrays[0])
@@ -326,14 +331,21 @@ def over_rows(function: Function, model: Any, rows: Any, *arguments: Any) -> Any
         padded[: len(part)] = part
         return jnp.asarray(padded.reshape(capacity, _ROWS, *array.shape[1:]))
 
-    pieces = []
-    for start in range(0, total, capacity * _ROWS):
-        here = jax.tree.map(lambda array, start=start: batches(array, start), rows)
+    device = jax.config.values["jax_default_device"]
+
+    def piece(start: int) -> Any:
+        here = jax.tree.map(lambda array: batches(array, start), rows)
         count = -(-min(total - start, capacity * _ROWS) // _ROWS)
         # GPUs would multiply matrices with 10 bits, and by another way for each shape: good for training only.
-        with jax.default_matmul_precision("highest"):
+        with jax.default_device(device), jax.default_matmul_precision("highest"):  # which each thread has for itself
             result = _run(function, model, here, jnp.int32(count), *arguments)
-        pieces.append(jax.tree.map(lambda a: np.asarray(a).reshape(-1, *a.shape[2:]), result))
+        return jax.tree.map(lambda a: np.asarray(a).reshape(-1, *a.shape[2:]), result)
+
+    first, *others = range(0, total, capacity * _ROWS)
+    pieces = [piece(first)]  # alone, so that the program is compiled once
+    if others:  # a program of small matrices keeps one core busy
+        with ThreadPoolExecutor(min(len(others), _THREADS)) as pool:
+            pieces += pool.map(piece, others)
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:total], *pieces)
 
 
