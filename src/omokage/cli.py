@@ -101,6 +101,12 @@ def fit(
     series: Annotated[str | None, Parameter(group=_KIND, help="Column of a table that tells series apart.")] = None,
     time: Annotated[str | None, Parameter(group=_KIND, help="Column by which the rows of a series ascend.")] = None,
     layout: Annotated[str | None, Parameter(group=_KIND, help="Axes of arrays of series: NTC or NCT.")] = None,
+    window: Annotated[
+        int | None, Parameter(group=_KIND, help="Steps of the windows that long series are cut into.")
+    ] = None,
+    stride: Annotated[
+        int | None, Parameter(group=_KIND, help="Steps from one window to the next; a quarter of a window.")
+    ] = None,
     size: Annotated[str | None, Parameter(group=_KIND, help="HEIGHTxWIDTH to which pictures are resized.")] = None,
     colours: Annotated[str | None, Parameter(group=_KIND, help="Of pictures: auto, grey or rgb.")] = None,
     detector: Annotated[
@@ -120,7 +126,10 @@ def fit(
     from omokage.row_files import Source, check_apart, described, known_columns, open_rows
 
     check_apart(data, out)
-    flags = {"series": series, "time": time, "layout": layout, "size": size, "colours": colours}
+    flags = {
+        "series": series, "time": time, "layout": layout, "window": window, "stride": stride,
+        "size": size, "colours": colours,
+    }  # fmt: skip
     values["data"] = _kind_of_data(_made("data", values.get("data", "auto")), flags)
     pictures = values["data"] == "images" or isinstance(values["data"], Images)
     rows = open_rows(Source(data, id, encoding, array), pictures=pictures)
@@ -196,6 +205,9 @@ def score(
     *,
     out: Annotated[Path | None, Parameter(help="File to write: .csv or .parquet; of - standard output.")] = None,
     by_step: Annotated[bool, Parameter(help="Of series: a score for each step.", negative="")] = False,
+    window: Annotated[
+        int | None, Parameter(help="Of long series: a score for each step, by windows of so many.")
+    ] = None,
     false_alarm_rate: Annotated[
         float | None, Parameter(help="Of a detector: flag rows whose p-value is at most this.")
     ] = None,
@@ -209,14 +221,18 @@ def score(
 ) -> None:
     """Write an anomaly score for every row (higher is stranger) and the terms that it is made of, in nats."""
     from omokage.data.kinds import name_of
-    from omokage.estimators import AnomalyDetector, load
+    from omokage.estimators import load
     from omokage.row_files import Source, write_rows, write_steps
-    from omokage.score_files import answer_lines, question_of, write_scores
+    from omokage.score_files import answer_lines, question_of, question_of_steps, write_scores
 
-    estimator = load(model)
-    question = question_of(estimator, model, false_alarm_rate, explain)
-    source, vectors = Source(data, id, encoding, array), name_of(estimator.schema_) == "vectors"
-    if data == "-" and out is None and vectors:
+    estimator, source = load(model), Source(data, id, encoding, array)
+    kind = name_of(estimator.schema_)
+    by_step = by_step or window is not None or (kind == "sequences" and estimator.schema_.reading.window is not None)
+    if by_step:
+        asked, schema = question_of_steps(estimator, model, false_alarm_rate, explain, window)
+    else:
+        question = question_of(estimator, model, false_alarm_rate, explain)
+    if data == "-" and out is None and kind == "vectors":
 
         def answer(text: str) -> None:
             print(text, end="", flush=True)
@@ -225,11 +241,9 @@ def score(
         return
     if data == "-" or out is None:
         raise ParameterError("--out: expected a file to write; only of - and vectors answers go to standard output.")
-    if by_step and isinstance(estimator, AnomalyDetector):
-        raise ParameterError(f"--by-step: {model} holds a detector, which scores whole series. Score by a VAE.")
     if by_step:
-        write_steps(estimator, source, out)
-    elif not vectors:
+        write_steps(asked, schema, source, out)
+    elif kind != "vectors":
         write_rows(question, estimator, source, out)
     else:
         settings = {"false_alarm_rate": false_alarm_rate, "explain": explain}

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from omokage.data import datasets
 from omokage.data.images import ImageSchema
-from omokage.data.kinds import name_of, values
+from omokage.data.kinds import values
 from omokage.data.pictures import write_pictures
 from omokage.data.reading import PARQUET, SEPARATORS, TableFile, open_table, write_table
 from omokage.data.schema import Schema, check_names
@@ -167,7 +167,7 @@ def write_rows(question: Callable[[Any, Any], Columns], estimator: Any, source: 
         answers = Answers(question, estimator, source)
         write_table(out, (answers(batch, first).frame for first, batch in batches_of(source)))
         return
-    rows, labels, _ = _whole(estimator, source)
+    rows, labels, _ = _whole(estimator.schema_, source)
     with _named(source.data):
         found = question(estimator, rows)
     write_table(out, pl.DataFrame([*labels.get_columns(), *(pl.Series(name, found[name]) for name in found)]))
@@ -305,9 +305,8 @@ def _with_gaps(name: str, values: Any, good: NDArray[np.bool_] | None) -> pl.Ser
     return series.gather(pl.Series(places)).set(pl.Series(~good), None).alias(name)
 
 
-def _whole(estimator: Any, source: Source) -> tuple[Any, pl.DataFrame, pl.DataFrame | None]:
+def _whole(schema: Any, source: Source) -> tuple[Any, pl.DataFrame, pl.DataFrame | None]:
     """Return series or images, what tells them apart (a row each), and the long table where they come as one."""
-    schema = estimator.schema_
     if isinstance(schema, ImageSchema):
         rows = open_rows(source, pictures=True)
         if not isinstance(rows, Path):
@@ -317,13 +316,21 @@ def _whole(estimator: Any, source: Source) -> tuple[Any, pl.DataFrame, pl.DataFr
     reading = schema.reading
     rows = open_rows(source, [key for key in (reading.series,) if key], passed=True)
     if not isinstance(rows, TableFile) or rows.names is None:
-        return values(rows, shaped=True), pl.DataFrame(), None
+        series = values(rows, shaped=True)
+        if (windows := reading.windows(schema.series(series))) is None:
+            return series, pl.DataFrame(), None
+        return series, pl.DataFrame({"series": windows.series, "first_step": windows.first}), None
     frame: Any = rows.read()
     empty = [name for name in schema.names or () if name in frame.columns and frame[name].null_count() == len(frame)]
     frame = frame.with_columns(pl.col(empty).cast(pl.Float64)) if empty else frame  # text, where nothing tells
     with _named(source.data):
-        first = [int(group[0]) for group in rows_of_series(frame.drop(source.ids), reading)]
-    return frame.drop(source.ids), frame.select(reading.series, *source.ids)[first], frame
+        groups = rows_of_series(frame.drop(source.ids), reading)
+    kept = [key for key in (reading.series, *source.ids) if key is not None]
+    if (windows := reading.windows(groups)) is None:
+        return frame.drop(source.ids), frame.select(kept)[[int(group[0]) for group in groups]], frame
+    first = [int(groups[number][start]) for number, start in zip(windows.series, windows.first, strict=True)]
+    labels = frame.select(*kept, *([] if reading.time is None else [reading.time]))[first]
+    return frame.drop(source.ids), labels.with_columns(first_step=windows.first), frame
 
 
 # ------------------------------------------------------------------------------------------------ an answer like X
@@ -341,7 +348,7 @@ def write_like(question: Callable[[Any, Any], Any], estimator: Any, source: Sour
         write_rows(columns, estimator, source, out)
         return 0
     (_check_pictures if isinstance(schema, ImageSchema) else _check_series)(out)
-    rows, labels, frame = _whole(estimator, source)
+    rows, labels, frame = _whole(estimator.schema_, source)
     if frame is not None:
         check_table(out)
     with _named(source.data):
@@ -353,28 +360,36 @@ def write_like(question: Callable[[Any, Any], Any], estimator: Any, source: Sour
         write_series(out, answers, schema)
         return int(np.isnan(rows).sum())
     groups, steps = rows_of_series(rows, schema.reading), schema.by_entry(answers)
+    if (windows := schema.reading.windows(groups)) is not None:
+        steps = windows.put_back(steps)
     given = frame.select(names_of(schema)).select(pl.all().cast(pl.Float64).fill_null(float("nan"))).to_numpy()
     write_table(out, frame.with_columns(_scattered(names_of(schema), groups, steps)))
     return int(np.isnan(given).sum())
 
 
-def write_steps(estimator: Any, source: Source, out: Path) -> None:
-    """Write the anomaly score of each step of each series, the negative of `step_scores`; none where all is missing."""
+def write_steps(
+    question: Callable[[Any], Mapping[str, Any]], schema: SequenceSchema, source: Source, out: Path
+) -> None:
+    """Write `question(rows)`, columns of arrays (T,) for each series, a line for each step in the order of the file.
+
+    What tells the steps apart is passed through; entries that are NaN are left empty. `schema` says how rows are read.
+    """
     check_apart(source.data, out)
     check_table(out)
-    schema = estimator.schema_
-    if not isinstance(schema, SequenceSchema):
-        raise ParameterError(f"--by-step: only sequences have steps, and the model is one of {name_of(schema)}.")
-    rows, _, frame = _whole(estimator, source)
+    rows, _, frame = _whole(schema, source)
     with _named(source.data):
-        entries = [np.asarray(values) for values in schema.by_entry(estimator.entry_scores(rows))]
-    scores = [np.where(np.isnan(e).all(1), np.nan, -np.nansum(e, axis=1))[:, None] for e in entries]
+        found, lengths = question(rows), [len(one) for one in schema.series(rows)]
+    groups, reading = None if frame is None else rows_of_series(rows, schema.reading), schema.reading
+    order = slice(None) if groups is None else np.argsort(np.concatenate(groups))
+    answers = [pl.Series(name, np.concatenate(list(each))[order]) for name, each in found.items()]
     if frame is None:
-        write_table(out, _long(scores, ("series", "step"), ["anomaly_score"]))
-        return
-    groups, kept = rows_of_series(rows, schema.reading), [schema.reading.series, *source.ids, schema.reading.time]
-    table = frame.select(key for key in kept if key).with_columns(_scattered(["anomaly_score"], groups, scores))
-    write_table(out, table.with_columns(pl.col("anomaly_score").fill_nan(None)))
+        numbers = np.repeat(np.arange(len(lengths)), lengths)
+        steps = np.concatenate([np.arange(length) for length in lengths])
+        passed = pl.DataFrame({"series": numbers, "step": steps})
+    else:
+        passed = frame.select(key for key in (reading.series, *source.ids, reading.time) if key)
+    table = pl.DataFrame([*passed.get_columns(), *answers])
+    write_table(out, table.with_columns(pl.selectors.float().fill_nan(None)))
 
 
 def write_draws(draws: Any, schema: Any, out: Path) -> None:

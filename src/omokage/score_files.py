@@ -13,12 +13,13 @@ import os
 import shutil
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from omokage import __version__
@@ -59,10 +60,7 @@ def question_of(
         ParameterError: If there is no detector to be asked so, or it cannot keep the rate.
     """
     if not isinstance(estimator, AnomalyDetector):
-        if false_alarm_rate is not None or explain:
-            raise ParameterError(
-                f"--false-alarm-rate, --explain: {model} holds no detector. Make one with omokage fit --task detect."
-            )
+        _check_no_verdicts(model, false_alarm_rate, explain)
         return _terms
     if false_alarm_rate is not None:
         estimator.calibration_.check_rate(false_alarm_rate)
@@ -75,6 +73,51 @@ def question_of(
         return columns | {f"top_feature_{place + 1}": column for place, column in enumerate(reasons)}
 
     return verdicts
+
+
+def question_of_steps(
+    estimator: Any, model: Path, false_alarm_rate: float | None, explain: int, window: int | None
+) -> tuple[Callable[[Any], Mapping[str, Any]], Any]:
+    """Return what is asked of each step of series, its score, and of a detector the verdict; and how series are read.
+
+    Args:
+        estimator, model, false_alarm_rate, explain: As for `question_of`.
+        window: How many steps the windows have that series are cut into; `None`: as at the fit.
+    """
+    schema = estimator.schema_
+    if name_of(schema) != "sequences":
+        raise ParameterError(
+            f"--by-step, --window: only sequences have steps, and {model} is a model of {name_of(schema)}."
+        )
+    if isinstance(estimator, AnomalyDetector):
+
+        def verdicts(rows: Any) -> Mapping[str, Any]:
+            how: dict[str, Any] = {"false_alarm_rate": false_alarm_rate, "window": window, "explain": explain}
+            found: Mapping[str, Any] = estimator.judge_steps(rows, **how)
+            return {name: [each] for name, each in found.items()} if schema.reading.is_one(rows) else found
+
+        schema = estimator.schema_of_windows(window)
+        return verdicts, schema
+    _check_no_verdicts(model, false_alarm_rate, explain)
+    if window not in (None, schema.reading.window):
+        raise ParameterError(
+            f"--window: {model} is fitted on {schema.reading.rows}, and is no detector: score it without --window."
+        )
+
+    def scores(rows: Any) -> Mapping[str, Any]:
+        found = estimator.step_scores(rows)
+        nothing = [np.isnan(one).all(1) for one in schema.series(rows)]
+        pairs = zip([found] if schema.reading.is_one(rows) else found, nothing, strict=True)
+        return {"anomaly_score": [np.where(empty, np.nan, -one) for one, empty in pairs]}
+
+    return scores, schema
+
+
+def _check_no_verdicts(model: Path, false_alarm_rate: float | None, explain: int) -> None:
+    if false_alarm_rate is not None or explain:
+        raise ParameterError(
+            f"--false-alarm-rate, --explain: {model} holds no detector. Make one with omokage fit --task detect."
+        )
 
 
 def _terms(estimator: Any, rows: Any) -> dict[str, Any]:

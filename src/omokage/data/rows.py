@@ -60,8 +60,13 @@ class MemoryRows:
         rows: Batch,
         weight: NDArray[np.float64] | None = None,
         index: NDArray[np.int64] | None = None,
+        blocks: NDArray[np.int64] | None = None,
     ):
-        """Take the rows `index`, with a weight for each of them; `None`: all, and one each."""
+        """Take the rows `index`, with a weight for each of them; `None`: all, and one each.
+
+        Rows of one block, (n,) of all rows, share a part of their content, and are held out together.
+        """
+        self.blocks = blocks
         self.rows, self.entries = rows, int(np.prod(rows.x.shape[1:]))
         self.index = np.arange(len(rows.x)) if index is None else index
         self.weight: NDArray[np.float32] | None = None
@@ -97,7 +102,13 @@ class MemoryRows:
     def fold(self, count: int, order: np.random.Generator, first: int = 0) -> None:
         """Deal the rows out to so many folds, of about the same size, from the fold `first` on."""
         folds = np.zeros(len(self.rows.x), np.int32)
-        folds[order.permutation(self.index)] = (first + np.arange(len(self.index))) % count
+        if self.blocks is None:
+            folds[order.permutation(self.index)] = (first + np.arange(len(self.index))) % count
+        else:
+            names = order.permutation(np.unique(self.blocks))
+            dealt = np.empty(names.max() + 1, np.int32)
+            dealt[names] = (first + np.arange(len(names))) % count
+            folds = dealt[self.blocks]
         self.rows = self.rows._replace(fold=folds)
 
     def steps(self, batch_size: int) -> int:
@@ -307,11 +318,18 @@ def _mixed(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def divide(
-    index: NDArray[np.int64], held_out: float, order: np.random.Generator
+    index: NDArray[np.int64], held_out: float, order: np.random.Generator, blocks: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rows to train on, and a share of them that is held out: at least one of each where it is not 0."""
+    """Return the rows to train on, and a share of them that is held out: at least one of each where it is not 0.
+
+    Rows of one block, (n,) beside `index`, stay together, where there are several blocks.
+    """
     if not held_out or len(index) < 2:
         return index, index[:0]
+    if blocks is not None and len(names := np.unique(blocks)) > 1:
+        count = min(max(1, round(held_out * len(names))), len(names) - 1)
+        out = np.isin(blocks, order.permutation(names)[:count])
+        return index[~out], index[out]
     count = min(max(1, round(held_out * len(index))), len(index) - 1)
     chosen, rest = np.split(order.permutation(index), [count])
     return rest, chosen

@@ -78,12 +78,14 @@ class SequenceSchema:
         return np.asarray(rows.each(one))
 
     def rows(self, X: Any, *, support: Support = REAL, name: str = "X", estimator: str = "") -> Encoded:
-        """Return sequences, checked and encoded; raises DataError if they cannot be used."""
-        values = self._read(X, name)
+        """Return sequences, checked and encoded, or the windows of them; raises DataError if they cannot be used."""
+        values = self.series(X, name)
         check_support(values, support, name)
-        return self.encode(values)
+        windows = self.reading.windows(values)
+        return self.encode(values if windows is None else windows.cut(values))
 
-    def _read(self, X: Any, name: str) -> Series:
+    def series(self, X: Any, name: str = "X") -> Series:
+        """Return raw series as they come, (T, C) each, with the channels of the fit in their order."""
         return self.ordered(*read_series(X, self.reading, name), name)
 
     def ordered(self, values: Series, names: tuple[str, ...] | None, name: str = "X") -> Series:
@@ -146,7 +148,9 @@ class SequenceSchema:
 
     def kept(self, X: Any, filled: Any) -> Any:
         """Return `filled`, with the entries that X has as X has them, to the bit."""
-        given = self._read(X, "X")
+        given = self.series(X)
+        if (windows := self.reading.windows(given)) is not None:
+            given = windows.cut(given)
         filled = self.by_entry(filled)  # swapping the axes twice gives (time, channels)
         pairs = zip(given, filled, strict=True)
         result = self.by_entry([np.where(np.isnan(series), new, series) for series, new in pairs])
@@ -175,6 +179,8 @@ class SequenceSchema:
             "layout": self.reading.layout,
             "series": self.reading.series,
             "time": self.reading.time,
+            "window": self.reading.window,
+            "stride": self.reading.stride,
             "buckets": list(self.buckets),
             "lengths": self.lengths.tolist(),
             "counts": self.counts.tolist(),
@@ -188,7 +194,7 @@ class SequenceSchema:
         try:
             schema = SequenceSchema(
                 Schema.from_json(value["columns"]),
-                Sequences(value["layout"], value["series"], value["time"]),
+                Sequences(value["layout"], value["series"], value["time"], value.get("window"), value.get("stride")),
                 tuple(int(size) for size in value["buckets"]),
                 np.array(value["lengths"], np.int64),
                 np.array(value["counts"], np.float64),
@@ -225,14 +231,19 @@ class SequenceTable:
         """Read the series; raises DataError if they or the weights cannot be used."""
         self.reading = reading
         self.values, self.names = read_series(X, reading, "X")
+        self.blocks: NDArray[np.int64] | None = None  # of each row, where rows share steps
+        if (windows := reading.windows(self.values)) is not None:
+            self.values, self.blocks = windows.cut(self.values), windows.blocks()
         if len(self.values) < 2:
-            raise DataError("X: expected at least 2 series, got 1.")
+            what = "series" if self.blocks is None else f"windows of {reading.window} steps"
+            raise DataError(f"X: expected at least 2 {what}, got 1.")
         self.count = len(self.values)  # of X
         self.weight = None if sample_weight is None else checked_weight(sample_weight, len(self.values))
         self._kept = np.arange(self.count)  # the places in X of those that count
         if self.weight is not None and not self.weight.all():
             self._kept = np.flatnonzero(self.weight)
             self.values, self.weight = [self.values[number] for number in self._kept], self.weight[self._kept]
+            self.blocks = None if self.blocks is None else self.blocks[self._kept]
         self.lengths = np.array([len(series) for series in self.values])
         self.moments = _moments(self.values, self.lengths, self.weight, self.names)
 
@@ -260,14 +271,18 @@ class SequenceTable:
         groups = encoded.with_context(None if context is None else context[self._kept]).groups
         orders = [canonical_order(batch) for _, batch in groups]
         bounds = np.cumsum([0, *map(len, orders)])
-        parts = divide(np.arange(bounds[-1]), held_out, np.random.default_rng([seed, 0]))
+        blocks = self.blocks
+        if blocks is not None:
+            blocks = np.concatenate([blocks[index[order]] for (index, _), order in zip(groups, orders, strict=True)])
+        parts = divide(np.arange(bounds[-1]), held_out, np.random.default_rng([seed, 0]), blocks)
         sources: list[list[MemoryRows]] = [[], []]
         for part, rows in zip(parts, sources, strict=True):
             for number, (index, batch) in enumerate(groups):
                 here = part[(part >= bounds[number]) & (part < bounds[number + 1])] - bounds[number]
                 if len(here):
                     chosen = orders[number][here]
-                    rows.append(MemoryRows(batch, None if self.weight is None else self.weight[index[chosen]], chosen))
+                    weight = None if self.weight is None else self.weight[index[chosen]]
+                    rows.append(MemoryRows(batch, weight, chosen, None if self.blocks is None else self.blocks[index]))
         training, checking = sources
         return together(training), together(checking) if checking else None
 

@@ -15,7 +15,8 @@ import numpy as np
 from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
-from omokage.errors import DataError, DataTypeError, ParameterError, listing, suggest
+from omokage.data.windows import Windows
+from omokage.errors import DataError, DataTypeError, ParameterError, is_count, listing, suggest
 from omokage.supports import Support
 
 Series = NDArray[Any] | list[NDArray[Any]]  # (n, T, C), or a list of (T, C)
@@ -32,15 +33,21 @@ class Sequences:
         layout: The order of the axes of arrays: "NTC" (series, time, channels) or "NCT"; lists hold "TC" or "CT".
         series: The column of a long table that says which series a row belongs to.
         time: The column by which the rows of a series ascend; `None`: they stand in their order.
+        window: How many steps a row of the model has. Series are cut into windows that overlap, and X may be a single
+            long one: an array (time, channels), or a table without a column that tells series apart. `None`: a row is
+            a whole series.
+        stride: How many steps there are from one window to the next; `None`: a quarter of a window.
 
     Example:
-        >>> Sequences(series="engine", time="cycle")
-        Sequences(layout='NTC', series='engine', time='cycle')
+        >>> Sequences(series="engine", time="cycle").keys, Sequences(window=64).step
+        (('engine', 'cycle'), 16)
     """
 
     layout: Literal["NTC", "NCT"] = "NTC"
     series: str | None = None
     time: str | None = None
+    window: int | None = None
+    stride: int | None = None
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
@@ -50,7 +57,16 @@ class Sequences:
             value = getattr(self, name)
             if not (value is None or isinstance(value, str)):
                 raise ParameterError(f"Sequences({name}={value!r}): expected the name of a column.")
-        if self.time is not None and self.series is None:
+        if self.window is not None and not (is_count(self.window) and self.window > 1):
+            raise ParameterError(f"Sequences(window={self.window!r}): expected a whole number of steps, 2 or more.")
+        if self.stride is not None and self.window is None:
+            raise ParameterError(f"Sequences(stride={self.stride!r}): expected window= as well, which it moves.")
+        if self.stride is not None and not (is_count(self.stride) and self.stride <= (self.window or 0)):
+            raise ParameterError(
+                f"Sequences(stride={self.stride!r}): expected a whole number from 1 to the window, {self.window}, so "
+                "that every step is in one."
+            )
+        if self.time is not None and self.series is None and self.window is None:
             raise ParameterError("Sequences(time=...): expected series= as well, the column that tells series apart.")
         if self.time is not None and self.time == self.series:
             raise ParameterError(f"Sequences: series and time both name the column {self.time!r}; expected two.")
@@ -60,11 +76,30 @@ class Sequences:
         """The columns of a long table that are no channels."""
         return tuple(key for key in (self.series, self.time) if key is not None)
 
+    @property
+    def rows(self) -> str:
+        """What a row of the model is, in words."""
+        return "whole series" if self.window is None else f"windows of {self.window} steps"
+
+    @property
+    def step(self) -> int:
+        """How many steps there are from one window to the next; 0 where series are not cut."""
+        return 0 if self.window is None else self.stride or max(1, self.window // 4)
+
+    def is_one(self, X: Any) -> bool:
+        """Say whether X is a single long series, and not several."""
+        several = isinstance(X, list | tuple) or getattr(X, "ndim", 2) > 2 or self.series is not None
+        return self.window is not None and not several
+
+    def windows(self, values: Series) -> Windows | None:
+        """Return where the windows of series stand, each (T, C); `None` where series are not cut."""
+        return None if self.window is None else Windows.of([len(one) for one in values], self.window, self.step)
+
 
 def read_series(X: Any, reading: Sequences, name: str) -> tuple[Series, tuple[str, ...] | None]:
     """Return series as an array (n, T, C) or a list of (T, C), NaN where missing, and the channels' names.
 
-    Those of a table stand in the order of their first rows.
+    Those of a table stand in the order of their first rows. They are not cut into windows yet.
 
     Raises:
         DataError: Naming the series, and the row of a table, that cannot be used.
@@ -75,7 +110,8 @@ def read_series(X: Any, reading: Sequences, name: str) -> tuple[Series, tuple[st
         values, names = _from_table(frame, reading, name)
         return values, names
     if isinstance(X, np.ndarray) and X.dtype != object:
-        values = _from_array(X, reading, name)
+        alone = reading.window is not None and X.ndim in (1, 2)
+        values = _from_list([X], reading, name) if alone else _from_array(X, reading, name)
     else:
         values = _from_list(X, reading, name)
     return values, None
@@ -95,7 +131,11 @@ def rows_of_series(frame: Any, reading: Sequences, name: str = "X") -> list[NDAr
     """
     frame = nw.from_native(frame)
     _check_columns(frame, reading, name)
-    assert reading.series is not None  # checked
+    if reading.series is None:  # one, which will be cut
+        every = [np.arange(len(frame))]
+        if reading.time is not None:
+            _check_times(frame[reading.time], every, ["X"] * len(frame), name)
+        return every
     labels = frame[reading.series].to_list()
     if without := _missing(frame[reading.series], labels):
         more = f", and so have {len(without) - 1} more" if len(without) > 1 else ""
@@ -192,17 +232,19 @@ def _from_table(frame: nw.DataFrame[Any], reading: Sequences, name: str) -> tupl
             f"{name} contains {_shown(matrix[row, column])} at row {row}, column {str(channels[column])!r}"
             f"{_more(len(bad))}. {_EXPECTED}"
         )
-    labels = frame[str(reading.series)].to_list()
     values = [matrix[group] for group in groups]
-    _check_observed(values, name, [f"{labels[group[0]]!r} (from row {group[0]})" for group in groups])
+    labels = None if reading.series is None else frame[reading.series].to_list()
+    called = None if labels is None else [f"{labels[group[0]]!r} (from row {group[0]})" for group in groups]
+    _check_observed(values, name, called)
     return values, tuple(map(str, channels))
 
 
 def _check_columns(frame: nw.DataFrame[Any], reading: Sequences, name: str) -> None:
-    if reading.series is None:
+    if reading.series is None and reading.window is None:
         raise DataError(
             f"{name}: a table of sequences needs the column that tells series apart: fit with data=Sequences("
-            f"series='...', time='...'), or --series on the command line. It has {listing(frame.columns, 20)}."
+            f"series='...', time='...'), or --series on the command line; or window=64, --window 64, where it is one "
+            f"long series. It has {listing(frame.columns, 20)}."
         )
     if absent := [key for key in reading.keys if key not in frame.columns]:
         hints = "".join(suggest(key, map(str, frame.columns)) for key in absent)
@@ -211,8 +253,9 @@ def _check_columns(frame: nw.DataFrame[Any], reading: Sequences, name: str) -> N
     wrong = [c for c in channels if not (frame[c].dtype.is_numeric() or frame[c].dtype == nw.Boolean)]
     if wrong or not channels:
         what = f"not so in {listing(wrong)}" if wrong else "there is no other column"
+        beside = f" beside {' and '.join(map(repr, reading.keys))}" if reading.keys else ""
         raise DataError(
-            f"{name}: expected numbers in every column beside {' and '.join(map(repr, reading.keys))}; {what}. Leave "
+            f"{name}: expected numbers in every column{beside}; {what}. Leave "
             "columns of text out (--id on the command line), or encode them as numbers first."
         )
     if not len(frame):

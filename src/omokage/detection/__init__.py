@@ -3,6 +3,7 @@
     scores          how strange each row is to each member, in several senses, and the parts of some of them
     neighbours      how far it is from the training rows
     judge           several scores made one, for each member, and calibrated on rows that it left out
+    steps           how strange each step of a series is
     calibration     what a score means: p-values, thresholds, surprise, severity
     explanation     what is to blame
     checks          what is suspicious about a detector

@@ -36,6 +36,7 @@ class Judge:
         points: For each score by distance, where each member puts its training rows.
         yardsticks: For each of several scores, how each member's are measured.
         reference: Where the first member puts rows that it left out, (m, L); for tests of drift.
+        steps: Scores of steps of series that were held out, ascending; none where rows have no steps.
     """
 
     ensemble: Ensemble
@@ -44,6 +45,7 @@ class Judge:
     points: Mapping[str, Sequence[Neighbours]]
     yardsticks: Mapping[str, Sequence[Yardstick]]
     reference: NDArray[np.float32]
+    steps: Array
 
     def each(self, rows: Encoded, names: tuple[str, ...] | None = None) -> dict[str, Array]:
         """Return named scores of rows to each member, (n, M); densities are those of raw data."""
@@ -127,11 +129,12 @@ class Judge:
         yardsticks = {
             f"yardsticks.{name}.{m}": one.scores for name, each in self.yardsticks.items() for m, one in enumerate(each)
         }
-        return {**points, **yardsticks, "reference": self.reference}
+        return {**points, **yardsticks, "reference": self.reference, "steps": self.steps}
 
     def references(self, groups: Sequence[Array]) -> list[Array]:
-        """Return the scores that others are compared with: those of a calibration, and of all yardsticks."""
-        return [*groups, *(one.scores for each in self.yardsticks.values() for one in each)]
+        """Return the scores that others are compared with: those of a calibration, of steps, and of all yardsticks."""
+        steps = [self.steps] if len(self.steps) else []
+        return [*groups, *steps, *(one.scores for each in self.yardsticks.values() for one in each)]
 
     def places(self) -> list[NDArray[np.float32]]:
         """Return all points that distances are taken to, (n, P) each."""
@@ -147,7 +150,7 @@ class Judge:
         several = names if len(names) > 1 else ()
         points = {name: tuple(Neighbours(arrays[f"points.{name}.{m}"]) for m in members) for name in near}
         yardsticks = {name: tuple(Yardstick(arrays[f"yardsticks.{name}.{m}"]) for m in members) for name in several}
-        return Judge(ensemble, schema, names, points, yardsticks, arrays["reference"])
+        return Judge(ensemble, schema, names, points, yardsticks, arrays["reference"], arrays["steps"])
 
     def scores(self, rows: Encoded) -> Array:
         """Return the score of rows to each member, (n, M)."""
@@ -160,7 +163,7 @@ def _piece(batch: Batch, here: slice) -> Batch:
 
 def start(ensemble: Ensemble, schema: AnySchema, names: tuple[str, ...], rows: RowSource, seed: int) -> Judge:
     """Return a judge that knows where each member puts the rows it was trained on, but has no yardsticks yet."""
-    judge = Judge(ensemble, schema, names, {}, {}, np.zeros((0, 0), np.float32))
+    judge = Judge(ensemble, schema, names, {}, {}, np.zeros((0, 0), np.float32), np.zeros(0))
     near = tuple(name for name in names if name in scores.BY_DISTANCE)
     if not near:
         return judge

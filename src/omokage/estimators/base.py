@@ -358,13 +358,18 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def step_scores(self, X: Any, *, context: Any = None, samples: int = 16, seed: int = 0) -> Any:
         """Return how well each step of sequences is explained, in nats of raw data, (n, T) or a list of (T,).
 
-        The sum of `entry_scores` over the channels of a step, as far as they were observed.
+        The sum of `entry_scores` over the channels of a step, as far as they were observed. Of series that are cut into
+        windows the mean over the windows that cover a step: (T,) for each series, and for a single one.
         """
         check_is_fitted(self)
         if not isinstance(self.schema_, SequenceSchema):
             raise DataError("X: only sequences have steps; see `entry_scores`.")
+        X = values(X, shaped=True)
         entries = self.entry_scores(X, context=context, samples=samples, seed=seed)
         channels = -2 if self.schema_.reading.layout == "NCT" else -1
+        if (windows := self.schema_.reading.windows(self.schema_.series(X))) is not None:
+            steps = windows.put_back([np.nansum(row, axis=channels) for row in entries])
+            return steps[0] if self.schema_.reading.is_one(X) else steps
         if isinstance(entries, list):
             return [np.nansum(series, axis=channels) for series in entries]
         return np.nansum(entries, axis=channels)

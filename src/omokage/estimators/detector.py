@@ -13,15 +13,17 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from omokage import saving
 from omokage.data.encoded import Encoded
-from omokage.data.kinds import AnySchema, open_data
+from omokage.data.kinds import AnySchema, name_of, open_data, values
+from omokage.data.sequences import SequenceSchema
+from omokage.data.series import check_support
 from omokage.data.table import Table
-from omokage.detection import scores
+from omokage.detection import scores, steps
 from omokage.detection.calibration import Calibration, severity
 from omokage.detection.checks import calibration_finding
 from omokage.detection.drift import Drift, drift
 from omokage.detection.evaluation import Evaluation, evaluate
 from omokage.detection.explanation import Explanation
-from omokage.errors import ParameterError, suggest
+from omokage.errors import DataError, ParameterError, suggest
 from omokage.estimators.base import Estimator
 from omokage.estimators.fitting import AnyPath, on_device, read_rows, seed_of
 from omokage.estimators.members import fit_members, member
@@ -229,6 +231,69 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         flagged = ~(-score >= self.offset_) if rate is None else p_value <= rate
         return {"anomaly_score": score, "p_value": p_value, "is_anomaly": flagged}
 
+    def judge_steps(
+        self, X: Any, *, false_alarm_rate: float | None = None, window: int | None = None, explain: int = 0
+    ) -> dict[str, Any]:
+        """Return what there is to say of each step of series.
+
+        Parameters
+        ----------
+        X : series
+            As for `fit`. Where they are cut into windows, also a single one, (time, channels).
+        false_alarm_rate : float, optional
+            Flag steps whose p-value is at most this; by default the rate of the constructor.
+        window : int, optional
+            For a detector that was fitted on whole series: cut these into overlapping windows of so many steps.
+        explain : int
+            How many channels to name that add most to the score of a step.
+
+        Returns
+        -------
+        dict
+            "anomaly_score" (M of the step, in nats, the mean over members and over the windows that cover it; higher is
+            stranger), "p_value" (the share of steps of held-out series that are as strange), "is_anomaly", and
+            "top_feature_1" and so on. Arrays (T,) for a single series, else lists of such. Steps at which nothing was
+            observed have NaN, and are not flagged.
+
+        Raises
+        ------
+        DataError
+            If the detector is not one of sequences.
+        ParameterError
+            If the window is another than that of the fit, or the rate below what the calibration can give.
+        """
+        check_is_fitted(self)
+        schema, judge = self.schema_of_windows(window), self.judge_
+        calibration, X = Calibration((judge.steps,)), values(X, shaped=True)
+        rate = max(self.false_alarm_rate, calibration.least_rate) if false_alarm_rate is None else false_alarm_rate
+        rate, series = calibration.check_rate(rate), schema.series(X)
+        check_support(series, self.recipe_.support, "X")
+        windows = schema.reading.windows(series)
+        rows = schema.encode(series if windows is None else windows.cut(series))
+        with self._device():
+            parts = steps.contributions(judge.ensemble, rows)
+        parts = parts if windows is None else windows.put_back(parts)
+        names = schema.names or tuple(schema.column(channel) for channel in range(schema.features))
+        found = [steps.verdicts(part, calibration, rate, names, explain) for part in parts]
+        if schema.reading.is_one(X):
+            return found[0]
+        return {name: [one[name] for one in found] for name in found[0]}
+
+    def schema_of_windows(self, window: int | None) -> SequenceSchema:
+        """Return how `judge_steps` reads series; raises what it does if they cannot be cut into such windows."""
+        check_is_fitted(self)
+        schema = self.judge_.schema
+        if not isinstance(schema, SequenceSchema):
+            raise DataError(f"X: only sequences have steps, and this is a detector of {name_of(schema)}.")
+        if window is None or window == schema.reading.window:
+            return schema
+        if schema.reading.window is not None:
+            raise ParameterError(
+                f"window={window!r}: expected {schema.reading.window}, as at the fit, or None: steps are calibrated by "
+                "windows of that length."
+            )
+        return dataclasses.replace(schema, reading=dataclasses.replace(schema.reading, window=window))
+
     def severity(self, X: Any) -> NDArray[np.float64]:
         """Return a number from 0 to 100 for each row, (n,): 0 is the usual row, 50 the strangest in 100 normal ones."""
         return severity(-self.score_samples(X), self.calibration_)
@@ -306,6 +371,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         rows, judge = self._encoded(X), self.judge_
         with self._device():
             scores, codes = judge.scores(rows).mean(1), judge.codes(rows)
+            if isinstance(judge.schema, SequenceSchema):
+                judge = dataclasses.replace(judge, steps=steps.held_out(judge.ensemble, rows, seed=0))
         self.calibration_ = Calibration.of([scores])
         self.judge_ = dataclasses.replace(judge, reference=codes)
         renewed = calibration_finding(len(scores))

@@ -13,7 +13,7 @@ from omokage.data.encoded import Encoded
 from omokage.data.kinds import AnyTable, name_of
 from omokage.data.rows import RowSource, in_memory
 from omokage.data.table import Table
-from omokage.detection import scores
+from omokage.detection import scores, steps
 from omokage.detection.calibration import Calibration
 from omokage.detection.checks import findings
 from omokage.detection.judge import Judge, calibrate_across, calibrate_apart, start
@@ -111,7 +111,10 @@ def fit_members(
         left_out = Encoded.together([group.batch for group in in_memory(rows if spared is None else spared)])
         found = calibrate_across(judge, left_out) if spared is None else calibrate_apart(judge, left_out, seed)
         answers = findings(found, isinstance(recipe.posterior, PointMass))
-    return Members(found.judge, found.calibration, recipe, result, answers)
+        judge = found.judge
+        if name_of(table) == "sequences":
+            judge = replace(judge, steps=steps.held_out(result.model, left_out, seed))
+    return Members(judge, found.calibration, recipe, result, answers)
 
 
 def _names(score: Any, model: Model, rows: RowSource, point: bool) -> tuple[str, ...]:
