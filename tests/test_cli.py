@@ -972,6 +972,10 @@ def test_a_detector_is_evaluated_on_a_labelled_table(command, refused, tmp_path)
     evaluate = ("evaluate", model, tmp_path / "new.csv", *ids, "--label-column")
     out = command(*evaluate, "defect")[1]
     assert "100 rows, 20 of them anomalies" in out and "AUROC                        1.0000" in out
+    assert command(*evaluate, "defect", "--out", tmp_path / "page.html")[0] == 0
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Rows to look at" in page and "圧力" in page and "0003, Ａ" in page and "http" not in page.split("<svg")[0]
+    refused((*evaluate, "defect", "--out", tmp_path / "page.pdf"), "page.pdf", "end it in .html")
     refused((*evaluate, "defects"), "--label-column", "'defects'", "defect")
     refused((*evaluate, "流量|[/m]"), "missing '流量|[/m]'")
 

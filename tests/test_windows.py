@@ -161,6 +161,21 @@ def test_what_cannot_be_judged_by_step_is_refused(detector):
         detector.judge_steps(stream(100, 1), false_alarm_rate=1e-9)
 
 
+def test_steps_are_evaluated_where_they_are_labelled(detector):
+    x, y = stream(1500, 2, spike=True), np.zeros(1500, int)
+    y[SPIKE] = 1
+    found = om.evaluate_detector(detector, x, y)
+    assert (found.events, found.detected, found.anomalies, found.buffer) == (1, 1.0, 5, 5)
+    assert found.aucpr > 0.99 and found.vus_pr > 0.9 and found.false_alarms < 20
+    several = om.evaluate_detector(detector, [x, stream(100, 5)], [y, np.zeros(100, int)], buffer=0)
+    assert several.normal == found.normal + 100 and several.buffer == 0
+    with pytest.raises(DataError, match=r"one label for each step, \[1500\]"):
+        om.evaluate_detector(detector, x, y[:-1])
+    rows = om.AnomalyDetector({"epochs": 1}, ensemble=1, verbose=0).fit(np.random.default_rng(0).normal(size=(40, 3)))
+    with pytest.raises(ParameterError, match="buffer=3: only steps have one"):
+        om.evaluate_detector(rows, np.zeros((4, 3)), [0, 1, 0, 1], buffer=3)
+
+
 def run(monkeypatch, *words):
     monkeypatch.setattr("sys.argv", ["omokage", *map(str, words)])
     with pytest.raises(SystemExit) as ended:
@@ -191,5 +206,13 @@ def test_a_stream_from_the_command_line(tmp_path, monkeypatch, capsys):
     np.save(tmp_path / "stream.npy", stream(1500, 2, spike=True))
     score = ("score", tmp_path / "model", tmp_path / "stream.npy", "--out", tmp_path / "s.csv")
     assert run(monkeypatch, *score) == 0 and pl.read_csv(tmp_path / "s.csv").columns[:2] == ["series", "step"]
+    labels = np.isin(np.arange(1500), np.arange(SPIKE.start, SPIKE.stop)).astype(int)
+    table(1500, 2, spike=True).with_columns(fault=pl.Series(labels)).write_csv(tmp_path / "labelled.csv")
+    evaluate = ("evaluate", tmp_path / "model", tmp_path / "labelled.csv", "--label-column", "fault", "--id", "型")
+    capsys.readouterr()
+    assert run(monkeypatch, *evaluate, "--out", tmp_path / "page.html") == 0
+    assert "in 1 events" in capsys.readouterr().out
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "VUS-PR" in page and "圧力" in page and "Steps to look at" in page
     encode = ("encode", tmp_path / "model", tmp_path / "stream.csv", "--out", tmp_path / "s.csv")
     assert run(monkeypatch, *encode) != 0

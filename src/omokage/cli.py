@@ -259,16 +259,28 @@ def evaluate(
     data: _Data,
     *,
     label_column: Annotated[str, Parameter(help="Column that is 1 for anomalies and 0 for normal rows.")],
+    out: Annotated[Path | None, Parameter(help="Page to write, .html: figures, pictures, the rows to look at.")] = None,
     id: _Id = (),
     encoding: _Encoding = "utf-8",
 ) -> None:
-    """Show how good scores are on labelled rows: AUROC, average precision, rates of detection and of false alarms."""
-    from omokage.estimators import evaluate_detector, load
-    from omokage.row_files import Source, labelled_rows
+    """Show how good scores are on labelled rows: AUROC, average precision, rates of detection and of false alarms.
 
+    Of series the labels are those of steps, and events are counted too.
+    """
+    from omokage.estimators import evaluate_detector, load
+    from omokage.row_files import Source
+    from omokage.score_files import labelled_rows
+
+    if out is not None and out.suffix.lower() not in (".html", ".htm"):
+        raise ParameterError(f"--out: {out} cannot be written; end it in .html.")
     estimator = load(model)
-    rows, labels = labelled_rows(Source(data, id, encoding), label_column, estimator.schema_.names)
-    print(evaluate_detector(estimator, rows, labels))
+    rows, labels, ids = labelled_rows(Source(data, id, encoding), label_column, estimator.schema_)
+    print(found := evaluate_detector(estimator, rows, labels))
+    if out is not None:
+        from omokage.report import evaluation_page
+
+        evaluation_page(out, estimator, rows, labels, found, data=data, ids=ids.rows() if id else ())
+        print(f"{out}: written", file=sys.stderr)
 
 
 @app.command

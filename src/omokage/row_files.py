@@ -90,16 +90,6 @@ def open_rows(source: Source, keys: Sequence[str] = (), *, passed: bool = False,
     return open_table(data, columns=[name for name in names if name not in ids], **reading)
 
 
-def labelled_rows(source: Source, label: str, names: tuple[str, ...] | None) -> tuple[pl.DataFrame, NDArray[Any]]:
-    """Return the rows of a table as a model of columns `names` knows them, and their labels, (n,)."""
-    file = open_rows(source, passed=True)
-    if label not in (getattr(file, "names", None) or ()):
-        known = listing(getattr(file, "names", None) or (), 20) or "no names"
-        raise DataError(f"--label-column: no column {label!r} in {source.data}; it has {known}.")
-    frame = file.read()
-    return known_columns(source.data, frame, names, (*source.ids, label)), frame[label].to_numpy()
-
-
 def known_columns(data: str, batch: Any, names: tuple[str, ...] | None, ids: tuple[str, ...] = ()) -> Any:
     """Return the columns of a batch that a model of columns `names` knows, in its order."""
     if not isinstance(batch, pl.DataFrame):
@@ -168,7 +158,7 @@ def write_rows(question: Callable[[Any, Any], Columns], estimator: Any, source: 
         write_table(out, (answers(batch, first).frame for first, batch in batches_of(source)))
         return
     rows, labels, _ = _whole(estimator.schema_, source)
-    with _named(source.data):
+    with named(source.data):
         found = question(estimator, rows)
     write_table(out, pl.DataFrame([*labels.get_columns(), *(pl.Series(name, found[name]) for name in found)]))
 
@@ -323,7 +313,7 @@ def _whole(schema: Any, source: Source) -> tuple[Any, pl.DataFrame, pl.DataFrame
     frame: Any = rows.read()
     empty = [name for name in schema.names or () if name in frame.columns and frame[name].null_count() == len(frame)]
     frame = frame.with_columns(pl.col(empty).cast(pl.Float64)) if empty else frame  # text, where nothing tells
-    with _named(source.data):
+    with named(source.data):
         groups = rows_of_series(frame.drop(source.ids), reading)
     kept = [key for key in (reading.series, *source.ids) if key is not None]
     if (windows := reading.windows(groups)) is None:
@@ -351,7 +341,7 @@ def write_like(question: Callable[[Any, Any], Any], estimator: Any, source: Sour
     rows, labels, frame = _whole(estimator.schema_, source)
     if frame is not None:
         check_table(out)
-    with _named(source.data):
+    with named(source.data):
         answers = question(estimator, rows)
     if isinstance(schema, ImageSchema):
         _write_images(out, answers, schema, labels["file"].to_list() if len(labels) else None)
@@ -377,7 +367,7 @@ def write_steps(
     check_apart(source.data, out)
     check_table(out)
     rows, _, frame = _whole(schema, source)
-    with _named(source.data):
+    with named(source.data):
         found, lengths = question(rows), [len(one) for one in schema.series(rows)]
     groups, reading = None if frame is None else rows_of_series(rows, schema.reading), schema.reading
     order = slice(None) if groups is None else np.argsort(np.concatenate(groups))
@@ -492,7 +482,7 @@ def _check_pictures(out: Path) -> None:
 
 
 @contextmanager
-def _named(data: str) -> Iterator[None]:
+def named(data: str) -> Iterator[None]:
     """Put the name of the data in front of what is wrong with them."""
     try:
         yield

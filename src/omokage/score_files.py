@@ -25,6 +25,8 @@ import polars as pl
 from omokage import __version__
 from omokage.data.kinds import name_of
 from omokage.data.reading import write_table
+from omokage.data.sequences import SequenceSchema
+from omokage.data.series import rows_of_series
 from omokage.errors import DataError, FileFormatError, ParameterError, listing
 from omokage.estimators import AnomalyDetector
 from omokage.row_files import (
@@ -36,8 +38,11 @@ from omokage.row_files import (
     batches_of,
     check_apart,
     check_table,
+    known_columns,
+    named,
     names_of,
     numbers_in,
+    open_rows,
 )
 from omokage.storage import INDEX, replacing
 
@@ -304,3 +309,23 @@ def _prepare(folder: Path, key: dict[str, Any]) -> None:
         (folder / _KEY).write_text(text, encoding="utf-8")
     except OSError as error:
         raise FileFormatError(f"{folder}: cannot be written ({error.strerror or error}).") from None
+
+
+def labelled_rows(source: Source, label: str, schema: Any) -> tuple[pl.DataFrame, Any, pl.DataFrame]:
+    """Return the rows of a table as a model of this schema knows them, their labels, and their ids.
+
+    Labels are (n,); of sequences (T,) for each series, or for the only one.
+    """
+    file = open_rows(source, passed=True)
+    if label not in (getattr(file, "names", None) or ()):
+        known = listing(getattr(file, "names", None) or (), 20) or "no names"
+        raise DataError(f"--label-column: no column {label!r} in {source.data}; it has {known}.")
+    frame = file.read()
+    labels, dropped = frame[label].to_numpy(), (*source.ids, label)
+    if not isinstance(schema, SequenceSchema):
+        return known_columns(source.data, frame, schema.names, dropped), labels, frame.select(source.ids)
+    rows = frame.drop(dropped)
+    with named(source.data):
+        groups = rows_of_series(rows, schema.reading)
+    each, order = [labels[group] for group in groups], np.concatenate(groups)
+    return rows, each[0] if schema.reading.is_one(rows) else each, frame.select(source.ids)[order]

@@ -9,6 +9,7 @@
     checks          what is suspicious about a detector
     drift           whether new rows are like those of the calibration
     evaluation      how good scores are where labels are known
+    events          the same for scores of steps, and of the events that they belong to
 
 The estimator on top of them is `omokage.estimators.detector`.
 """

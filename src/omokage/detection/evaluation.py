@@ -1,5 +1,6 @@
 """How good a detector is on rows whose labels are known."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,17 +35,33 @@ class Evaluation:
     detected_interval: tuple[float, float]
     rates: dict[float, tuple[float, float, float]]
 
-    def __str__(self) -> str:
+    @property
+    def heading(self) -> str:
+        """What was looked at."""
+        return f"{self.normal + self.anomalies:,} rows, {self.anomalies:,} of them anomalies ({self.prevalence:.1%})"
+
+    @property
+    def figures(self) -> list[tuple[str, str]]:
+        """The figures as text, with their names."""
         low, high = self.detected_interval
-        lines = [
-            f"{self.normal + self.anomalies:,} rows, {self.anomalies:,} of them anomalies ({self.prevalence:.1%})",
-            f"AUROC                        {self.auroc:.4f}",
-            f"AUCPR                        {self.aucpr:.4f} (by chance {self.prevalence:.4f})",
-            f"detected at 1 % false alarms {self.detected:.1%} ({low:.1%} to {high:.1%})",
+        return [
+            ("AUROC", f"{self.auroc:.4f}"),
+            ("AUCPR", f"{self.aucpr:.4f} (by chance {self.prevalence:.4f})"),
+            ("detected at 1 % false alarms", f"{self.detected:.1%} ({low:.1%} to {high:.1%})"),
+            *(
+                (f"false alarms at {nominal:.0%}", f"{seen:.1%} ({least:.1%} to {most:.1%})")
+                for nominal, (seen, least, most) in self.rates.items()
+            ),
         ]
-        for nominal, (seen, least, most) in self.rates.items():
-            lines.append(f"false alarms at {nominal:<4.0%}         {seen:.1%} ({least:.1%} to {most:.1%})")
-        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return printed(self.heading, self.figures)
+
+
+def printed(heading: str, figures: Sequence[tuple[str, str]]) -> str:
+    """Return figures as lines of text, in two columns."""
+    width = max(len(name) for name, _ in figures)
+    return "\n".join([heading, *(f"{name:<{width}} {value}" for name, value in figures)])
 
 
 def evaluate(scores: ArrayLike, labels: ArrayLike, p_values: ArrayLike | None = None) -> Evaluation:

@@ -1,7 +1,8 @@
 """The estimators: what a user makes, fits, asks and saves."""
 
 from omokage.estimators.autoencoder import AutoEncoder
-from omokage.estimators.detector import AnomalyDetector, evaluate_detector
+from omokage.estimators.detector import AnomalyDetector
+from omokage.estimators.evaluating import evaluate_detector
 from omokage.estimators.loading import load
 from omokage.estimators.vae import VAE
 

@@ -21,7 +21,6 @@ from omokage.detection import scores, steps
 from omokage.detection.calibration import Calibration, severity
 from omokage.detection.checks import calibration_finding
 from omokage.detection.drift import Drift, drift
-from omokage.detection.evaluation import Evaluation, evaluate
 from omokage.detection.explanation import Explanation
 from omokage.errors import DataError, ParameterError, suggest
 from omokage.estimators.base import Estimator
@@ -473,26 +472,3 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.non_deterministic = self.random_state is None
         return tags
-
-
-def evaluate_detector(detector: Any, X: Any, y: Any) -> Evaluation:
-    """Return how good a detector is on labelled rows; it prints as a table.
-
-    Parameters
-    ----------
-    detector : AnomalyDetector, or anything with `score_samples`
-        Fitted.
-    X : rows
-        None of which the detector was fitted on.
-    y : array of shape (n,)
-        1 for anomalies, 0 for normal rows.
-
-    Raises
-    ------
-    DataError
-        If labels are of another kind or number, or of one kind only.
-    """
-    if isinstance(detector, AnomalyDetector):
-        judged = detector.judge(X)
-        return evaluate(judged["anomaly_score"], y, judged["p_value"])
-    return evaluate(-detector.score_samples(X), y)

@@ -18,10 +18,11 @@ writes one to a file; `svg(figure)` gives its source, with text that stays text.
 Rows of pictures are (n, D) with D = height × width (× 3 or 4 for colours), as the estimators take and give them.
 """
 
+from omokage.plots.anomalies import false_alarms, precision_recall, score_histogram
 from omokage.plots.bars import column_errors, kl_per_dimension
 from omokage.plots.codes import codes_at_norms, linear_path, quantile_grid, range_grid, spherical_path
 from omokage.plots.files import svg
-from omokage.plots.images import best_and_worst, far_out, grid, interpolation, picture_rows, reconstructions
+from omokage.plots.images import best_and_worst, far_out, grid, heat_maps, interpolation, picture_rows, reconstructions
 from omokage.plots.latent import latent_scatter
 from omokage.plots.posterior import normality, posterior_jitter
 from omokage.plots.sequences import sequences
@@ -43,8 +44,10 @@ __all__ = [
     "best_and_worst",
     "codes_at_norms",
     "column_errors",
+    "false_alarms",
     "far_out",
     "grid",
+    "heat_maps",
     "interpolation",
     "kl_per_dimension",
     "latent_rotation",
@@ -55,9 +58,11 @@ __all__ = [
     "normality",
     "picture_rows",
     "posterior_jitter",
+    "precision_recall",
     "quantile_grid",
     "range_grid",
     "reconstructions",
+    "score_histogram",
     "sequences",
     "spherical_path",
     "svg",

@@ -18,7 +18,7 @@ from omokage.errors import DataError
 from omokage.plots.checks import numbers, whole_number
 from omokage.plots.codes import linear_path
 from omokage.plots.mosaic import Block, as_pictures, extremes, mosaic
-from omokage.plots.style import short_number
+from omokage.plots.style import HEAT, short_number
 
 
 def reconstructions(
@@ -55,6 +55,39 @@ def reconstructions(
             rows.append(_as_many(as_pictures(draw, shape, "draws"), "draws", first))
             names.append(f"draw {number}")
     return mosaic([Block(np.stack(rows), rows=names)], limits or extremes(first), colours)
+
+
+def heat_maps(
+    originals: ArrayLike,
+    normal: ArrayLike,
+    contributions: ArrayLike,
+    shape: Sequence[int],
+    *,
+    limits: tuple[float, float] | None = None,
+    colours: str | Colormap = "gray",
+) -> Figure:
+    """Draw pictures, what a model expects in their place, and which pixels add to their score.
+
+    Args:
+        originals: (n, D); a dozen can be told apart.
+        normal: Like `originals`, as `Explanation.normal`.
+        contributions: Like `originals`, as `Explanation.contributions`; of colours the sum is shown. The darkest is the
+            largest of each picture.
+        shape: (height, width) or (height, width, 1, 3 or 4).
+        limits: The values that are black and white; by default the extremes of the originals.
+        colours: A colour map of matplotlib's, or `INK_ON_PAPER`, for pictures without colours of their own.
+
+    Raises:
+        DataError: If the numbers of rows differ, or rows do not have that shape.
+    """
+    first = as_pictures(originals, shape, "originals")
+    expected = _as_many(as_pictures(normal, shape, "normal"), "normal", first)
+    parts = _as_many(as_pictures(contributions, shape, "contributions"), "contributions", first)
+    parts = parts.reshape(*parts.shape[:3], -1).sum(3)
+    largest = np.maximum(np.nanmax(parts, axis=(1, 2), keepdims=True), 1e-30)
+    pictures = Block(np.stack([first, expected]), rows=["original", "expected"])
+    heat = Block((parts / largest)[None], rows=["to blame"])
+    return mosaic([pictures, heat], limits or extremes(first), colours, each=[None, ((0.0, 1.0), HEAT)])
 
 
 def best_and_worst(

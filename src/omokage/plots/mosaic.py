@@ -70,10 +70,16 @@ def tiled(shown: NDArray[np.float64], limits: tuple[float, float], colours: str 
     return canvas
 
 
-def mosaic(blocks: Sequence[Block], limits: tuple[float, float], colours: str | Colormap) -> Figure:
-    """Draw blocks of pictures below one another, all of one width."""
+def mosaic(
+    blocks: Sequence[Block],
+    limits: tuple[float, float],
+    colours: str | Colormap,
+    each: Sequence[tuple[tuple[float, float], Colormap] | None] | None = None,
+) -> Figure:
+    """Draw blocks of pictures below one another, all of one width; `each` has limits and colours that differ."""
+    own = [(limits, colours) if one is None else one for one in each or [None] * len(blocks)]
     left = _LABELS if any(block.rows or block.below_title for block in blocks) else 0.0
-    images = [tiled(block.pictures, limits, colours) for block in blocks]
+    images = [tiled(block.pictures, *how) for block, how in zip(blocks, own, strict=True)]
     scale = WIDTH - left  # inches for the width of an image
     heights = [image.shape[0] / image.shape[1] for image in images]
     scale = min(scale, _TALLEST / sum(heights))
@@ -87,7 +93,7 @@ def mosaic(blocks: Sequence[Block], limits: tuple[float, float], colours: str | 
         height = scale * heights[number]
         axes = figure.add_axes((left / WIDTH, (top - height) / total, scale / WIDTH, height / total))
         drawn = bare_axes(axes).imshow(image, interpolation="none", aspect="equal", origin="upper")
-        if colours is INK_ON_PAPER:
+        if own[number][1] is INK_ON_PAPER:
             drawn.set_gid("ink" if number == 0 else f"{number}-ink")
         _write(axes, block)
         top -= height + below[number] + _BETWEEN
