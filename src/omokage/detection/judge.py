@@ -150,7 +150,7 @@ class Judge:
         several = names if len(names) > 1 else ()
         points = {name: tuple(Neighbours(arrays[f"points.{name}.{m}"]) for m in members) for name in near}
         yardsticks = {name: tuple(Yardstick(arrays[f"yardsticks.{name}.{m}"]) for m in members) for name in several}
-        return Judge(ensemble, schema, names, points, yardsticks, arrays["reference"], arrays["steps"])
+        return Judge(ensemble, schema, names, points, yardsticks, arrays["reference"], arrays.get("steps", np.zeros(0)))
 
     def scores(self, rows: Encoded) -> Array:
         """Return the score of rows to each member, (n, M)."""
