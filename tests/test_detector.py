@@ -9,6 +9,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 import omokage as om
+from conftest import needs
 from omokage.detection import scores
 from omokage.detection.neighbours import Neighbours
 from omokage.errors import DataError, FileFormatError, ParameterError
@@ -469,3 +470,13 @@ def test_nothing_warns(detector):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         detector.p_values(rows(10))
+
+
+@pytest.mark.slow
+def test_unusual_heart_beats_are_found():
+    """ECG5000, trained on normal beats: nearly all others rank above the normal ones."""
+    file = np.load(needs("ecg5000", "ecg5000.npz"))
+    detector = om.AnomalyDetector({"network": "tcn", "epochs": 20}, ensemble=2, random_state=0, verbose=0)
+    detector.fit(file["X_train_normal"][:, :, None])
+    found = -detector.score_samples(file["X_test"][:, :, None])
+    assert roc_auc_score(file["y_test_anomaly"], found) >= 0.985

@@ -1,15 +1,14 @@
 """Sequences: what padding, order, layout and units must not change, and every way to get them wrong."""
 
 import json
-import os
 import re
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 import omokage as om
+from conftest import needs
 from omokage.data import Sequences
 from omokage.data.kinds import name_of, open_data
 from omokage.data.sequences import SequenceSchema, SequenceTable, buckets
@@ -573,10 +572,7 @@ def test_waves_are_learned():
 @pytest.mark.slow
 def test_gaps_in_heartbeats_are_filled_better_than_by_straight_lines():
     """ECG5000: 20 of 140 steps of beats that the model has not seen, after a fit on complete ones."""
-    path = Path(os.environ.get("OMOKAGE_DATA", "")) / "ecg5000" / "ecg5000.npz"
-    if not path.exists():
-        pytest.skip("needs ecg5000/ecg5000.npz in the folder that OMOKAGE_DATA names")
-    file = np.load(path)
+    file = np.load(needs("ecg5000", "ecg5000.npz"))
     beats = file["X_test"][file["y_test_anomaly"] == 0][:600, :, None].astype(np.float64)
     settings = {"latent_dim": 10, "hidden": (32,), "learning_rate": 3e-3, "epochs": 20, "verbose": 0}
     random = np.random.default_rng(0)

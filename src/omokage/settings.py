@@ -167,8 +167,8 @@ class DetectorSettings(BaseModel):
     score: Annotated[
         Literal["auto"] | Score | tuple[Score, ...],
         Field(
-            description="What makes a row strange; of several the mean surprise; auto: mahalanobis, neighbours "
-            "and latent_neighbours."
+            description="What makes a row strange; of several the mean surprise; auto: elbo, neighbours and "
+            "latent_neighbours."
         ),
     ] = "auto"
     contamination: Annotated[

@@ -48,8 +48,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         "normaliser" (A: how uncertain the decoder is), "divergence" (D, KL(q‖p)), "reconstruction" (the squared error,
         standardised units), "reconstruction_probability" (-E log p(x|z)), "neighbours" and "latent_neighbours" (the
         mean distance to the 5 nearest training rows in what the reconstruction leaves over, or in z). Of several, the
-        mean of their surprises. "auto": mahalanobis, neighbours and latent_neighbours; reconstruction in place of
-        mahalanobis where the likelihood has no deviance.
+        mean of their surprises. "auto": elbo, neighbours and latent_neighbours; mahalanobis in place of elbo for a
+        plain autoencoder, and reconstruction where the likelihood has no deviance.
     contamination : float or "auto"
         Where the training rows hold anomalies: their share, which `predict` then finds among them.
     false_alarm_rate : float

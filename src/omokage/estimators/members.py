@@ -34,6 +34,7 @@ _LEAST_HELD_OUT = 4
 _HELD_OUT, _MOST_HELD_OUT = 0.2, 20_000  # the share of the rows that calibrates, and how many at most
 _SMALL: dict[str, Any] = {"latent_dim": 8, "hidden": (64, 64), "batch_size": 128}
 _STEPS = 3000  # at least, of the small one
+_AUTO = ("elbo", "mahalanobis", "reconstruction")  # of which the first that a model has joins the distances
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +123,7 @@ def _names(score: Any, model: Model, rows: RowSource, point: bool) -> tuple[str,
     row = next(rows.epoch(np.random.default_rng(0), 1))._replace(weight=None)
     if score == "auto":
         known = scores.known(model, row)
-        return ("mahalanobis" if "mahalanobis" in known else "reconstruction", *scores.BY_DISTANCE)
+        return (next(name for name in _AUTO if name in known), *scores.BY_DISTANCE)
     names = (score,) if isinstance(score, str) else tuple(dict.fromkeys(score))
     if not names:
         raise ParameterError("score: expected at least one name.")
