@@ -37,6 +37,8 @@ bench: $(BENCH)/ready
 	$(BENCH)/bin/python benchmarks/convolution.py
 	$(BENCH)/bin/python benchmarks/conformance.py
 	$(BENCH)/bin/python benchmarks/samples.py
+	$(BENCH)/bin/python benchmarks/detection_speed.py
+	$(BENCH)/bin/python benchmarks/scoring.py
 
 clean:
 	rm -rf $(VENV) $(BENCH) omokage-demo omokage-reproduce dist

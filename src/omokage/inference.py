@@ -23,11 +23,13 @@ from omokage.batch import Batch
 from omokage.model import Model, centre, divergence, divergences, is_point_mass, spread
 
 _ROWS = 256
-_MICRO_BATCHES = 16
-_MANY = 256  # micro-batches at once where there are as many, and rows are short
+_FEW = 16  # micro-batches
+_CAPACITIES = 1, _FEW, 64, 256  # micro-batches that one program may take at once
 _SHORT = 256  # numbers in a row
 _THREADS = min(8, os.cpu_count() or 1)
+_POOL = ThreadPoolExecutor(_THREADS, "omokage")  # since a program of small matrices keeps one core busy
 _DRAWS = 32  # drawn at a time where many are asked for
+_compiled: set[Any] = set()  # what tells programs apart that have run
 
 Function = Callable[..., Any]
 
@@ -322,11 +324,16 @@ def over_rows(function: Function, model: Any, rows: Any, *arguments: Any) -> Any
     """
     arrays = jax.tree.leaves(rows)
     total = len(arrays[0])
-    many = total >= _MANY * _ROWS and sum(math.prod(array.shape[1:]) for array in arrays) <= _SHORT
-    capacity = 1 if total <= _ROWS else _MANY if many else _MICRO_BATCHES
+    micro = -(-total // _ROWS)
+    short = sum(math.prod(array.shape[1:]) for array in arrays) <= _SHORT
+    # As many for each core where rows are short, but a few are not worth a thread.
+    share = micro if micro <= _FEW or not short else max(_FEW, -(-micro // _THREADS))
+    known = _CAPACITIES if short else _CAPACITIES[:2]
+    capacity = next((one for one in known if share <= one), known[-1])
+    size = _ROWS * min(share, capacity)
 
     def batches(array: NDArray[Any], start: int) -> Array:
-        part = array[start : start + capacity * _ROWS]
+        part = array[start : start + size]
         padded = np.zeros((capacity * _ROWS, *array.shape[1:]), array.dtype)
         padded[: len(part)] = part
         return jnp.asarray(padded.reshape(capacity, _ROWS, *array.shape[1:]))
@@ -335,18 +342,21 @@ def over_rows(function: Function, model: Any, rows: Any, *arguments: Any) -> Any
 
     def piece(start: int) -> Any:
         here = jax.tree.map(lambda array: batches(array, start), rows)
-        count = -(-min(total - start, capacity * _ROWS) // _ROWS)
+        count = min(total - start, size)
         # GPUs would multiply matrices with 10 bits, and by another way for each shape: good for training only.
         with jax.default_device(device), jax.default_matmul_precision("highest"):  # which each thread has for itself
-            result = _run(function, model, here, jnp.int32(count), *arguments)
-        return jax.tree.map(lambda a: np.asarray(a).reshape(-1, *a.shape[2:]), result)
+            result = _run(function, model, here, jnp.int32(-(-count // _ROWS)), *arguments)
+        return jax.tree.map(lambda a: np.asarray(a).reshape(-1, *a.shape[2:])[:count], result)
 
-    first, *others = range(0, total, capacity * _ROWS)
-    pieces = [piece(first)]  # alone, so that the program is compiled once
-    if others:  # a program of small matrices keeps one core busy
-        with ThreadPoolExecutor(min(len(others), _THREADS)) as pool:
-            pieces += pool.map(piece, others)
-    return jax.tree.map(lambda *parts: np.concatenate(parts)[:total], *pieces)
+    starts = range(0, total, size)
+    if len(starts) == 1:
+        return piece(0)
+    program = function, capacity, jax.tree.structure((model, arguments)), *(array.shape[1:] for array in arrays)
+    alone = 1 if program not in _compiled else 0  # so that threads do not all compile it
+    pieces = [piece(start) for start in starts[:alone]]
+    _compiled.add(program)
+    pieces += _POOL.map(piece, starts[alone:])
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)
 
 
 @eqx.filter_jit

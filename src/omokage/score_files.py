@@ -92,7 +92,7 @@ def question_of_steps(
     schema = estimator.schema_
     if name_of(schema) != "sequences":
         raise ParameterError(
-            f"--by-step, --window: only sequences have steps, and {model} is a model of {name_of(schema)}."
+            f"--by-step: only sequences have steps, which --window cuts; {model} is a model of {name_of(schema)}."
         )
     if isinstance(estimator, AnomalyDetector):
 
@@ -274,7 +274,7 @@ def _frames(
         try:
             for number, (first, batch) in enumerate(batches):
                 running.append(pool.submit(part, folder / f"{number:06d}.arrow", first, batch))
-                if len(running) > _AT_ONCE:
+                if len(running) > 2 * _AT_ONCE:  # so that none waits for what is read and written
                     report(answered := running.popleft().result())
                     yield answered.frame
             while running:

@@ -208,12 +208,17 @@ class Schema:
         return Encoded.of(Batch(self.encode(matrix)))
 
     def encode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
-        """Return standardised rows, (B, D), from raw ones; held within ±1e15, whose square float32 still holds."""
-        x = np.empty(raw.shape, np.float32)
-        for start in range(0, len(raw), 16_384):  # so that the float64 in between stays small
-            part = (raw[start : start + 16_384] - self.location) / self.scale
-            x[start : start + 16_384] = np.clip(part, -1e15, 1e15)
-        return x
+        """Return standardised rows, (..., D), from raw ones; held within ±1e15, whose square float32 still holds."""
+        rows = raw.reshape(-1, raw.shape[-1])
+        x = np.empty(rows.shape, np.float32)
+        size = max(1, min(len(rows), 65_536 // rows.shape[1]))  # rows at a time, so that what is float64 stays small
+        location, scale = (np.tile(each, (size, 1)) for each in (self.location, self.scale))  # faster than broadcasting
+        with np.errstate(over="ignore"):
+            for start in range(0, len(rows), size):
+                part, to = rows[start : start + size], x[start : start + size]
+                np.divide(part - location[: len(part)], scale[: len(part)], out=to, casting="same_kind")
+                np.clip(to, -1e15, 1e15, out=to)
+        return x.reshape(raw.shape)
 
     def decode(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Return raw rows, (..., D), from standardised ones."""

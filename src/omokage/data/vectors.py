@@ -8,6 +8,7 @@ from typing import Any
 
 import narwhals as nw
 import numpy as np
+import polars as pl
 from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 from sklearn.utils import check_array
@@ -76,6 +77,10 @@ def to_matrix(
 def _side_by_side(frame: nw.DataFrame[Any]) -> Matrix:
     """Return the columns of numbers as a matrix; nulls become NaN, and are named by row and column later."""
     single = all(dtype == nw.Float32 for dtype in frame.schema.values())
+    native = frame.to_native()
+    if isinstance(native, pl.DataFrame):  # which knows a way that is four times as fast
+        ours: Any = native.cast(pl.Float32 if single else pl.Float64).to_numpy(order="c")
+        return ours
     columns = [column.cast(nw.Float32 if single else nw.Float64).to_numpy() for column in frame.iter_columns()]
     matrix = np.empty((len(frame), len(columns)), np.float32 if single else np.float64)
     for start in range(0, len(frame), _BLOCK):  # so that what is written side by side is still in the cache
