@@ -14,11 +14,16 @@ _CACHE = os.environ.setdefault("OMOKAGE_CACHE", tempfile.mkdtemp(prefix="omokage
 DATA = Path(os.environ["OMOKAGE_DATA"]) if os.environ.get("OMOKAGE_DATA") else None
 
 
-def needs(*parts: str) -> Path:
-    """Return a file of the data folder, or skip the test with a message."""
-    if DATA is None or not DATA.joinpath(*parts).exists():
-        pytest.skip(f"needs {'/'.join(parts)} in the folder that OMOKAGE_DATA names")
-    return DATA.joinpath(*parts)
+@pytest.fixture
+def needs():
+    """Return a function that gives a file of the data folder, or skips the test with a message."""
+
+    def file(*parts: str) -> Path:
+        if DATA is None or not DATA.joinpath(*parts).exists():
+            pytest.skip(f"needs {'/'.join(parts)} in the folder that OMOKAGE_DATA names")
+        return DATA.joinpath(*parts)
+
+    return file
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,6 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 import omokage as om
-from conftest import needs
 from omokage.detection import scores
 from omokage.detection.neighbours import Neighbours
 from omokage.errors import DataError, FileFormatError, ParameterError
@@ -473,7 +472,7 @@ def test_nothing_warns(detector):
 
 
 @pytest.mark.slow
-def test_unusual_heart_beats_are_found():
+def test_unusual_heart_beats_are_found(needs):
     """ECG5000, trained on normal beats: nearly all others rank above the normal ones."""
     file = np.load(needs("ecg5000", "ecg5000.npz"))
     detector = om.AnomalyDetector({"network": "tcn", "epochs": 20}, ensemble=2, random_state=0, verbose=0)

@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 
 import omokage as om
-from conftest import needs
 from omokage.data import Sequences
 from omokage.data.kinds import name_of, open_data
 from omokage.data.sequences import SequenceSchema, SequenceTable, buckets
@@ -570,7 +569,7 @@ def test_waves_are_learned():
 
 
 @pytest.mark.slow
-def test_gaps_in_heartbeats_are_filled_better_than_by_straight_lines():
+def test_gaps_in_heartbeats_are_filled_better_than_by_straight_lines(needs):
     """ECG5000: 20 of 140 steps of beats that the model has not seen, after a fit on complete ones."""
     file = np.load(needs("ecg5000", "ecg5000.npz"))
     beats = file["X_test"][file["y_test_anomaly"] == 0][:600, :, None].astype(np.float64)
