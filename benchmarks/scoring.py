@@ -19,9 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +36,7 @@ ASKED: dict[str, tuple[str, tuple[str, ...], float]] = {
     "p-values, five members": ("five", (), 0.1),
     "p-values, all defaults": ("default", (), 0.01),
 }
-MIB = 1024
+KIB_IN_MIB = 1024
 
 
 def pieces(rows: int) -> Iterator[dict[str, Any]]:
@@ -69,38 +67,32 @@ def prepare(folder: Path, rows: int) -> None:
     om.AnomalyDetector(verbose=0, random_state=0).fit(training).save(folder / "default")
 
 
-def scores_alone(folder: Path, file: Path) -> dict[str, float]:
-    """Return seconds and the most memory of scoring a file in this process."""
+def scores_alone(folder: Path, file: Path) -> float:
+    """Return seconds of scoring a file in this process."""
     import omokage as om
     from omokage.row_files import Source, batches_of
+    from omokage.score_files import in_order
 
     detector = om.load(folder / "one")
     source = Source(str(file), ("id",))
 
-    def total(batch: Any) -> float:
+    def total(_: int, batch: Any) -> float:
         return float(detector.score_samples(batch.drop("id")).sum())
 
-    total(next(batches_of(source))[1])  # compiles
-    began, waiting, found = time.perf_counter(), deque[Future[float]](), 0.0
-    with ThreadPoolExecutor(2) as pool:  # as the command does it
-        for _, batch in batches_of(source):
-            waiting.append(pool.submit(total, batch))
-            if len(waiting) > 4:
-                found += waiting.popleft().result()
-        found += sum(one.result() for one in waiting)
-    seconds = time.perf_counter() - began
-    return {"seconds": seconds, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB, "sum": found}
+    total(*next(batches_of(source)))  # compiles
+    began = time.perf_counter()
+    sum(in_order(total, batches_of(source)))
+    return time.perf_counter() - began
 
 
-def command(folder: Path, model: str, file: Path, more: tuple[str, ...]) -> dict[str, float]:
-    """Return seconds and the most memory of the command."""
+def command(folder: Path, model: str, file: Path, more: tuple[str, ...]) -> float:
+    """Return seconds of the command."""
     out = folder / "out.parquet"
     out.unlink(missing_ok=True)
     line = [sys.executable, "-m", "omokage", "score", folder / model, file, "--id", "id", "--out", out, *more]
     began = time.perf_counter()
     subprocess.run([str(part) for part in line], check=True, capture_output=True)
-    seconds = time.perf_counter() - began
-    return {"seconds": seconds, "memory": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / MIB}
+    return time.perf_counter() - began
 
 
 def main() -> None:
@@ -114,8 +106,9 @@ def main() -> None:
         what, folder = chosen.one[0], Path(chosen.one[1])
         model, more, share = ASKED[what]
         file = folder / f"{share:g}.parquet"
-        found = scores_alone(folder, file) if what == "scores" else command(folder, model, file, more)
-        print(json.dumps(found))
+        seconds = scores_alone(folder, file) if what == "scores" else command(folder, model, file, more)
+        whose = resource.RUSAGE_SELF if what == "scores" else resource.RUSAGE_CHILDREN
+        print(json.dumps({"seconds": seconds, "memory": resource.getrusage(whose).ru_maxrss / KIB_IN_MIB}))
         return
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder), chosen.rows)
@@ -123,10 +116,10 @@ def main() -> None:
         found = measure.run_rounds(measure.HERE / "scoring.py", contenders, chosen.rounds, chosen.patience)
     table = []
     for what, (_, _, share) in ASKED.items():
-        seconds, rows = [one["seconds"] for one in found[what]], chosen.rows * share
+        times, rows = [one["seconds"] for one in found[what]], chosen.rows * share
         memory = max(one["memory"] for one in found[what])
-        speed = rows / statistics.median(seconds)
-        table.append((what, f"{rows:,.0f}", measure.spread(seconds, 1), f"{speed:,.0f}", f"{memory:.0f} MiB"))
+        speed = rows / statistics.median(times)
+        table.append((what, f"{rows:,.0f}", measure.spread(times, 1), f"{speed:,.0f}", f"{memory:.0f} MiB"))
     header = ("asked for", "rows", "seconds", "rows a second", "most memory")
     measure.publish("Scoring a long file", [measure.table(header, table)], ("omokage", "jax", "polars"), chosen.out)
 

@@ -14,7 +14,7 @@ _CACHE = os.environ.setdefault("OMOKAGE_CACHE", tempfile.mkdtemp(prefix="omokage
 DATA = Path(os.environ["OMOKAGE_DATA"]) if os.environ.get("OMOKAGE_DATA") else None
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def needs():
     """Return a function that gives a file of the data folder, or skips the test with a message."""
 

@@ -477,5 +477,6 @@ def test_unusual_heart_beats_are_found(needs):
     file = np.load(needs("ecg5000", "ecg5000.npz"))
     detector = om.AnomalyDetector({"network": "tcn", "epochs": 20}, ensemble=2, random_state=0, verbose=0)
     detector.fit(file["X_train_normal"][:, :, None])
-    found = -detector.score_samples(file["X_test"][:, :, None])
-    assert roc_auc_score(file["y_test_anomaly"], found) >= 0.985
+    found = roc_auc_score(file["y_test_anomaly"], -detector.score_samples(file["X_test"][:, :, None]))
+    print(f"ECG5000: AUROC {found:.4f}")
+    assert found >= 0.985

@@ -1,10 +1,8 @@
 """The experiments: their settings are sound, their errors clear, and a quick run of each leaves what it promises."""
 
 import io
-import os
 import re
 import urllib.request
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -121,10 +119,9 @@ def cells(line):
 
 
 @pytest.fixture(scope="module", params=experiments.NAMES)
-def finished(request, tmp_path_factory):
+def finished(request, tmp_path_factory, needs):
     """The name, the folder and the rows of the table of a quick run, by their figure."""
-    if not Path(os.environ.get("OMOKAGE_DATA", ""), "mnist", "train-images-idx3-ubyte.gz").exists():
-        pytest.skip("needs mnist in the folder that OMOKAGE_DATA names")
+    needs("mnist", "train-images-idx3-ubyte.gz")
     folder = tmp_path_factory.mktemp(request.param)
     report = experiments.reproduce(request.param, folder, seed=3, quick=True, verbose=0)
     assert report == folder.resolve() / "report.html"

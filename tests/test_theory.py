@@ -3,7 +3,6 @@
 import ast
 import gzip
 import importlib
-import os
 import re
 from pathlib import Path
 
@@ -208,11 +207,8 @@ def test_the_figures_of_the_digits_and_of_the_floor():
     assert states(f"{-np.log(1e-3) - 0.5 * np.log(2 * np.pi):.2f}$ nat")
 
 
-def test_the_figures_of_mnist():
-    folder = os.environ.get("OMOKAGE_DATA")
-    path = Path(folder or ".") / "mnist" / "train-images-idx3-ubyte.gz"
-    if folder is None or not path.exists():
-        pytest.skip("needs mnist/train-images-idx3-ubyte.gz in the folder that OMOKAGE_DATA names")
+def test_the_figures_of_mnist(needs):
+    path = needs("mnist", "train-images-idx3-ubyte.gz")
     x = np.frombuffer(gzip.decompress(path.read_bytes())[16:], np.uint8).reshape(-1, D).astype(np.float32) / 255
     variance = x.var(0, dtype=np.float64)
     spreads = np.linalg.eigvalsh(np.cov(x.T, bias=True))

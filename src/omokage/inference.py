@@ -326,8 +326,7 @@ def over_rows(function: Function, model: Any, rows: Any, *arguments: Any) -> Any
     total = len(arrays[0])
     micro = -(-total // _ROWS)
     short = sum(math.prod(array.shape[1:]) for array in arrays) <= _SHORT
-    # As many for each core where rows are short, but a few are not worth a thread.
-    share = micro if micro <= _FEW or not short else max(_FEW, -(-micro // _THREADS))
+    share = min(micro, max(_FEW, -(-micro // _THREADS)))  # as many for each core, but few are not worth a thread
     known = _CAPACITIES if short else _CAPACITIES[:2]
     capacity = next((one for one in known if share <= one), known[-1])
     size = _ROWS * min(share, capacity)

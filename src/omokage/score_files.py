@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -45,6 +45,8 @@ from omokage.row_files import (
     open_rows,
 )
 from omokage.storage import INDEX, replacing
+
+Answer = TypeVar("Answer")
 
 _KEY = "key.json"
 _AT_ONCE = min(4, os.cpu_count() or 1)  # batches that are answered at once; each has a hundred megabytes or so
@@ -251,6 +253,21 @@ def answer_lines(
     return report.bad
 
 
+def in_order(function: Callable[..., Answer], jobs: Iterable[tuple[Any, ...]]) -> Iterator[Answer]:
+    """Yield `function(*job)` of each job in their order, some at once."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        running: deque[Future[Answer]] = deque()
+        try:
+            for job in jobs:
+                running.append(pool.submit(function, *job))
+                if len(running) > _AT_ONCE:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
 def _frames(
     folder: Path, batches: Iterator[tuple[int, Any]], scored: Answers, report: Report, state: dict[str, Any]
 ) -> Iterator[pl.DataFrame]:
@@ -269,19 +286,10 @@ def _frames(
             answered.frame.write_ipc(file)
         return answered
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        running: deque[Future[Answered]] = deque()
-        try:
-            for number, (first, batch) in enumerate(batches):
-                running.append(pool.submit(part, folder / f"{number:06d}.arrow", first, batch))
-                if len(running) > 2 * _AT_ONCE:  # so that none waits for what is read and written
-                    report(answered := running.popleft().result())
-                    yield answered.frame
-            while running:
-                report(answered := running.popleft().result())
-                yield answered.frame
-        finally:
-            pool.shutdown(cancel_futures=True)
+    jobs = ((folder / f"{number:06d}.arrow", *one) for number, one in enumerate(batches))
+    for answered in in_order(part, jobs):
+        report(answered)
+        yield answered.frame
     if _state(scored.source) != state:
         raise DataError(f"{scored.source.data}: it changed while it was read. Wait until it is whole, and score again.")
 
