@@ -202,7 +202,8 @@ def run(contender: str, name: str, track: str, seed: int) -> list[dict[str, Any]
         scoring = time.perf_counter() - began
         several = answer if isinstance(answer, dict) else {called: answer}
         for score, values in several.items():
-            finite = np.nan_to_num(values, nan=1e300, posinf=1e300, neginf=-1e300)
+            wide = np.asarray(values, np.float64)  # PyOD's scores, in float32, may be infinite
+            finite = np.nan_to_num(wide, nan=1e300, posinf=1e300, neginf=-1e300)
             where = {"track": track, "set": name, "seed": seed, "contender": contender, "score": score}
             figures = {
                 "auroc": 100 * roc_auc_score(labels, finite),

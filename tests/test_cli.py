@@ -627,7 +627,11 @@ def test_series_that_cannot_be_are_refused(refused, series, files, tmp_path):
         refused([verb[0], series / "model", series, *verb[1:], *out], ": expected sequences, ")
     runs().drop("熱").write_csv(tmp_path / "less.csv")
     refused(["score", series / "model", tmp_path / "less.csv", "--id", "型", *out], "less.csv: X: ", "missing '熱'")
-    refused(["score", files / "model", files / "parts.csv", *IDS, "--by-step", *out], "--by-step: only sequences")
+    refused(
+        ["score", files / "model", files / "parts.csv", *IDS, "--by-step", *out],
+        "--window: only sequences have steps",
+        "Leave them out",
+    )
     refused(["impute", files / "model", files / "parts.csv", *IDS, *out], "a model of 3 columns; only sequences")
     refused(
         ["reconstruct", series / "model", series / "runs.csv", "--id", "型", "--out", tmp_path / "o"], "end it in .csv"
@@ -832,7 +836,8 @@ def test_a_row_that_cannot_be_scored_is_reported_and_left_empty(command, refused
     refused((*score[:2], tmp_path / "none.csv", *score[3:]), "圧力")
 
 
-def test_scoring_that_was_killed_goes_on_where_it_was(command, tmp_path, monkeypatch):
+def test_scoring_that_was_killed_goes_on_where_it_was(command, refused, tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
     from omokage.estimators import VAE
 
     table(200).write_csv(tmp_path / "x.csv")
@@ -855,6 +860,10 @@ def test_scoring_that_was_killed_goes_on_where_it_was(command, tmp_path, monkeyp
     parts = tmp_path / ".scores.csv.parts"
     ready = sorted(int(part.stem) for part in parts.glob("0*.arrow"))
     assert 3 <= len(ready) < 6 and ready[-1] < 6 and not (tmp_path / "scores.csv").exists()
+    other = os.open(parts, os.O_RDONLY)  # as another run has them
+    fcntl.flock(other, fcntl.LOCK_EX)
+    refused((*score, tmp_path / "scores.csv"), ".scores.csv.parts", "another run", "--out")
+    os.close(other)
     seen[:] = [0]
     assert command(*score, tmp_path / "scores.csv")[0] == 0
     assert sum(seen) == 200 - 30 * len(ready)

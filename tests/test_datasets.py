@@ -18,7 +18,6 @@ from omokage.data import datasets
 from omokage.data.datasets import RemoteFile, cache_folder, content, fetch, load
 from omokage.errors import FileFormatError, ParameterError
 
-DATA = os.environ.get("OMOKAGE_DATA")
 UNPACKED = np.random.default_rng(0).bytes(100_000)
 PACKED = gzip.compress(UNPACKED)
 SHA256 = hashlib.sha256(UNPACKED).hexdigest()
@@ -296,10 +295,8 @@ def test_digits_are_those_of_scikit_learn_and_split_by_class():
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
-def test_real_files(name, monkeypatch):
-    if DATA is None or not Path(DATA, name).is_dir():
-        pytest.skip(f"needs {name}/ in the folder that OMOKAGE_DATA names")
-    monkeypatch.setenv("OMOKAGE_DATA", DATA)
+def test_real_files(name, monkeypatch, needs):
+    monkeypatch.setenv("OMOKAGE_DATA", str(needs(name).parent))
     test, whole = load(name, "test"), load(name, "all")
     assert (whole.X.shape, whole.y.shape, whole.shape, whole.name) == ((70_000, 784), (70_000,), (28, 28), name)
     assert (whole.X.dtype, whole.y.dtype) == (np.float32, np.int64)

@@ -15,6 +15,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -94,7 +95,8 @@ def question_of_steps(
     schema = estimator.schema_
     if name_of(schema) != "sequences":
         raise ParameterError(
-            f"--by-step: only sequences have steps, which --window cuts; {model} is a model of {name_of(schema)}."
+            f"--by-step, --window: only sequences have steps; {model} is a model of {name_of(schema)}. Leave them out "
+            "for a score of each row, or fit a model of series, with --window."
         )
     if isinstance(estimator, AnomalyDetector):
 
@@ -173,13 +175,8 @@ def write_scores(
         return report.bad
     folder = out.resolve().with_name(f".{out.name}.parts")
     key = {"input": state, "model": _digest(model / INDEX), "omokage": __version__, "strict": strict, **settings}
-    _prepare(folder, key)
-    try:
+    with _parts(folder, key):
         write_table(out, _frames(folder, itertools.chain([first, second], batches), scored, report, state))
-    except DataError:  # only another input would help
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
     return report.bad
 
 
@@ -306,17 +303,54 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _prepare(folder: Path, key: dict[str, Any]) -> None:
-    """Make the folder of the parts, or keep the one that an interrupted run of the same question left."""
-    text = json.dumps(key, sort_keys=True, default=list)
+@contextmanager
+def _parts(folder: Path, key: dict[str, Any]) -> Iterator[None]:
+    """Make the folder of the parts, or keep the one that an interrupted run of the same question left.
+
+    It is this run's alone, and is removed at its end, but for an interruption.
+
+    Raises:
+        FileFormatError: If it cannot be made, or another run has it.
+    """
+    text, lock = json.dumps(key, sort_keys=True, default=list), None
     try:
-        if (folder / _KEY).exists() and (folder / _KEY).read_text(encoding="utf-8") == text:
-            return
+        try:
+            folder.mkdir(exist_ok=True)
+            lock = _lock(folder)
+            if not ((folder / _KEY).exists() and (folder / _KEY).read_text(encoding="utf-8") == text):
+                for left in folder.iterdir():
+                    left.unlink()
+                (folder / _KEY).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise FileFormatError(f"{folder}: cannot be written ({error.strerror or error}).") from None
+        try:
+            yield
+        except DataError:  # only another input would help
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        (folder / _KEY).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise FileFormatError(f"{folder}: cannot be written ({error.strerror or error}).") from None
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """Return what keeps other runs out of a folder until it is closed, or this process is killed; `None` on Windows."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(opened)
+        raise FileFormatError(
+            f"{folder}: another run is writing it. Wait until that has ended, or give --out another name."
+        ) from None
+    except OSError:  # some network file systems know no locks
+        pass
+    return opened
 
 
 def labelled_rows(source: Source, label: str, schema: Any) -> tuple[pl.DataFrame, Any, pl.DataFrame]:
