@@ -353,7 +353,7 @@ def test_columns_other_than_at_fit_are_named(refused, files, tmp_path):
         words = [verb, files / "model", tmp_path / "other.csv", *IDS, "--out", tmp_path / "o.csv"]
         refused(words, "other.csv: X: its columns are not those seen at fit: missing '圧力'; unexpected '電流'.")
     words = ["score", files / "model", files / "parts.csv", "--id", "品番", "--out", tmp_path / "o.csv"]
-    refused(words, "unexpected 'ロット'")
+    refused(words, "unexpected 'ロット'", "--id")
     words = ["score", files / "model", files / "parts.csv", *IDS, "--id", "社員", "--out", tmp_path / "o.csv"]
     refused(words, "--id: no column '社員' in ", "parts.csv; it has '品番', '温度 [degC]'")
     refused(["fit", files / "parts.csv", "--id", "社員", "--out", tmp_path / "m"], "--id: no column '社員'")

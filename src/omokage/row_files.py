@@ -100,7 +100,8 @@ def known_columns(data: str, batch: Any, names: tuple[str, ...] | None, ids: tup
     try:
         check_names(names, rows.columns)
     except DataError as error:
-        raise DataError(f"{data}: {error}") from None
+        more = " Pass columns that are no input through with --id." if set(names) < set(rows.columns) else ""
+        raise DataError(f"{data}: {error}{more}") from None
     return rows.select(names)
 
 
