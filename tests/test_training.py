@@ -142,7 +142,15 @@ def test_early_stopping_holds_rows_out_by_itself():
     assert "validation_loss" in vae.history_[-1]
 
 
-def test_ctrl_c_keeps_what_there_is_and_says_so():
+@pytest.fixture
+def usual_ctrl_c():
+    """Python's own handler, also in a background job, for which a shell turns Ctrl-C off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_keeps_what_there_is_and_says_so(usual_ctrl_c):
     def interrupt(record):
         if record["epoch"] == 3:
             os.kill(os.getpid(), signal.SIGINT)
