@@ -229,7 +229,7 @@ def table(results: list[dict[str, Any]], track: str, figure: str) -> str:
 
 
 def spread(results: list[dict[str, Any]], track: str) -> str:
-    """Return mean AUROC and AUCPR over the sets, the deviation of the former over seeds, and seconds for all sets."""
+    """Return mean AUROC and AUCPR over sets, the deviation of the former over seeds, and median seconds."""
     rows = []
     for score in dict.fromkeys(one["score"] for one in results if one["track"] == track):
         here = [one for one in results if (one["track"], one["score"]) == (track, score)]
@@ -241,7 +241,7 @@ def spread(results: list[dict[str, Any]], track: str) -> str:
         seconds = [sum(one["fit"] + one["scoring"] for one in part) for part in parts]
         deviation = f" ± {np.std(auroc, ddof=1):.2f}" if len(parts) > 1 else ""
         mean = float(np.mean(auroc))
-        cells = f"{mean:.2f}{deviation}", f"{np.mean(aucpr):.2f}", str(len(parts)), f"{np.mean(seconds):.0f}"
+        cells = f"{mean:.2f}{deviation}", f"{np.mean(aucpr):.2f}", str(len(parts)), f"{np.median(seconds):.0f}"
         rows.append((mean, (score, *cells)))
     header = ("score", "mean AUROC", "mean AUCPR", "seeds", "seconds")
     return measure.table(header, [cells for _, cells in sorted(rows, reverse=True)])

@@ -629,7 +629,7 @@ def test_series_that_cannot_be_are_refused(refused, series, files, tmp_path):
     refused(["score", series / "model", tmp_path / "less.csv", "--id", "型", *out], "less.csv: X: ", "missing '熱'")
     refused(
         ["score", files / "model", files / "parts.csv", *IDS, "--by-step", *out],
-        "--window: only sequences have steps",
+        "--by-step, --window: only sequences have steps",
         "Leave them out",
     )
     refused(["impute", files / "model", files / "parts.csv", *IDS, *out], "a model of 3 columns; only sequences")
@@ -836,8 +836,7 @@ def test_a_row_that_cannot_be_scored_is_reported_and_left_empty(command, refused
     refused((*score[:2], tmp_path / "none.csv", *score[3:]), "圧力")
 
 
-def test_scoring_that_was_killed_goes_on_where_it_was(command, refused, tmp_path, monkeypatch):
-    fcntl = pytest.importorskip("fcntl")
+def test_scoring_that_was_killed_goes_on_where_it_was(command, tmp_path, monkeypatch):
     from omokage.estimators import VAE
 
     table(200).write_csv(tmp_path / "x.csv")
@@ -860,10 +859,6 @@ def test_scoring_that_was_killed_goes_on_where_it_was(command, refused, tmp_path
     parts = tmp_path / ".scores.csv.parts"
     ready = sorted(int(part.stem) for part in parts.glob("0*.arrow"))
     assert 3 <= len(ready) < 6 and ready[-1] < 6 and not (tmp_path / "scores.csv").exists()
-    other = os.open(parts, os.O_RDONLY)  # as another run has them
-    fcntl.flock(other, fcntl.LOCK_EX)
-    refused((*score, tmp_path / "scores.csv"), ".scores.csv.parts", "another run", "--out")
-    os.close(other)
     seen[:] = [0]
     assert command(*score, tmp_path / "scores.csv")[0] == 0
     assert sum(seen) == 200 - 30 * len(ready)
@@ -876,6 +871,22 @@ def test_scoring_that_was_killed_goes_on_where_it_was(command, refused, tmp_path
     seen[:] = [0]
     assert command(*score, tmp_path / "scores.csv")[0] == 0
     assert sum(seen) == 200
+
+
+def test_a_second_run_with_the_output_of_one_that_is_running_is_refused(command, refused, files, tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    whole = TableFile.batches
+    monkeypatch.setattr(TableFile, "batches", lambda self, rows=65_536: whole(self, min(rows, ROWS // 2)))
+    score, parts = ("score", files / "model", files / "parts.csv", *IDS, "--out", tmp_path / "s.csv"), ".s.csv.parts"
+    (tmp_path / parts).mkdir()
+    (tmp_path / parts / "000000.arrow").write_bytes(b"of the first run")
+    first = os.open(tmp_path / parts, os.O_RDONLY)
+    fcntl.flock(first, fcntl.LOCK_EX)
+    refused(score, parts, "another run", "--out")
+    assert (tmp_path / parts / "000000.arrow").read_bytes() == b"of the first run"
+    os.close(first)
+    assert command(*score)[0] == 0
+    assert len(pl.read_csv(tmp_path / "s.csv")) == ROWS and not (tmp_path / parts).exists()
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -312,45 +312,47 @@ def _parts(folder: Path, key: dict[str, Any]) -> Iterator[None]:
     Raises:
         FileFormatError: If it cannot be made, or another run has it.
     """
-    text, lock = json.dumps(key, sort_keys=True, default=list), None
-    try:
+    text = json.dumps(key, sort_keys=True, default=list)
+    with ExitStack() as stack:
         try:
             folder.mkdir(exist_ok=True)
-            lock = _lock(folder)
+            stack.enter_context(_locked(folder))
             if not ((folder / _KEY).exists() and (folder / _KEY).read_text(encoding="utf-8") == text):
                 for left in folder.iterdir():
                     left.unlink()
                 (folder / _KEY).write_text(text, encoding="utf-8")
         except OSError as error:
-            raise FileFormatError(f"{folder}: cannot be written ({error.strerror or error}).") from None
+            raise FileFormatError(
+                f"{folder}: cannot be written ({error.strerror or error}). Give --out another name."
+            ) from None
         try:
             yield
         except DataError:  # only another input would help
             shutil.rmtree(folder, ignore_errors=True)
             raise
         shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        if lock is not None:
-            os.close(lock)
 
 
-def _lock(folder: Path) -> int | None:
-    """Return what keeps other runs out of a folder until it is closed, or this process is killed; `None` on Windows."""
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder until this one ends or is killed; on Windows nothing does."""
     if sys.platform == "win32":
-        return None
+        yield
+        return
     import fcntl
 
     opened = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        with suppress(OSError):  # some network file systems know no locks
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FileFormatError(
+                    f"{folder}: another run is writing it. Wait until that has ended, or give --out another name."
+                ) from None
+        yield
+    finally:
         os.close(opened)
-        raise FileFormatError(
-            f"{folder}: another run is writing it. Wait until that has ended, or give --out another name."
-        ) from None
-    except OSError:  # some network file systems know no locks
-        pass
-    return opened
 
 
 def labelled_rows(source: Source, label: str, schema: Any) -> tuple[pl.DataFrame, Any, pl.DataFrame]:
