@@ -1,6 +1,7 @@
 """What omokage answers to the questions of `conformance.py`: one function each, whose text says which call was made."""
 
 import copy
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,11 +68,12 @@ def place(truth: LinearGaussian = TRUTH, prior: Any = "normal") -> om.VAE:
 
     vae = copy.copy(trained(prior))
     weights = (truth.W, truth.b, truth.A, truth.a, np.zeros_like(truth.A), np.log(truth.v))
-    vae.model_ = eqx.tree_at(
+    model = eqx.tree_at(
         heads,
         jax.tree.map(jnp.asarray, vae.model_),
         tuple(jnp.asarray(array, jnp.float32) for array in weights),
     )
+    vae.fitted_ = dataclasses.replace(vae.fitted_, model=model)
     return vae
 
 

@@ -121,7 +121,7 @@ def _set_device(estimator: Any, device: str) -> None:
     """Let a loaded estimator compute on a device."""
     if hasattr(estimator, "device"):
         estimator.device = device
-    estimator._fitted_parameters["device"] = device
+    estimator.fitted_.parameters["device"] = device
 
 
 def main() -> None:

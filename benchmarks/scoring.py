@@ -70,8 +70,8 @@ def prepare(folder: Path, rows: int) -> None:
 def scores_alone(folder: Path, file: Path) -> float:
     """Return seconds of scoring a file in this process."""
     import omokage as om
-    from omokage.row_files import Source, batches_of
-    from omokage.score_files import in_order
+    from omokage.commands.parts import in_order
+    from omokage.commands.sources import Source, batches_of
 
     detector = om.load(folder / "one")
     source = Source(str(file), ("id",))

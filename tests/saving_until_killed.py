@@ -8,6 +8,7 @@ on. STALL is a place in the second save where it stops and waits for its end, or
 standard output, past all buffers.
 """
 
+import dataclasses
 import os
 import sys
 import time
@@ -68,14 +69,14 @@ def models(paths: list[str]) -> list:
     """Return estimators whose arrays are NumPy's, so that JAX starts no threads, which do not survive a fork."""
     import omokage
     from omokage import saving
+    from omokage.fitted import Fitted
 
     found = []
     for path in paths:
         saved = saving.load(path, {})
         estimator = omokage.VAE(**saved.parameters)
-        estimator.model_, estimator.schema_ = saved.model, saved.schema
-        estimator.recipe_, estimator.history_ = saved.recipe, saved.history
-        estimator._fitted_parameters = saved.parameters
+        fields = {field.name: getattr(saved, field.name) for field in dataclasses.fields(Fitted)}
+        estimator.fitted_ = Fitted(**fields)
         found.append(estimator)
     return found
 

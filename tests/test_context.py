@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 import omokage as om
 from omokage.batch import Batch
+from omokage.data import Sequences
 from omokage.data.context import ContextSchema, Covariate, Labels
+from omokage.data.kinds.sequences import SequenceTable
+from omokage.data.kinds.vectors import Table
 from omokage.data.rows import SpooledRows, hashes
-from omokage.data.sequences import SequenceTable
-from omokage.data.series import Sequences
-from omokage.data.table import Table
 from omokage.errors import DataError, FileFormatError, ParameterError
 from omokage.estimators.fitting import conditions
 
@@ -240,7 +240,7 @@ def test_rows_of_a_spool_keep_their_context(monkeypatch):
 
 def test_a_streamed_file_takes_a_context(tmp_path, monkeypatch):
     np.save(tmp_path / "x.npy", X)
-    monkeypatch.setattr("omokage.data.table._IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr("omokage.data.kinds.vectors._IN_MEMORY_BYTES", 1000)
     vae = om.VAE(**{**SMALL, "epochs": 60, "learning_rate": 1e-2}).fit(tmp_path / "x.npy", context=CONTEXT)
     for label, expected in zip("abc", OFFSETS, strict=True):
         np.testing.assert_allclose(vae.sample(1000, context=label, mean=True).mean(0), expected, atol=0.5)
@@ -440,7 +440,7 @@ FRAME = pl.DataFrame({"digit": [1, 2, 1], "size": [0.5, 1.5, 2.5]})
         (FRAME, {"digit": 1, "size": None}, ["got None in row 0, column 'size'"]),
         (FRAME, {"digit": [1, 2], "size": 1.0}, ["expected columns of one length; got '1', '2'."]),
         (FRAME, {"digit": 1, "size": np.zeros((3, 2))}, [", column 'size': expected one value a row"]),
-        (FRAME, FRAME.lazy(), ["a lazy frame. Call .collect() on it first."]),
+        (FRAME, FRAME.lazy(), ["a LazyFrame. Call .collect() on it first."]),
         (FRAME, pd.DataFrame([[1, 2, 3]] * 3, columns=["digit", "size", "size"]), ["column names must differ"]),
     ],
 )  # fmt: skip

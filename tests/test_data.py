@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from omokage.batch import Batch
 from omokage.data import rows as rows_module
-from omokage.data import table as table_module
+from omokage.data.columns import ColumnSchema, Moments, check_names, column_kinds
+from omokage.data.containers import to_matrix
+from omokage.data.kinds import vectors as table_module
+from omokage.data.kinds.vectors import Table
 from omokage.data.rows import MemoryRows, SpooledRows, canonical_order
-from omokage.data.schema import Moments, Schema, check_names, column_kinds
-from omokage.data.table import Table
-from omokage.data.vectors import to_matrix
 from omokage.errors import DataError, FileFormatError
 
 pd = pytest.importorskip("pandas")
@@ -34,7 +34,7 @@ def refused(error, *parts):
 
 
 def learned(X, names=None, standardize="scale"):
-    return Schema.learn(Moments.empty(X.shape[1]).updated(X), names, standardize)
+    return ColumnSchema.learn(Moments.empty(X.shape[1]).updated(X), names, standardize)
 
 
 def unequal(rows=50, seed=0):
@@ -142,7 +142,7 @@ def test_the_schema_does_not_depend_on_the_order_of_the_rows_or_on_blocks():
         moments = Moments.empty(X.shape[1])
         for block in np.split(shuffled, [1, 700, 701]):
             moments = moments.updated(block)
-        assert Schema.learn(moments, None, "scale").to_json() == expected
+        assert ColumnSchema.learn(moments, None, "scale").to_json() == expected
 
 
 @pytest.mark.parametrize("value", [0.0, -3.0, 0.1, 1e9 + 17, 123456789.123, 1e-300, 1e38])
@@ -200,7 +200,7 @@ def test_log_jacobian_is_the_log_of_the_determinant_of_encode():
 def test_a_schema_survives_json_exactly(names):
     schema = learned(unequal(), names)
     text = json.dumps(schema.to_json(), ensure_ascii=False)
-    back = Schema.from_json(json.loads(text))
+    back = ColumnSchema.from_json(json.loads(text))
     assert (back.names, back.kinds) == (schema.names, schema.kinds)
     for name in ("location", "scale", "constant", "low", "high"):
         old, new = getattr(schema, name), getattr(back, name)
@@ -242,16 +242,16 @@ def changed(name, content):
 )
 def test_a_damaged_schema_is_refused(damage, text):
     value = learned(unequal()[:, 3:5], ("a", "b")).to_json()
-    Schema.from_json(value)
+    ColumnSchema.from_json(value)
     damage(value)
     with refused(FileFormatError, "schema.json", text):
-        Schema.from_json(value)
+        ColumnSchema.from_json(value)
 
 
 def test_a_schema_of_no_columns_is_refused():
     value = learned(unequal()).to_json()
     with refused(FileFormatError, "schema.json"):
-        Schema.from_json({name: [] if isinstance(content, list) else content for name, content in value.items()})
+        ColumnSchema.from_json({name: [] if isinstance(content, list) else content for name, content in value.items()})
 
 
 def test_columns_other_than_at_fit_are_named():
@@ -391,7 +391,7 @@ def test_the_largest_float32_is_accepted(largest):
         (np.array([["1", "2"], ["3", "x"]]), ["row 1, column 1: 'x'"]),
         (np.eye(2) * 1j, ["Complex data not supported"]),
         (scipy.sparse.csr_array(np.eye(3)), ["Sparse data", ".toarray()"]),
-        ({"a": [1, 2]}, ["'dict'"]),
+        ({"a": [1, 2]}, ["got a dict. Give it as a frame"]),
         ("parts", ["could not convert", "'parts'"]),
     ],
 )
@@ -571,8 +571,8 @@ def test_a_streamed_file_has_the_moments_and_rows_of_one_in_memory(tmp_path, mon
     monkeypatch.setattr(table_module, "_BLOCK", 100)
     parts = Table(str(path))
     assert parts.names == whole.names == ("a", "温度")
-    schema = Schema.learn(whole.moments, whole.names, "scale")
-    assert Schema.learn(parts.moments, parts.names, "scale").to_json() == schema.to_json()
+    schema = ColumnSchema.learn(whole.moments, whole.names, "scale")
+    assert ColumnSchema.learn(parts.moments, parts.names, "scale").to_json() == schema.to_json()
     rows = []
     for table in (whole, parts):
         source, validation = table.rows(schema, 0, 0)
@@ -593,7 +593,7 @@ def test_rows_that_are_held_out_are_not_trained_on(tmp_path, monkeypatch, large)
         monkeypatch.setattr(table_module, "_IN_MEMORY_BYTES", 0)
     X = numbered(1000).astype(float)
     table = Table(csv(tmp_path, X))
-    schema = Schema.learn(table.moments, table.names, "scale")
+    schema = ColumnSchema.learn(table.moments, table.names, "scale")
     source, validation = table.rows(schema, 0.1, seed=4)
     together = schema.decode(np.concatenate([everything(source), everything(validation)]))[:, 0].round().astype(int)
     assert sorted(together) == list(range(1000))
@@ -605,7 +605,7 @@ def test_rows_that_are_held_out_are_not_trained_on(tmp_path, monkeypatch, large)
 def test_held_out_rows_do_not_depend_on_the_order_of_the_rows():
     X = np.random.default_rng(0).normal(size=(100, 3))
     tables = [Table(X), Table(X[::-1])]
-    schema = Schema.learn(tables[0].moments, None, "scale")
+    schema = ColumnSchema.learn(tables[0].moments, None, "scale")
     first, second = (table.rows(schema, 0.2, 0) for table in tables)
     assert np.array_equal(everything(first[1]), everything(second[1]))
     blocks = [next(source.epoch(np.random.default_rng(0), 80)).x for source, _ in (first, second)]
@@ -616,8 +616,8 @@ def test_whole_weights_are_the_same_as_repeated_rows_in_a_table():
     X = np.random.default_rng(0).normal(size=(20, 2))
     weight = np.arange(20) % 4
     weighted, repeated = Table(X, weight), Table(np.repeat(X, weight, axis=0))
-    schema = Schema.learn(weighted.moments, None, "scale")
-    np.testing.assert_allclose(schema.location, Schema.learn(repeated.moments, None, "scale").location, rtol=1e-6)
+    schema = ColumnSchema.learn(weighted.moments, None, "scale")
+    np.testing.assert_allclose(schema.location, ColumnSchema.learn(repeated.moments, None, "scale").location, rtol=1e-6)
     blocks = [next(table.rows(schema, 0, 0)[0].epoch(np.random.default_rng(5), 99)).x for table in (weighted, repeated)]
     assert np.array_equal(*blocks)
 
@@ -626,8 +626,8 @@ def test_rows_of_weight_0_are_as_if_they_were_not_there():
     X = np.random.default_rng(0).normal(size=(50, 2))
     weight = np.where(np.arange(50) < 6, 0.5, 0.0)
     weighted, fewer = Table(X, weight), Table(X[:6], np.full(6, 0.5))
-    schema = Schema.learn(weighted.moments, None, "scale")
-    assert schema.to_json() == Schema.learn(fewer.moments, None, "scale").to_json()
+    schema = ColumnSchema.learn(weighted.moments, None, "scale")
+    assert schema.to_json() == ColumnSchema.learn(fewer.moments, None, "scale").to_json()
     (source, validation), (other, expected) = (table.rows(schema, 0.5, 0) for table in (weighted, fewer))
     assert np.array_equal(everything(validation), everything(expected))
     blocks = [next(rows.epoch(np.random.default_rng(0), 99)) for rows in (source, other)]

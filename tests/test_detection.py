@@ -9,8 +9,8 @@ from scipy import stats
 import omokage as om
 from omokage import build
 from omokage.batch import Batch
+from omokage.data.kinds.vectors import Table
 from omokage.data.rows import MemoryRows
-from omokage.data.table import Table
 from omokage.detection.calibration import (
     Calibration,
     Yardstick,

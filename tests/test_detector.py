@@ -1,5 +1,6 @@
 """`AnomalyDetector`: what it flags and how often, the same whatever comes along, reasons, files, bad input."""
 
+import dataclasses
 import warnings
 from typing import get_args
 
@@ -102,7 +103,8 @@ def test_named_scores_are_those_of_the_models(detector):
     found, vaes = detector.scores(X), []
     for m in range(5):
         vae = om.VAE(latent_dim=2, hidden=(16,), epochs=1, verbose=0).fit(rows(300))
-        vae.model_, vae.schema_ = detector.judge_.ensemble.member(m), detector.judge_.schema
+        member = {"model": detector.judge_.ensemble.member(m), "schema": detector.judge_.schema}
+        vae.fitted_ = dataclasses.replace(vae.fitted_, **member)
         vaes.append(vae)
     terms = [vae.terms(X) for vae in vaes]
     for name, term, sign in (
@@ -113,7 +115,7 @@ def test_named_scores_are_those_of_the_models(detector):
         np.testing.assert_allclose(found[name], sign * np.mean([one[term] for one in terms], 0), rtol=1e-4, atol=1e-3)
     likelihood = np.mean([vae.log_likelihood(X, samples=scores.IMPORTANCE_DRAWS) for vae in vaes], 0)
     np.testing.assert_allclose(found["likelihood"], -likelihood, rtol=1e-4, atol=1e-3)
-    gaps = np.mean([((X - vae.reconstruct(X)) / vae.schema_.scale) ** 2 for vae in vaes], 0)
+    gaps = np.mean([((X - vae.reconstruct(X)) / vae.schema_.columns.scale) ** 2 for vae in vaes], 0)
     np.testing.assert_allclose(found["reconstruction"], gaps.sum(1), rtol=1e-4, atol=1e-4)
 
 
@@ -134,11 +136,12 @@ def test_distances_to_neighbours_are_those_to_the_rows_that_a_member_was_trained
     for m, near in enumerate(detector.judge_.points["latent_neighbours"]):
         assert len(near.points) == 40
         vae = om.VAE(latent_dim=2, hidden=(16,), epochs=1, verbose=0).fit(X)
-        vae.model_, vae.schema_ = detector.judge_.ensemble.member(m), detector.judge_.schema
+        member = {"model": detector.judge_.ensemble.member(m), "schema": detector.judge_.schema}
+        vae.fitted_ = dataclasses.replace(vae.fitted_, **member)
         gaps = np.linalg.norm(vae.transform(new)[:, None] - near.points[None], axis=2)
         expected = np.sort(gaps, 1)[:, :5].mean(1) / near.unit  # none is in the very same place
         assert near.unit == pytest.approx(np.sqrt(near.points.var(0).mean()), rel=1e-5)
-        np.testing.assert_allclose(detector.judge_.scores(detector._encoded(new))[:, m], expected, rtol=1e-5)
+        np.testing.assert_allclose(detector.judge_.scores(detector._asked(new)[1])[:, m], expected, rtol=1e-5)
 
 
 def test_a_training_row_is_as_far_from_the_others_as_if_it_were_new():

@@ -126,7 +126,7 @@ def test_constant_columns_among_others_are_reproduced():
     X = IRIS.assign(constant=7.5)
     vae = om.VAE(**{**SETTINGS, "epochs": 300}).fit(X)
     np.testing.assert_allclose(vae.reconstruct(X)[:, -1], 7.5, atol=0.1)
-    assert list(vae.schema_.constant) == [False] * 4 + [True]
+    assert list(vae.schema_.columns.constant) == [False] * 4 + [True]
 
 
 def test_other_columns_than_at_fit_are_named(fitted):

@@ -9,7 +9,7 @@ from PIL import Image
 
 import omokage as om
 from omokage.data import Images
-from omokage.data.images import ImageSchema, ImageTable, read_images
+from omokage.data.kinds.images import ImageSchema, ImageTable, read_images
 from omokage.data.pictures import write_pictures
 from omokage.errors import DataError, DataTypeError, FileFormatError, ParameterError
 
@@ -172,7 +172,7 @@ def test_a_saved_model_gives_equal_answers(fitted, tmp_path):
     for name, values in answers(fitted, pictures()).items():
         np.testing.assert_array_equal(answers(loaded, pictures())[name], values, err_msg=name)
     np.testing.assert_array_equal(loaded.sample(4), fitted.sample(4))
-    assert "pixels of images" in (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
+    assert " of images of " in (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_folder_of_pictures_is_the_array(fitted, folder, tmp_path):
@@ -243,8 +243,8 @@ BAD = {
     "none": (np.ones((0, 5, 5)), DataError, ["shape (0, 5, 5)"]),
     "no pixels": (np.ones((5, 0, 5)), DataError, ["shape (5, 0, 5)"]),
     "one": (pictures()[:1], DataError, ["at least 2 images, got 1"]),
-    "text": (np.full((3, 2, 2), "x"), DataTypeError, ["expected numbers, got <U1"]),
-    "objects": (np.full((3, 2, 2), None), DataTypeError, ["expected numbers, got object"]),
+    "text": (np.full((3, 2, 2), "x"), DataTypeError, ["expected numbers, got 'x'"]),
+    "objects": (np.full((3, 2, 2), None), DataTypeError, ["expected numbers, got objects"]),
     "unlike": ([np.ones((3, 4)), np.ones((4, 4))], DataError, ["images of one size"]),
     "constant": (np.ones((5, 3, 3)), DataError, ["every column is constant"]),
 }  # fmt: skip

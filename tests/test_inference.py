@@ -65,7 +65,7 @@ def test_samples_of_a_linear_model_have_its_covariance():
     draws = vae.sample(40_000)
     head = vae.model_.likelihood.heads["mean"]
     scale = 1e-3 + np.exp(np.float64(vae.model_.likelihood.learned["log_scale"]))
-    unit = vae.schema_.scale
+    unit = vae.schema_.columns.scale
     W = np.float64(head.weight)
     covariance = (W @ W.T + np.diag(scale**2)) * np.outer(unit, unit)
     deviations = np.sqrt(np.diag(covariance))

@@ -22,10 +22,10 @@ LAYERS = [
     ["model", "weights"],
     ["objectives", "optimizers", "summary"],
     ["annealing", "checkpoints", "diagnostics", "ensemble", "inference", "progress", "training"],
-    ["build", "latent_density", "saving"],
+    ["build", "fitted", "latent_density", "saving"],
     ["detection"],
     ["estimators"],
-    ["__main__", "classic", "cli", "demo", "experiments", "plots", "report", "row_files", "score_files", "testing"],
+    ["__main__", "classic", "cli", "commands", "demo", "experiments", "plots", "report", "testing"],
 ]
 # What imports a module of its own layer, and which.
 BESIDE = {
@@ -35,13 +35,14 @@ BESIDE = {
     "priors": {"posteriors"},
     "annealing": {"inference"},
     "checkpoints": {"training"},
-    "saving": {"build"},
+    "fitted": {"build"},
+    "saving": {"build", "fitted"},
     "report": {"plots"},
     "classic": {"plots"},
     "demo": {"plots", "report"},
     "experiments": {"classic", "plots", "report"},
-    "score_files": {"row_files"},
-    "cli": {"demo", "experiments", "plots", "report", "row_files", "score_files"},
+    "commands": {"demo", "experiments", "report"},
+    "cli": {"commands"},
     "__main__": {"cli"},
 }
 PLANNED: set[str] = set()
@@ -140,7 +141,7 @@ import omokage.cli
 import omokage.data.rows as rows, json
 from omokage import __version__, build
 from omokage.errors import DataError
-from . import schema
+from . import encoded
 from .rows import MemoryRows
 from ..model import Model
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def lazily():
 """
     found = imports(ast.parse(text), "data.table", False, set(modules()))
     assert found.keys() == {
-        "cli", "data.rows", "build", "errors", "data.schema", "model", "training", "",
+        "cli", "data.rows", "build", "errors", "data.encoded", "model", "training", "",
     }  # fmt: skip
     package = imports(ast.parse("from .mlp import MLP\nfrom .. import batch"), "nets", True, set(modules()))
     assert package.keys() == {"nets.mlp", "batch"}

@@ -422,7 +422,7 @@ def test_networks_see_nothing_where_nothing_was_observed():
     holes[3, 2, 1] = np.nan
     settings = {"latent_dim": 2, "hidden": (4,), "epochs": 1, "verbose": 0}
     vae = om.VAE(**settings, likelihood="poisson").fit(holes)
-    rows = vae._encoded(holes).whole
+    rows = vae._asked(holes)[1].whole
     seen = np.asarray(vae.model_.seen(rows))
     assert seen[3, 2, 1] == 0
     assert 0.3 < seen[rows.mask].std() < 3
@@ -433,7 +433,7 @@ def test_networks_see_nothing_where_nothing_was_observed():
 def test_denoising_corrupts_what_networks_see():
     X = np.random.default_rng(0).integers(0, 3, (50, 4)).astype(float)
     vae = om.VAE(2, hidden=(4,), epochs=1, verbose=0, likelihood=Categorical(3)).fit(X)
-    batch = vae._encoded(X).whole
+    batch = vae._asked(X)[1].whole
     given = []
 
     class Look:

@@ -11,7 +11,7 @@ import pytest
 import omokage as om
 from omokage import build
 from omokage.batch import Batch, Event
-from omokage.data.table import Table
+from omokage.data.kinds.vectors import Table
 from omokage.nets.layers import TrainingPass, trainable
 from omokage.objectives import (
     CIWAE,

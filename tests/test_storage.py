@@ -511,8 +511,7 @@ def test_settings_of_every_kind_are_written(tmp_path, vae):
         "schedule": lambda share: 1.0,  # matters in training only
     }
     other = om.VAE(**{**SMALL, **settings})
-    other.model_, other.recipe_, other.schema_, other.history_ = vae.model_, vae.recipe_, vae.schema_, vae.history_
-    other._fitted_parameters = other._checked()
+    other.fitted_ = dataclasses.replace(vae.fitted_, parameters=other._checked())
     back = om.load(other.save(tmp_path / "m"))
     assert back.hidden == (8,)
     assert (back.latent_dim, back.learning_rate, back.gradient_clip) == (2, 0.25, float("inf"))
@@ -521,8 +520,7 @@ def test_settings_of_every_kind_are_written(tmp_path, vae):
 
 def test_an_object_that_cannot_be_written_is_refused_before_anything_is(vae, tmp_path):
     other = om.VAE(**SMALL, activation=np.tanh)
-    other.model_, other.recipe_, other.schema_, other.history_ = vae.model_, vae.recipe_, vae.schema_, vae.history_
-    other._fitted_parameters = other._checked()
+    other.fitted_ = dataclasses.replace(vae.fitted_, parameters=other._checked())
     with refused(ParameterError, "activation=<ufunc 'tanh'>", "cannot be written", "Use a name, or an instance"):
         other.save(tmp_path / "m")
     assert names_in(tmp_path) == []
@@ -531,8 +529,7 @@ def test_an_object_that_cannot_be_written_is_refused_before_anything_is(vae, tmp
 def test_a_third_partys_class_loads_only_when_it_is_handed_over(vae, tmp_path):
     recipe = dataclasses.replace(vae.recipe_, likelihood=Loud(scale="shared", loudness=2.5))
     other = om.VAE(**SMALL, likelihood=recipe.likelihood)
-    other.model_, other.recipe_, other.schema_, other.history_ = vae.model_, recipe, vae.schema_, vae.history_
-    other._fitted_parameters = other._checked()
+    other.fitted_ = dataclasses.replace(vae.fitted_, parameters=other._checked(), recipe=recipe)
     folder = other.save(tmp_path / "m")
     name = f"{Loud.__module__}.Loud"
     with refused(FileFormatError, f"names the class {name!r}", "not omokage's", f"custom={{{name!r}: ...}}"):
@@ -812,7 +809,8 @@ def test_killed_at_any_moment_the_old_or_the_new_content_is_there_whole(tmp_path
 @needs_fork
 def test_a_model_saved_by_a_process_that_is_killed_loads(tmp_path, saver, vae, saved):
     odd = om.load(saved)
-    odd.model_ = __import__("jax").tree.map(lambda leaf: leaf + 1, odd.model_)
+    more = __import__("jax").tree.map(lambda leaf: leaf + 1, odd.model_)
+    odd.fitted_ = dataclasses.replace(odd.fitted_, model=more)
     odd.save(tmp_path / "odd")
     folder = tmp_path / "m"
     vae.save(folder)

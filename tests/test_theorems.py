@@ -16,7 +16,7 @@ import omokage as om
 from omokage import build, inference
 from omokage.annealing import annealed_log_likelihood
 from omokage.batch import Batch, Event
-from omokage.data.table import Table
+from omokage.data.kinds.vectors import Table
 from omokage.settings import VAESettings, check
 from omokage.testing import linear_gaussian
 

@@ -91,7 +91,7 @@ def test_markdown_leaves_the_mathematics_alone(name):
 @pytest.mark.parametrize("name", PAGES)
 def test_every_function_that_is_named_exists(name):
     text = re.sub(r"```.*?```", "", PAGES[name], flags=re.DOTALL)
-    homes = {"VAE": "omokage.estimators", "AutoEncoder": "omokage.estimators", "schema_": "omokage.data.schema"}
+    homes = {"VAE": "omokage.estimators", "AutoEncoder": "omokage.estimators", "schema_": "omokage.data.kinds.base"}
     found = 0
     for home, member in re.findall(r"`(\w+)\.(\w+)[`(]", text):
         if home in ("batch", "q", "PCA") or member == "md":

@@ -236,10 +236,10 @@ def test_a_program_for_many_rows_gives_the_same_as_one_for_few():
 def test_warm_start_goes_on_from_where_it_was():
     vae = om.VAE(**{**TINY, "epochs": 30}, warm_start=True).fit(X)
     first = vae.history_[-1]["loss"]
-    location = vae.schema_.location.copy()
+    location = vae.schema_.columns.location.copy()
     vae.set_params(epochs=1).fit(X + 0.1)
     assert vae.history_[0]["loss"] < first + 0.5
-    assert np.array_equal(vae.schema_.location, location)  # the same units as before
+    assert np.array_equal(vae.schema_.columns.location, location)  # the same units as before
     with pytest.raises(ValueError, match="3 features"):
         vae.fit(X[:, :3])
 
@@ -287,15 +287,17 @@ def test_small_tables_get_more_epochs():
 
 
 def test_a_file_larger_than_memory_allows_is_streamed(tmp_path, monkeypatch):
-    from omokage.data import table
+    from omokage.data.kinds import vectors as table
 
     path = tmp_path / "rows.npy"
     np.save(path, X.astype(np.float32))
     reference = om.VAE(**TINY).fit(X.astype(np.float32))
     monkeypatch.setattr(table, "_IN_MEMORY_BYTES", 0)
     streamed = om.VAE(**TINY).fit(path)
-    np.testing.assert_allclose(streamed.schema_.location, reference.schema_.location, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(streamed.schema_.scale, reference.schema_.scale, rtol=1e-5)
+    np.testing.assert_allclose(
+        streamed.schema_.columns.location, reference.schema_.columns.location, rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(streamed.schema_.columns.scale, reference.schema_.columns.scale, rtol=1e-5)
     assert streamed.n_features_in_ == 4
     assert streamed.history_[-1]["loss"] < streamed.history_[0]["loss"]
     with pytest.raises(DataError, match="sample_weight: expected None where X is a large file"):

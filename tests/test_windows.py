@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 import omokage as om
+from omokage.batch import Batch
 from omokage.cli import main
 from omokage.data import Sequences
 from omokage.data.rows import MemoryRows, divide
@@ -64,7 +65,7 @@ def test_windows_are_held_out_in_stretches():
     rest, out = divide(np.arange(len(blocks)), 0.2, np.random.default_rng(0), blocks)
     assert len(rest) + len(out) == len(blocks) and not set(blocks[rest]) & set(blocks[out])
     assert len(np.unique(blocks[out])) == 4
-    rows = MemoryRows(om.data.schema.Batch(np.zeros((len(blocks), 1), np.float32)), blocks=blocks)
+    rows = MemoryRows(Batch(np.zeros((len(blocks), 1), np.float32)), blocks=blocks)
     rows.fold(5, np.random.default_rng(0))
     assert all(len(set(rows.rows.fold[blocks == block])) == 1 for block in np.unique(blocks))
     assert np.bincount([rows.rows.fold[blocks == block][0] for block in np.unique(blocks)]).tolist() == [4] * 5
@@ -155,7 +156,7 @@ def test_what_cannot_be_judged_by_step_is_refused(detector):
     with pytest.raises(DataError, match="at least 2 windows of 32 steps, got 1"):
         om.VAE(data=Sequences(window=WINDOW), verbose=0).fit(stream(20, 1))
     rows = om.AnomalyDetector({"epochs": 1}, ensemble=1, verbose=0).fit(np.random.default_rng(0).normal(size=(40, 3)))
-    with pytest.raises(DataError, match="a detector of vectors"):
+    with pytest.raises(DataError, match="a model of vectors"):
         rows.judge_steps(stream(100, 1))
     with pytest.raises(ParameterError, match=r"with \d+ calibration rows"):
         detector.judge_steps(stream(100, 1), false_alarm_rate=1e-9)

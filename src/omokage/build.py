@@ -9,8 +9,8 @@ import numpy as np
 from omokage import likelihoods, objectives, posteriors, priors
 from omokage.adapter import from_numpyro
 from omokage.batch import Event
-from omokage.data.kinds import KINDS, AnyTable, name_of
-from omokage.data.schema import Moments, Standardization, column_kinds
+from omokage.data.columns import Moments, Standardization, column_kinds
+from omokage.data.kinds import KINDS, Kind, Rows
 from omokage.density import Density, Output
 from omokage.errors import DataError, ParameterError, listing, suggest
 from omokage.model import Model
@@ -102,7 +102,7 @@ def families(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {name: from_numpyro(value, kinds[name]) if name in kinds else value for name, value in parameters.items()}
 
 
-def decide(parameters: Mapping[str, Any], table: AnyTable, name: Callable[[int], Any]) -> Recipe:
+def decide(parameters: Mapping[str, Any], table: Rows, name: Callable[[int], Any]) -> Recipe:
     """Return the objects that the parameters name, with "auto" decided by the data.
 
     Args:
@@ -141,7 +141,7 @@ def decide(parameters: Mapping[str, Any], table: AnyTable, name: Callable[[int],
         _made("prior", parameters.get("prior", "normal"), _PRIORS, _FAMILY),
         chosen,
         standardize,
-        _network(parameters, name_of(table)),
+        _network(parameters, table.kind),
     )
     check_support(recipe, table.moments, name)
     check_latent(recipe, parameters["latent_dim"])
@@ -209,16 +209,14 @@ def check_latent(recipe: Recipe, latent_dim: int) -> None:
     )
 
 
-def _network(parameters: Mapping[str, Any], kind: str) -> Any:
+def _network(parameters: Mapping[str, Any], kind: Kind) -> Any:
     """Return the kind of network."""
-    chosen = parameters["network"]
-    if chosen == "auto":
-        chosen = {"vectors": "mlp", "images": "conv", "sequences": "gru"}[kind]
+    chosen = kind.network if parameters["network"] == "auto" else parameters["network"]
     network = _made("network", chosen, _NETWORKS, ("encoder", "decoder"))
-    if kind not in network.kinds:
-        fitting = [name for name, family in _NETWORKS.items() if kind in family.kinds]
+    if kind.form not in network.kinds:
+        fitting = [name for name, family in _NETWORKS.items() if kind.form in family.kinds]
         raise ParameterError(
-            f"network={parameters['network']!r}: takes {' or '.join(network.kinds)}, and X is {kind}. "
+            f"network={parameters['network']!r}: takes {' or '.join(network.kinds)}, and X is {kind.name}. "
             f"Expected one of {', '.join(map(repr, fitting))}."
         )
     return network

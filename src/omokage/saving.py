@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 
 from omokage import __version__, build, likelihoods, nets, objectives, posteriors, priors
 from omokage.data.context import ContextSchema
-from omokage.data.kinds import KINDS, AnySchema, name_of, schema_from_json
+from omokage.data.kinds import KINDS, schema_from_json
 from omokage.ensemble import Ensemble
 from omokage.errors import FileFormatError, OmokageError, ParameterError
-from omokage.model import Model, kl_form
+from omokage.fitted import Fitted
+from omokage.model import kl_form
 from omokage.storage import parse_json, read_folder, write_folder
 from omokage.summary import summary
 from omokage.weights import arrays_in, filled, named_arrays, to_bytes
@@ -34,7 +35,6 @@ FORMAT = 1
 FILES = ("schema.json", "weights.safetensors", "history.json", "README.md")
 _READ = FILES[:-1]  # the card may be edited
 _OF_DETECTOR = "detector."  # before the names of arrays that are of no model
-_ENTRIES = {"vectors": "columns", "images": "pixels of images", "sequences": "channels of sequences"}
 # Parameters that only matter in training: an object there is left out of the file.
 _TRAINING_ONLY = {"optimizer": "adam", "schedule": "auto", "initializer": "auto", "random_state": None}
 _OWN: dict[str, Any] = {
@@ -53,23 +53,11 @@ class Detector:
     arrays: dict[str, NDArray[Any]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Saved:
-    """What a folder holds: a model, or of a detector an ensemble; the parameters are those of each model."""
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Saved(Fitted):
+    """What a folder holds: what a fit made, and of a detector what it has beside its models."""
 
-    kind: str
-    parameters: dict[str, Any]
-    recipe: build.Recipe
-    schema: AnySchema
-    model: Model | Ensemble
-    history: list[dict[str, Any]]
-    context: ContextSchema | None = None
     detector: Detector | None = None
-
-    @property
-    def one(self) -> Model:
-        """The model, or the first of several."""
-        return self.model.member(0) if isinstance(self.model, Ensemble) else self.model
 
 
 def save(folder: str | os.PathLike[str], content: Saved) -> Path:
@@ -121,13 +109,13 @@ def load(folder: str | os.PathLike[str], custom: Mapping[str, type]) -> Saved:
     index, files = read_folder(folder, _READ, version=FORMAT)
     try:
         described = parse_json(files["schema.json"], "schema.json", dict)
-        schema = schema_from_json(described)
         context = ContextSchema.from_json(described["context"]) if "context" in described else None
         history = parse_json(files["history.json"], "history.json", list)
         if not all(isinstance(record, dict) for record in history):
             raise FileFormatError("history.json: expected a record for each epoch.")
         kind = str(index["kind"])
         parameters = {str(name): restore(value, custom) for name, value in index["parameters"].items()}
+        schema = schema_from_json(described, parameters.get("data"))
         recipe = build.Recipe(**{name: restore(value, custom) for name, value in index["recipe"].items()})
         # Each unit has a bias of four bytes at least, so sizes that a crafted file makes up cost nothing.
         sizes, weights = (parameters["latent_dim"], *build.widths(parameters, recipe)), files["weights.safetensors"]
@@ -158,7 +146,16 @@ def load(folder: str | os.PathLike[str], custom: Mapping[str, type]) -> Saved:
     own = {name: array for name, array in arrays.items() if not name.startswith(_OF_DETECTOR)}
     rest = {name.removeprefix(_OF_DETECTOR): array for name, array in arrays.items() if name not in own}
     detector = None if values is None else Detector(values, rest)
-    return Saved(kind, parameters, recipe, schema, filled(blank, own, source), history, context, detector)
+    return Saved(
+        kind=kind,
+        parameters=parameters,
+        recipe=recipe,
+        schema=schema,
+        model=filled(blank, own, source),
+        history=history,
+        context=context,
+        detector=detector,
+    )
 
 
 def describe(value: Any, where: str) -> Any:
@@ -238,7 +235,7 @@ def _card(content: Saved) -> str:
     )
     return "\n".join(
         [
-            f"# {content.kind} of {content.schema.features} {_ENTRIES[name_of(content.schema)]}",
+            f"# {content.kind} of {content.schema.described}",
             "",
             f"Written by omokage {__version__}. Read it with `omokage.load(folder)`, or see `omokage info folder`.",
             "",

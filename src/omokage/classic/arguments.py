@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omokage.classic import models
-from omokage.data.vectors import to_matrix
+from omokage.data.containers import to_matrix
 from omokage.errors import DataError, ParameterError, suggest
 from omokage.model import Model
 

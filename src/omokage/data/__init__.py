@@ -4,13 +4,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from omokage.data.images import Images
-    from omokage.data.kinds import Vectors
-    from omokage.data.series import Sequences
+    from omokage.data.kinds import Images, Sequences, Vectors
 
 __all__ = ["Images", "Sequences", "Vectors"]
 
-_HOMES = {"Images": "omokage.data.images", "Sequences": "omokage.data.series", "Vectors": "omokage.data.kinds"}
+_HOMES = dict.fromkeys(__all__, "omokage.data.kinds")
 
 
 def __getattr__(name: str) -> Any:

@@ -13,11 +13,11 @@ from typing import Any
 
 import narwhals as nw
 import numpy as np
-from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
-from omokage.data.schema import Moments, check_names
-from omokage.errors import DataError, FileFormatError, listing, suggest
+from omokage.data.columns import Moments, check_names
+from omokage.data.containers import frame_of
+from omokage.errors import DataError, DataTypeError, FileFormatError, listing, suggest
 
 Label = str | int | bool
 
@@ -266,14 +266,10 @@ def _learned(values: NDArray[Any], weight: NDArray[np.float64] | None, name: str
 
 def _read(context: Any, name: str) -> tuple[tuple[str, ...] | None, list[NDArray[Any]]]:
     """Return the names of columns, if there are any, and the columns: float64, or objects that are labels."""
-    try:
-        frame = nw.from_native(context, pass_through=True, allow_series=True)
-    except DuplicateError as error:
-        raise DataError(f"{name}: column names must differ. {error}") from None
-    if isinstance(frame, nw.LazyFrame):
-        raise DataError(f"{name}: expected rows, got a lazy frame. Call .collect() on it first.")
-    if isinstance(frame, nw.Series):
-        return None, [_values(_array(frame, name, ""), name, "")]
+    frame = context if isinstance(context, Mapping) else frame_of(context, name)
+    series = nw.from_native(context, pass_through=True, allow_series=True) if frame is None else None
+    if isinstance(series, nw.Series):
+        return None, [_values(_array(series, name, ""), name, "")]
     if isinstance(frame, nw.DataFrame | Mapping):
         names = tuple(str(column) for column in frame) if isinstance(frame, Mapping) else tuple(map(str, frame.columns))
         given = list(frame.values()) if isinstance(frame, Mapping) else list(frame.iter_columns())
@@ -332,6 +328,8 @@ def _values(array: NDArray[Any], name: str, column: str) -> NDArray[Any]:
     """Return a column as float64, or as an object array of labels of one type: str, int or bool."""
     if not len(array):
         raise DataError(f"{name}: expected the context of one row or more; got none.")
+    if array.dtype.kind in "mMcV":
+        raise DataTypeError(f"{name}: expected strings, whole numbers, booleans or numbers{column}; got {array.dtype}.")
     if array.dtype.kind == "f":
         values = array.astype(np.float64)
     else:

@@ -1,22 +1,31 @@
 """Encoded rows: what the model side is given, in groups of one shape each, and the way back to the order of X."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from omokage.batch import Batch
+from omokage.data.windows import Windows
 
 Group = tuple[NDArray[np.int64], Batch]  # the places of the rows in X, (B,), and the rows
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Rows as batches of NumPy arrays; vectors and images are one group, sequences one for each padded length."""
+    """Rows as batches of NumPy arrays; vectors and images are one group, sequences one for each padded length.
+
+    Attributes:
+        groups: The rows of each shape, with their places in X.
+        windows: Where the rows stand in longer series that they were cut from.
+        alone: Whether X is a single series.
+    """
 
     groups: tuple[Group, ...]
+    windows: Windows | None = None
+    alone: bool = False
 
     @staticmethod
     def of(rows: Batch) -> "Encoded":
@@ -52,7 +61,7 @@ class Encoded:
         return Batch(*(None if part[0] is None else np.concatenate(part)[order] for part in zip(*parts, strict=True)))
 
     def of_fold(self, fold: int) -> "Encoded":
-        """Return the rows of one fold, group after group, no longer called that."""
+        """Return the rows of one fold, without the mark that they are; they are numbered anew, group after group."""
 
         def chosen(batch: Batch) -> Batch:
             here = batch.fold == fold
@@ -65,7 +74,9 @@ class Encoded:
         """Return the rows with their context, (n, C) in the order of X."""
         if context is None:
             return self
-        return Encoded(tuple((index, batch._replace(context=context[index])) for index, batch in self.groups))
+        return replace(
+            self, groups=tuple((index, batch._replace(context=context[index])) for index, batch in self.groups)
+        )
 
     def each(self, function: Callable[[Batch], Any]) -> Any:
         """Return `function` of the rows, in the order of X: an array with n rows, or a dict of such arrays."""
@@ -88,6 +99,10 @@ class Encoded:
             for place, length, row in zip(index, lengths, function(batch, index), strict=True):
                 rows[place] = row[:length]
         return np.stack(rows) if len({len(row) for row in rows}) == 1 else rows
+
+    def on_steps(self, values: Any) -> list[Any]:
+        """Return what is said of the steps of each row, (T, ...), for each series: the mean where rows overlap."""
+        return list(values) if self.windows is None else self.windows.put_back(values)
 
     def _in_order(self, parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
         parts = list(parts)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omokage.batch import Batch
-from omokage.errors import DataError, FileFormatError
+from omokage.errors import FileFormatError
 
 _READ = 1024  # rows that are read from disk in one piece, at most
 _LEAST_PIECES = 64
@@ -333,21 +333,3 @@ def divide(
     count = min(max(1, round(held_out * len(index))), len(index) - 1)
     chosen, rest = np.split(order.permutation(index), [count])
     return rest, chosen
-
-
-def checked_weight(sample_weight: Any, rows: int) -> NDArray[np.float64]:
-    """Return one number of at least 0 for each row, (n,); raises DataError if that is not what was given."""
-    try:
-        weight = np.asarray(sample_weight, np.float64)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"sample_weight: expected one number for each of {rows} rows ({error}).") from None
-    if weight.ndim == 0:
-        weight = np.full(rows, float(weight))
-    if weight.shape != (rows,):
-        raise DataError(f"sample_weight: expected one number for each of {rows} rows, got shape {weight.shape}.")
-    if not np.isfinite(weight).all() or (weight < 0).any():
-        row = int(np.argmax(~np.isfinite(weight) | (weight < 0)))
-        raise DataError(f"sample_weight: expected finite numbers of at least 0, got {weight[row]} in row {row}.")
-    if np.count_nonzero(weight) < 2:
-        raise DataError("sample_weight: expected at least two rows whose weight is not zero.")
-    return weight

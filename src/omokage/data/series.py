@@ -6,18 +6,19 @@ an array masks are missing entries. Steps are taken to be equally far apart.
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import narwhals as nw
 import numpy as np
-from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
-from omokage.data.windows import Windows
-from omokage.errors import DataError, DataTypeError, ParameterError, is_count, listing, suggest
+from omokage.data.containers import array_of, frame_of, is_numbers, numbers_in, unmasked
+from omokage.errors import DataError, DataTypeError, listing, suggest
 from omokage.supports import Support
+
+if TYPE_CHECKING:
+    from omokage.data.kinds.sequences import Sequences
 
 Series = NDArray[Any] | list[NDArray[Any]]  # (n, T, C), or a list of (T, C)
 
@@ -25,103 +26,58 @@ _LARGEST = float(np.finfo(np.float32).max)
 _SHAPES = "an array (series, time, channels) or a list of arrays (time, channels)"
 
 
-@dataclass(frozen=True)
-class Sequences:
-    """How to read sequences.
+class Read(NamedTuple):
+    """Series that were read: NaN where an entry is missing, the channels' names, and whether X is a single series."""
 
-    Attributes:
-        layout: The order of the axes of arrays: "NTC" (series, time, channels) or "NCT"; lists hold "TC" or "CT".
-        series: The column of a long table that says which series a row belongs to.
-        time: The column by which the rows of a series ascend; `None`: they stand in their order.
-        window: How many steps a row of the model has. Series are cut into windows that overlap, and X may be a single
-            long one: an array (time, channels), or a table without a column that tells series apart. `None`: a row is
-            a whole series.
-        stride: How many steps there are from one window to the next; `None`: a quarter of a window.
-
-    Example:
-        >>> Sequences(series="engine", time="cycle").keys, Sequences(window=64).step
-        (('engine', 'cycle'), 16)
-    """
-
-    layout: Literal["NTC", "NCT"] = "NTC"
-    series: str | None = None
-    time: str | None = None
-    window: int | None = None
-    stride: int | None = None
-
-    def __post_init__(self) -> None:
-        """Check the settings, which are used long after."""
-        if self.layout not in ("NTC", "NCT"):
-            raise ParameterError(f"Sequences(layout={self.layout!r}): expected 'NTC' or 'NCT'.")
-        for name in ("series", "time"):
-            value = getattr(self, name)
-            if not (value is None or isinstance(value, str)):
-                raise ParameterError(f"Sequences({name}={value!r}): expected the name of a column.")
-        if self.window is not None and not (is_count(self.window) and self.window > 1):
-            raise ParameterError(f"Sequences(window={self.window!r}): expected a whole number of steps, 2 or more.")
-        if self.stride is not None and self.window is None:
-            raise ParameterError(f"Sequences(stride={self.stride!r}): expected window= as well, which it moves.")
-        if self.stride is not None and not (is_count(self.stride) and self.stride <= (self.window or 0)):
-            raise ParameterError(
-                f"Sequences(stride={self.stride!r}): expected a whole number from 1 to the window, {self.window}, so "
-                "that every step is in one."
-            )
-        if self.time is not None and self.series is None and self.window is None:
-            raise ParameterError("Sequences(time=...): expected series= as well, the column that tells series apart.")
-        if self.time is not None and self.time == self.series:
-            raise ParameterError(f"Sequences: series and time both name the column {self.time!r}; expected two.")
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The columns of a long table that are no channels."""
-        return tuple(key for key in (self.series, self.time) if key is not None)
-
-    @property
-    def rows(self) -> str:
-        """What a row of the model is, in words."""
-        return "whole series" if self.window is None else f"windows of {self.window} steps"
-
-    @property
-    def step(self) -> int:
-        """How many steps there are from one window to the next; 0 where series are not cut."""
-        return 0 if self.window is None else self.stride or max(1, self.window // 4)
-
-    def is_one(self, X: Any) -> bool:
-        """Say whether X is a single long series, and not several."""
-        several = isinstance(X, list | tuple) or getattr(X, "ndim", 2) > 2 or self.series is not None
-        return self.window is not None and not several
-
-    def windows(self, values: Series) -> Windows | None:
-        """Return where the windows of series stand, each (T, C); `None` where series are not cut."""
-        return None if self.window is None else Windows.of([len(one) for one in values], self.window, self.step)
+    values: Series
+    names: tuple[str, ...] | None = None
+    alone: bool = False
 
 
-def read_series(X: Any, reading: Sequences, name: str) -> tuple[Series, tuple[str, ...] | None]:
-    """Return series as an array (n, T, C) or a list of (T, C), NaN where missing, and the channels' names.
+def read_series(X: Any, reading: "Sequences", name: str) -> Read:
+    """Return series as an array (n, T, C) or a list of (T, C).
 
-    Those of a table stand in the order of their first rows. They are not cut into windows yet.
+    Those of a table stand in the order of their first rows. They are not cut into windows yet. An array of one or two
+    axes is a single series, where series are to be cut; nested lists are the array that they make.
 
     Raises:
         DataError: Naming the series, and the row of a table, that cannot be used.
     """
-    values: Series
-    frame = _frame(X, name)
+    frame = frame_of(X, name)
     if frame is not None:
-        values, names = _from_table(frame, reading, name)
-        return values, names
-    if isinstance(X, np.ndarray) and X.dtype != object:
-        alone = reading.window is not None and X.ndim in (1, 2)
-        values = _from_list([X], reading, name) if alone else _from_array(X, reading, name)
-    else:
-        values = _from_list(X, reading, name)
-    return values, None
+        return _from_table(frame, reading, name)
+    if isinstance(X, str | bytes | dict | set) or not (hasattr(X, "__iter__") or hasattr(X, "__array__")):
+        raise DataError(f"{name}: expected sequences, {_SHAPES}; got {type(X).__name__}.")
+    if isinstance(X, np.ndarray) and X.dtype == object and any(getattr(row, "ndim", 0) for row in X.flat):
+        X = list(X)
+    series = None if isinstance(X, list | tuple) else X
+    if series is None and not any(getattr(row, "ndim", 0) for row in X):
+        series = _regular(X)
+    if series is None:
+        return Read(_from_list(list(X), reading, name))
+    _check_index(X, name)
+    array = _numbers(series, name)
+    if reading.window is not None and array.ndim in (1, 2):
+        return Read(_from_list([array], reading, name), alone=True)
+    return Read(_from_array(array, reading, name))
 
 
-def rows_of_series(frame: Any, reading: Sequences, name: str = "X") -> list[NDArray[np.int64]]:
+def _regular(rows: Any) -> NDArray[Any] | None:
+    """Return the array that nested lists make; `None` where they are of unlike lengths."""
+    try:
+        array = np.array(rows, dtype=object)
+    except ValueError:
+        return None
+    unlike = not array.size or any(isinstance(entry, list | tuple) for entry in array.flat)
+    return None if unlike else array
+
+
+def rows_of_series(frame: Any, reading: "Sequences", name: str = "X") -> list[NDArray[np.int64]]:
     """Return the numbers of the rows of each series of a long table, the series in the order of their first rows.
 
     Example:
         >>> import polars as pl
+        >>> from omokage.data import Sequences
         >>> frame = pl.DataFrame({"id": ["b", "a", "b"], "x": [1.0, 2.0, 3.0]})
         >>> [rows.tolist() for rows in rows_of_series(frame, Sequences(series="id"))]
         [[0, 2], [1]]
@@ -133,11 +89,13 @@ def rows_of_series(frame: Any, reading: Sequences, name: str = "X") -> list[NDAr
     _check_columns(frame, reading, name)
     if reading.series is None:  # one, which will be cut
         every = [np.arange(len(frame))]
+        if reading.time is None:
+            _check_index(frame.to_native(), name, every)
         if reading.time is not None:
-            _check_times(frame[reading.time], every, ["X"] * len(frame), name)
+            _check_times(frame.get_column(reading.time), every, ["X"] * len(frame), name)
         return every
-    labels = frame[reading.series].to_list()
-    if without := _missing(frame[reading.series], labels):
+    labels = frame.get_column(reading.series).to_list()
+    if without := _missing(frame.get_column(reading.series), labels):
         more = f", and so have {len(without) - 1} more" if len(without) > 1 else ""
         raise DataError(
             f"{name}: row {without[0]} has no value in {reading.series!r}, so it belongs to no series{more}. Fill it, "
@@ -150,7 +108,9 @@ def rows_of_series(frame: Any, reading: Sequences, name: str = "X") -> list[NDAr
         raise DataError(f"{name}: {reading.series!r} holds {labels[0]!r}; expected names or numbers.") from None
     groups = np.split(np.argsort(member, kind="stable"), np.cumsum(np.bincount(member))[:-1])
     if reading.time is not None:
-        _check_times(frame[reading.time], groups, labels, name)
+        _check_times(frame.get_column(reading.time), groups, labels, name)
+    else:
+        _check_index(frame.to_native(), name, groups)
     return groups
 
 
@@ -170,38 +130,40 @@ def check_support(values: Series, support: Support, name: str) -> None:
             )
 
 
-def _frame(X: Any, name: str) -> nw.DataFrame[Any] | None:
-    try:
-        frame = nw.from_native(X, pass_through=True)
-    except DuplicateError as error:
-        raise DataError(f"{name}: column names must differ. {' '.join(str(error).split())}") from None
-    if isinstance(frame, nw.LazyFrame):
-        raise DataError(f"{name}: expected rows, got a lazy frame. Call .collect() on it first.")
-    return frame if isinstance(frame, nw.DataFrame) else None
+def _check_index(given: Any, name: str, groups: Sequence[NDArray[np.int64]] | None = None) -> None:
+    """Check that the times by which pandas knows rows ascend, within each series where there are several."""
+    index: Any = getattr(given, "index", None)
+    kind = getattr(getattr(index, "dtype", None), "kind", None)
+    if kind not in ("m", "M"):
+        return
+    for lines in [np.arange(len(index))] if groups is None else groups:
+        times = np.asarray(index[lines])
+        if (wrong := np.flatnonzero(~(times[1:] > times[:-1]))).size:
+            before, row = int(lines[wrong[0]]), int(lines[wrong[0] + 1])
+            raise DataError(
+                f"{name}: row {row} ({index[row]}) does not come after row {before} ({index[before]}). Sort the rows "
+                f"by their index, {name}.sort_index(), and keep one for each time."
+            )
 
 
-def _from_array(X: NDArray[Any], reading: Sequences, name: str) -> NDArray[Any]:
+def _from_array(X: NDArray[Any], reading: "Sequences", name: str) -> NDArray[Any]:
     if X.ndim != 3:
         remedy = "X[:, :, None]" if reading.layout == "NTC" else "X[:, None, :]"
         hint = f" Series of one channel are {remedy}." if X.ndim == 2 else ""
         raise DataError(f"{name}: expected sequences, {_SHAPES}; got an array of the shape {X.shape}.{hint}")
     if 0 in X.shape:
         raise DataError(f"{name}: expected series with steps and channels, got the shape {X.shape}.")
-    values = _numbers(X, name)
-    values = np.swapaxes(values, 1, 2) if reading.layout == "NCT" else values
+    values = np.swapaxes(X, 1, 2) if reading.layout == "NCT" else X
     _check_range(values, name)
     _check_observed(values, name)
     return values
 
 
-def _from_list(X: Any, reading: Sequences, name: str) -> list[NDArray[Any]]:
-    if isinstance(X, str | bytes | dict) or not hasattr(X, "__iter__"):
-        raise DataError(f"{name}: expected sequences, {_SHAPES}; got {type(X).__name__}.")
-    given = list(X)
-    if not given:
+def _from_list(X: Any, reading: "Sequences", name: str) -> list[NDArray[Any]]:
+    if not X:
         raise DataError(f"{name}: expected at least one series, got an empty list.")
     result: list[NDArray[Any]] = []
-    for number, series in enumerate(given):
+    for number, series in enumerate(X):
         place = f"{name}: series {number}"
         array = _numbers(series, place)
         if array.ndim not in (1, 2):
@@ -221,10 +183,12 @@ def _from_list(X: Any, reading: Sequences, name: str) -> list[NDArray[Any]]:
     return result
 
 
-def _from_table(frame: nw.DataFrame[Any], reading: Sequences, name: str) -> tuple[list[NDArray[Any]], tuple[str, ...]]:
+def _from_table(frame: "nw.DataFrame[Any]", reading: "Sequences", name: str) -> Read:
     groups = rows_of_series(frame, reading, name)
     channels = [column for column in frame.columns if column not in reading.keys]
-    matrix = np.column_stack([frame[column].cast(nw.Float64).to_numpy() for column in channels])
+    matrix = np.column_stack(
+        [numbers_in(frame.get_column(column), f"{name}, column {str(column)!r}") for column in channels]
+    )
     bad = np.argwhere(~(np.isnan(matrix) | (np.abs(matrix) <= _LARGEST)))
     if len(bad):
         row, column = bad[0]
@@ -233,13 +197,13 @@ def _from_table(frame: nw.DataFrame[Any], reading: Sequences, name: str) -> tupl
             f"{_more(len(bad))}. {_EXPECTED}"
         )
     values = [matrix[group] for group in groups]
-    labels = None if reading.series is None else frame[reading.series].to_list()
+    labels = None if reading.series is None else frame.get_column(reading.series).to_list()
     called = None if labels is None else [f"{labels[group[0]]!r} (from row {group[0]})" for group in groups]
     _check_observed(values, name, called)
-    return values, tuple(map(str, channels))
+    return Read(values, tuple(map(str, channels)), alone=reading.series is None)
 
 
-def _check_columns(frame: nw.DataFrame[Any], reading: Sequences, name: str) -> None:
+def _check_columns(frame: "nw.DataFrame[Any]", reading: "Sequences", name: str) -> None:
     if reading.series is None and reading.window is None:
         raise DataError(
             f"{name}: a table of sequences needs the column that tells series apart: fit with data=Sequences("
@@ -250,7 +214,11 @@ def _check_columns(frame: nw.DataFrame[Any], reading: Sequences, name: str) -> N
         hints = "".join(suggest(key, map(str, frame.columns)) for key in absent)
         raise DataError(f"{name}: no column {listing(absent)}.{hints} It has {listing(frame.columns, 20)}.")
     channels = [column for column in frame.columns if column not in reading.keys]
-    wrong = [c for c in channels if not (frame[c].dtype.is_numeric() or frame[c].dtype == nw.Boolean)]
+    wrong = [
+        column
+        for column in channels
+        if not (_is_empty(frame.get_column(column)) or is_numbers(frame.get_column(column)))
+    ]
     if wrong or not channels:
         what = f"not so in {listing(wrong)}" if wrong else "there is no other column"
         beside = f" beside {' and '.join(map(repr, reading.keys))}" if reading.keys else ""
@@ -281,19 +249,19 @@ def _check_times(given: nw.Series[Any], groups: Sequence[NDArray[np.int64]], lab
             )
 
 
+def _is_empty(column: "nw.Series[Any]") -> bool:
+    """Say whether a column that may hold numbers has none at all."""
+    return bool(column.dtype in (nw.Object, nw.Unknown) and column.is_null().all())
+
+
 def _numbers(value: Any, place: str) -> NDArray[Any]:
     try:
-        if np.ma.isMaskedArray(value):
-            value = np.ma.filled(value.astype(np.float64), np.nan)
-        array = np.asarray(value)
-        if array.dtype.kind == "O":
-            array = array.astype(np.float64)
-    except (ValueError, TypeError) as error:
-        text = " ".join(str(error).split())
-        raise DataTypeError(f"{place}: expected numbers of a regular shape (time, channels); {text}.") from None
-    if array.dtype.kind not in "biuf":
-        raise DataTypeError(f"{place}: expected numbers, got {array.dtype}.")
-    return array.astype(np.float32 if array.dtype.itemsize <= 2 or array.dtype == np.float32 else np.float64)
+        return array_of(unmasked(value), place)
+    except DataTypeError:
+        raise
+    except DataError as error:
+        text = str(error).removeprefix(f"{place}: ")
+        raise DataTypeError(f"{place}: expected numbers of a regular shape (time, channels); {text}") from None
 
 
 _EXPECTED = "Expected numbers that float32 holds, and NaN where an entry is missing."

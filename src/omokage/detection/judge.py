@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from omokage import inference
 from omokage.batch import Batch
 from omokage.data.encoded import Encoded
-from omokage.data.kinds import AnySchema
+from omokage.data.kinds import Schema
 from omokage.data.rows import RowSource
 from omokage.detection import scores
 from omokage.detection.calibration import Calibration, Yardstick
@@ -40,7 +40,7 @@ class Judge:
     """
 
     ensemble: Ensemble
-    schema: AnySchema
+    schema: Schema
     names: tuple[str, ...]
     points: Mapping[str, Sequence[Neighbours]]
     yardsticks: Mapping[str, Sequence[Yardstick]]
@@ -142,7 +142,7 @@ class Judge:
 
     @staticmethod
     def from_arrays(
-        ensemble: Ensemble, schema: AnySchema, names: tuple[str, ...], arrays: Mapping[str, NDArray[Any]]
+        ensemble: Ensemble, schema: Schema, names: tuple[str, ...], arrays: Mapping[str, NDArray[Any]]
     ) -> "Judge":
         """Return the judge whose arrays `to_arrays` gave; raises KeyError if some are missing."""
         members = range(len(ensemble))
@@ -161,7 +161,7 @@ def _piece(batch: Batch, here: slice) -> Batch:
     return batch.map(lambda array: array[here])
 
 
-def start(ensemble: Ensemble, schema: AnySchema, names: tuple[str, ...], rows: RowSource, seed: int) -> Judge:
+def start(ensemble: Ensemble, schema: Schema, names: tuple[str, ...], rows: RowSource, seed: int) -> Judge:
     """Return a judge that knows where each member puts the rows it was trained on, but has no yardsticks yet."""
     judge = Judge(ensemble, schema, names, {}, {}, np.zeros((0, 0), np.float32), np.zeros(0))
     near = tuple(name for name in names if name in scores.BY_DISTANCE)

@@ -9,7 +9,8 @@ from omokage import inference
 from omokage.batch import Batch
 from omokage.data.encoded import Encoded
 from omokage.data.rows import RowSource
-from omokage.estimators.base import Estimator
+from omokage.estimators.base import Estimator, with_prior
+from omokage.fitted import Fitted
 from omokage.settings import AutoEncoderSettings
 
 _MOST_CODES = 16_384  # to which a normal is fitted after training
@@ -82,33 +83,33 @@ class AutoEncoder(Estimator):
         """
         return super().sample(n, context=context, mean=mean, seed=seed, length=length)
 
-    def _after(self, rows: RowSource, seed: int) -> None:
-        """Fit a normal to the codes of training rows."""
+    def _completed(self, fitted: Fitted, rows: RowSource, seed: int) -> Fitted:
+        """Return the fit with a normal fitted to the codes of training rows for its prior."""
         parts: list[Any] = []
         for batch in rows.epoch(np.random.default_rng([seed, 3]), _MOST_CODES):
-            parts.append(inference.encode(self.model_, batch._replace(weight=None)))
+            parts.append(inference.encode(fitted.model, batch._replace(weight=None)))
             if sum(map(len, parts)) >= _MOST_CODES:
                 break
-        self._fit_prior("full_normal", np.concatenate(parts), seed)
+        return with_prior(fitted, "full_normal", np.concatenate(parts), seed)
 
     def terms(self, X: Any, *, context: Any = None) -> dict[str, NDArray[np.float64]]:
         """Return "reconstruction" (log p(x|z), nats of raw data) and "squared_error" (raw units) of each row, (n,)."""
-        rows = self._encoded(X, context)
+        fit, rows = self._asked(X, context)
         with self._device():
-            parts = rows.each(lambda batch: inference.terms(self.model_, batch, 1))
-        reconstruction = parts["reconstruction"].astype(np.float64) + self.schema_.log_jacobians(rows)
-        return {"reconstruction": reconstruction, "squared_error": self._squared_errors(rows)}
+            parts = rows.each(lambda batch: inference.terms(fit.model, batch, 1))
+        reconstruction = parts["reconstruction"].astype(np.float64) + fit.schema.log_jacobians(rows)
+        return {"reconstruction": reconstruction, "squared_error": self._squared_errors(fit, rows)}
 
     def score_samples(self, X: Any, *, context: Any = None) -> NDArray[np.float64]:
         """Return the negative squared error of each row, summed over its entries, in raw units squared, (n,)."""
-        return -self._squared_errors(self._encoded(X, context))
+        return -self._squared_errors(*self._asked(X, context))
 
-    def _squared_errors(self, rows: Encoded) -> NDArray[np.float64]:
+    def _squared_errors(self, fit: Fitted, rows: Encoded) -> NDArray[np.float64]:
         """Return the squared error of each row, summed over what was observed, in raw units squared, (n,)."""
-        unit = self.schema_.event.unit
+        unit = fit.schema.event.unit
 
         def errors(batch: Batch) -> NDArray[np.float64]:
-            gap = (batch.x.astype(np.float64) - inference.reconstruct(self.model_, batch)) * unit
+            gap = (batch.x.astype(np.float64) - inference.reconstruct(fit.model, batch)) * unit
             gap = gap if batch.observed is None else np.where(batch.observed, gap, 0)
             return np.asarray(np.square(gap).sum(tuple(range(1, gap.ndim))))
 

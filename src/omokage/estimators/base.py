@@ -1,61 +1,104 @@
-"""What every estimator has: scikit-learn's contract over the engine. Constructors store, `fit` checks."""
+"""What every estimator has: scikit-learn's contract over the engine. Constructors store, `fit` checks.
+
+A fit is a value, `fitted_`, that is put in place at once when it is whole. What ends in an underscore is read from it,
+and every question is asked of one such value: so a refused or interrupted fit changes nothing, and a thread that asks
+while another fits gets the answer of the old model or of the new one.
+"""
 
 import contextlib
 import dataclasses
-import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from omokage import build, inference, saving
 from omokage.batch import Batch
-from omokage.checkpoints import CHECKPOINT_FILES, read_checkpoint
+from omokage.data.containers import to_matrix
 from omokage.data.context import ContextSchema, encoded
 from omokage.data.encoded import Encoded
-from omokage.data.kinds import AnySchema, entry_names, open_data, values
-from omokage.data.rows import MemoryRows, RowSource, together
-from omokage.data.sequences import SequenceSchema
-from omokage.data.table import Table
-from omokage.data.vectors import to_matrix
+from omokage.data.kinds import Schema
+from omokage.data.rows import RowSource
 from omokage.diagnostics import Diagnosis, diagnose
-from omokage.errors import DataError, ParameterError
-from omokage.estimators.fitting import (
-    AnyPath,
-    both,
-    conditions,
-    count,
-    fingerprint,
-    keeper,
-    on_device,
-    prepared,
-    read_rows,
-    seed_of,
-)
-from omokage.latent_density import fitted
+from omokage.errors import DataError
+from omokage.estimators.fitting import AnyPath, Given, Run, count, feature_names, fit_model, on_device, read_rows
+from omokage.fitted import Fitted
+from omokage.latent_density import fitted as fitted_density
 from omokage.likelihoods import Gaussian
+from omokage.model import Model
 from omokage.posteriors import PointMass
 from omokage.priors import StandardNormal
-from omokage.progress import display
 from omokage.settings import CommonSettings, check
-from omokage.storage import check_target
 from omokage.summary import Summary, summary
-from omokage.training import Record, begin, train
+from omokage.training import Record
 
 
-class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """What every model of vectors has; a subclass has a constructor, `_settings`, and its own scores."""
+class FittedAttributes:
+    """What is read of a fit: the attributes that end in an underscore, as scikit-learn wants them."""
+
+    fitted_: Fitted
+
+    @property
+    def _fit(self) -> Fitted:
+        """The fit; raises scikit-learn's NotFittedError before there is one."""
+        check_is_fitted(self)
+        return self.fitted_
+
+    @property
+    def schema_(self) -> Schema:
+        """What was learned of the rows."""
+        return self._fit.schema
+
+    @property
+    def recipe_(self) -> build.Recipe:
+        """What the model is made of, with every "auto" decided."""
+        return self._fit.recipe
+
+    @property
+    def history_(self) -> list[dict[str, Any]]:
+        """One record an epoch."""
+        return self._fit.history
+
+    @property
+    def context_schema_(self) -> ContextSchema | None:
+        """What was learned of the context; `None` where `fit` was given none."""
+        return self._fit.context
+
+    @property
+    def n_features_in_(self) -> int:
+        """The number of columns, D."""
+        return self._fit.schema.features
+
+    @property
+    def feature_names_in_(self) -> NDArray[Any]:
+        """The names of the columns, where they came with names that are text."""
+        names = feature_names(self._fit.schema)
+        if names is None:
+            raise AttributeError("feature_names_in_: X came without names, or with names that are no text.")
+        return names
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "fitted_" in vars(self)
+
+
+class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """What every model has; a subclass has a constructor, `_settings`, and its own scores."""
 
     _settings: type[CommonSettings]
-    context_schema_: ContextSchema | None = None
     latent_dim: int
     warm_start: bool
     device: str
     random_state: Any
+
+    @property
+    def model_(self) -> Model:
+        """The trained parts."""
+        model: Model = self._fit.model
+        return model
 
     def _store(self, parameters: dict[str, Any]) -> None:
         """Keep a constructor's `locals()`, as they are."""
@@ -116,56 +159,13 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         TrainingError
             If the loss stopped being finite; the last good weights are kept in `model_`.
         """
-        parameters = self._checked()
-        if checkpoint is not None:
-            check_target(checkpoint, CHECKPOINT_FILES)
-        elif resume:
-            raise ParameterError("resume=True: expected a checkpoint folder to go on from; give checkpoint=.")
-        seed = seed_of(parameters["random_state"])
-        table = open_data(X, parameters["data"], sample_weight, estimator=type(self).__name__)
-        fitted = self if self.warm_start and hasattr(self, "model_") else None
-        if isinstance(table, Table):
-            validate_data(self, table.columns(), reset=fitted is None, skip_check_array=True)
+        given = Given(X, X_valid, context, context_valid, sample_weight)
+        run = Run(checkpoint, checkpoint_every, resume, on_epoch)
+        before = self.fitted_ if self.warm_start and "fitted_" in vars(self) else None
         with self._device():
-            context_schema, given = conditions(context, table, sample_weight, fitted)
-            recipe, schema, start = prepared(parameters, table, seed, context_schema, fitted)
-            early = parameters["early_stopping"] is not False
-            held_out = parameters["validation_fraction"] if early and X_valid is None else 0.0
-            rows, validation = cast(Any, table).rows(schema, held_out, seed, given)
-            if X_valid is None and context_valid is not None:
-                raise DataError("context_valid: there is no X_valid that it could be the context of; give both.")
-            if X_valid is not None:
-                validation = self._validation(X_valid, context_valid, schema, recipe, context_schema)
-            plan = build.plan(parameters, rows.count, seed)
-            snapshot, keep = begin(start, plan), None
-            if checkpoint is not None:
-                kind = type(self).__name__
-                settings = fingerprint(kind, parameters, schema, rows, seed, plan.epochs, context_schema)
-                snapshot = (read_checkpoint(checkpoint, snapshot, settings) if resume else None) or snapshot
-                keep = keeper(checkpoint, checkpoint_every, plan.epochs, settings)
-            with display(plan.epochs, parameters["verbose"]) as shown:
-                result = train(
-                    snapshot,
-                    recipe.objective,
-                    rows,
-                    plan,
-                    validation=validation,
-                    column=schema.column,
-                    on_epoch=both(shown.epoch, on_epoch),
-                    on_progress=shown.advance,
-                    keep=keep,
-                )
-        self.model_, self.history_, self.schema_, self.recipe_ = result.model, result.history, schema, recipe
-        self.context_schema_ = context_schema
-        self.n_features_in_ = schema.features
-        self._n_features_out, self._fitted_parameters = parameters["latent_dim"], parameters
-        with self._device():
-            self._after(rows, seed)
+            self.fitted_, result = fit_model(type(self).__name__, self._checked(), given, run, before, self._completed)
         if result.problem is not None:
             raise result.problem
-        if result.interrupted:
-            kept = "the best weights so far" if validation is not None and result.history else "the weights so far"
-            warnings.warn(f"Interrupted after {len(result.history)} epochs: {kept} are kept.", stacklevel=2)
         return self
 
     def fit_transform(self, X: Any, y: Any = None, *, context: Any = None, **settings: Any) -> NDArray[np.float32]:
@@ -182,9 +182,9 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         >>> omokage.AutoEncoder(latent_dim=2, hidden=(), epochs=1, verbose=0).fit(X).transform(X).shape
         (64, 2)
         """
-        rows = self._encoded(X, context)
+        fit, rows = self._asked(X, context)
         with self._device():
-            features: NDArray[np.float32] = rows.each(lambda batch: inference.encode(self.model_, batch))
+            features: NDArray[np.float32] = rows.each(lambda batch: inference.encode(fit.model, batch))
         return features
 
     def inverse_transform(self, Z: Any, *, context: Any = None, length: Any = None) -> Any:
@@ -199,17 +199,17 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         length : int or array of shape (n,), optional
             Where X is sequences, how many steps each shall have; by default the longest of the fit.
         """
-        check_is_fitted(self)
+        fit = self._fit
         Z, _ = to_matrix(Z, estimator=type(self).__name__, name="Z")
         if Z.shape[1] != self._n_features_out:
             raise DataError(f"Z: expected {self._n_features_out} columns, one a latent dimension; got {Z.shape[1]}.")
         z = Z.astype(np.float32)
-        rows = self._blank(len(z), length, context)
+        rows = _blank(fit, len(z), length, context)
         with self._device():
             if rows is None:
-                return self.schema_.decode(inference.decode(self.model_, z))
-            return self.schema_.decode(
-                rows.each_padded(lambda batch, index: inference.decode(self.model_, z[index], batch))
+                return fit.schema.decode(inference.decode(fit.model, z))
+            return fit.schema.decode(
+                rows.each_padded(lambda batch, index: inference.decode(fit.model, z[index], batch))
             )
 
     def reconstruct(self, X: Any, *, context: Any = None, sample: bool = False, seed: int = 0) -> Any:
@@ -228,11 +228,10 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         seed : int
             Of that draw, which depends on the seed and the row's content alone.
         """
+        (fit, rows), drawn = self._asked(X, context), seed if sample else None
         with self._device():
-            rows, drawn = self._encoded(X, context), seed if sample else None
-            return self.schema_.decode(
-                rows.each_padded(lambda batch, _: inference.reconstruct(self.model_, batch, drawn))
-            )
+            made = rows.each_padded(lambda batch, _: inference.reconstruct(fit.model, batch, drawn))
+        return fit.schema.decode(made, rows)
 
     def sample(self, n: int = 1, *, context: Any = None, mean: bool = False, seed: int = 0, length: Any = None) -> Any:
         """Return draws from p(x), or from p(x|context), in the units and the shape of X.
@@ -250,16 +249,14 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         length : int or array of shape (n,), optional
             Where X is sequences, how many steps each draw shall have; by default drawn from the lengths of the fit.
         """
-        check_is_fitted(self)
-        n = count("n", n)
-        if length is None and isinstance(self.schema_, SequenceSchema):
-            length = self.schema_.draw_lengths(n, seed)
-        rows = self._blank(n, length, context)
+        fit, n = self._fit, count("n", n)
+        length = fit.schema.draw_lengths(n, seed) if length is None else length
+        rows = _blank(fit, n, length, context)
         with self._device():
             if rows is None:
-                return self.schema_.decode(inference.sample(self.model_, n, seed, mean))
-            return self.schema_.decode(
-                rows.each_padded(lambda batch, i: inference.sample(self.model_, len(i), seed, mean, batch, i))
+                return fit.schema.decode(inference.sample(fit.model, n, seed, mean))
+            return fit.schema.decode(
+                rows.each_padded(lambda batch, i: inference.sample(fit.model, len(i), seed, mean, batch, i))
             )
 
     def fit_density(self, X: Any, density: Any = "mixture", *, context: Any = None, seed: int = 0) -> Self:
@@ -283,10 +280,10 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         -----
         Ghosh et al., "From Variational to Deterministic Autoencoders", 2020, section 4.
         """
-        rows = self._encoded(X, context)
+        fit, rows = self._asked(X, context)
         with self._device():
-            codes = rows.each(lambda batch: inference.codes(self.model_, batch, seed))
-            self._fit_prior(density, codes, seed)
+            codes = rows.each(lambda batch: inference.codes(fit.model, batch, seed))
+            self.fitted_ = with_prior(fit, density, codes, seed)
         return self
 
     def diagnose(self, X: Any, *, context: Any = None, seed: int = 0) -> Diagnosis:
@@ -305,8 +302,9 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         seed : int
             Of draws, and of which rows are looked at.
         """
-        batch, model, likelihood = self._encoded(X, context).whole, self.model_, self.recipe_.likelihood
-        point = isinstance(self.recipe_.posterior, PointMass)
+        fit, rows = self._asked(X, context)
+        batch, model, recipe, likelihood = rows.whole, fit.model, fit.recipe, fit.recipe.likelihood
+        point = isinstance(recipe.posterior, PointMass)
         with self._device():
             means = inference.encode(model, batch)
             deviations = None if point else inference.deviations(model, batch)
@@ -319,12 +317,12 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             means,
             deviations,
             mask=batch.observed,
-            objective=self.recipe_.objective,
-            history=self.history_,
+            objective=recipe.objective,
+            history=fit.history,
             scales=scales,
             floor=getattr(likelihood, "floor", None) if "log_scale" in learned else None,
-            columns=entry_names(self.schema_, batch.x.shape[1:]),
-            standard_prior=point or isinstance(self.recipe_.prior, StandardNormal),
+            columns=fit.schema.entry_names(batch.x.shape[1:]),
+            standard_prior=point or isinstance(recipe.prior, StandardNormal),
             seed=seed,
         )
 
@@ -345,15 +343,8 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         seed : int
             Of the draws.
         """
-        rows, samples = self._encoded(X, context), count("samples", samples)
-        shift = np.log(self.schema_.event.unit)
-
-        def entries(batch: Batch, _: Any) -> NDArray[np.float64]:
-            densities = inference.entries(self.model_, batch, samples, seed).astype(np.float64) - shift
-            return densities if batch.observed is None else np.where(batch.observed, densities, np.nan)
-
-        with self._device():
-            return self.schema_.by_entry(rows.each_padded(entries))
+        fit, rows, densities = self._densities(X, context, samples, seed)
+        return fit.schema.by_entry(densities, rows)
 
     def step_scores(self, X: Any, *, context: Any = None, samples: int = 16, seed: int = 0) -> Any:
         """Return how well each step of sequences is explained, in nats of raw data, (n, T) or a list of (T,).
@@ -361,18 +352,12 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         The sum of `entry_scores` over the channels of a step, as far as they were observed. Of series that are cut into
         windows the mean over the windows that cover a step: (T,) for each series, and for a single one.
         """
-        check_is_fitted(self)
-        if not isinstance(self.schema_, SequenceSchema):
-            raise DataError("X: only sequences have steps; see `entry_scores`.")
-        X = values(X, shaped=True)
-        entries = self.entry_scores(X, context=context, samples=samples, seed=seed)
-        channels = -2 if self.schema_.reading.layout == "NCT" else -1
-        if (windows := self.schema_.reading.windows(self.schema_.series(X))) is not None:
-            steps = windows.put_back([np.nansum(row, axis=channels) for row in entries])
-            return steps[0] if self.schema_.reading.is_one(X) else steps
-        if isinstance(entries, list):
-            return [np.nansum(series, axis=channels) for series in entries]
-        return np.nansum(entries, axis=channels)
+        self.schema_.in_windows(None)  # raises where rows have no steps
+        _, rows, densities = self._densities(X, context, samples, seed)
+        steps = rows.on_steps([np.nansum(one, axis=-1) for one in densities])
+        if rows.alone:
+            return steps[0]
+        return np.stack(steps) if rows.windows is None and isinstance(densities, np.ndarray) else steps
 
     def impute(self, X: Any, *, context: Any = None, samples: int = 32, rounds: int = 20, seed: int = 0) -> Any:
         """Return sequences with their missing entries filled by their mean given the others, in raw units.
@@ -394,16 +379,14 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         -----
         Mattei and Frellsen, "MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets", 2019.
         """
-        check_is_fitted(self)
-        schema = self.schema_
-        if not isinstance(schema, SequenceSchema):
+        if not self.schema_.can_miss:
             raise DataError("X: only sequences can have missing entries so far; fit with data='sequences'.")
-        X = values(X, shaped=True)  # a file is read once
-        rows = self._encoded(X, context)
+        X = self.schema_.opened(X)  # a file is read once
+        fit, rows = self._asked(X, context)
         settings = (count("rounds", rounds), count("samples", samples), seed)
         with self._device():
-            filled = schema.decode(rows.each_padded(lambda batch, _: inference.impute(self.model_, batch, *settings)))
-        return schema.kept(X, filled)
+            filled = rows.each_padded(lambda batch, _: inference.impute(fit.model, batch, *settings))
+        return fit.schema.kept(X, fit.schema.decode(filled, rows))
 
     def score(self, X: Any, y: Any = None, *, context: Any = None) -> float:
         """Return the mean of `score_samples`."""
@@ -415,7 +398,6 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def summary(self) -> Summary:
         """Return the layers of the fitted model, with output shapes and numbers of parameters; it prints as a table."""
-        check_is_fitted(self)
         return summary(self.model_)
 
     def save(self, folder: AnyPath) -> Path:
@@ -428,42 +410,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         ParameterError
             If a parameter is an object that cannot be written down, such as a function.
         """
-        check_is_fitted(self)
-        content = saving.Saved(
-            type(self).__name__,
-            self._fitted_parameters,
-            self.recipe_,
-            self.schema_,
-            self.model_,
-            self.history_,
-            self.context_schema_,
-        )
-        return saving.save(folder, content)
-
-    def _blank(self, count: int, length: Any, context: Any) -> Encoded | None:
-        """Return rows without content for a decoder to fill, of these lengths and context; `None`: it needs none."""
-        check_is_fitted(self)
-        given = encoded(self.context_schema_, context, count)
-        if isinstance(self.schema_, SequenceSchema):
-            lengths = np.asarray(self.schema_.buckets[-1] if length is None else length)
-            if lengths.dtype.kind not in "iu" or lengths.shape not in ((), (count,)) or lengths.min() < 1:
-                raise ParameterError(f"length={length!r}: expected a whole number of at least 1, or {count} of them.")
-            return self.schema_.blank(np.broadcast_to(lengths, count)).with_context(given)
-        if length is not None:
-            raise ParameterError(f"length={length!r}: only sequences have one; X was not.")
-        if given is None:
-            return None
-        return Encoded.of(Batch(np.zeros((count, *self.schema_.event.shape), np.float32), context=given))
-
-    def _validation(
-        self, X: Any, context: Any, schema: AnySchema, recipe: build.Recipe, context_schema: ContextSchema | None
-    ) -> RowSource:
-        rows = read_rows(self, X, schema, recipe, "X_valid")
-        rows = rows.with_context(encoded(context_schema, context, rows.count, "context_valid"))
-        return together([MemoryRows(batch) for _, batch in rows.groups])
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "model_")
+        return saving.save(folder, saving.Saved(**vars(self._fit)))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -471,8 +418,14 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         tags.non_deterministic = self.random_state is None
         return tags
 
-    def _after(self, rows: RowSource, seed: int) -> None:
-        """Do what is to be done with the training rows once the model is trained."""
+    @property
+    def _n_features_out(self) -> int:
+        """The number of features, L, for scikit-learn's names of them."""
+        return int(self._fit.parameters["latent_dim"])
+
+    def _completed(self, fitted: Fitted, rows: RowSource, seed: int) -> Fitted:
+        """Return a fit with what is to be done with the training rows once the model is trained."""
+        return fitted
 
     def _checked(self) -> dict[str, Any]:
         """Return the parameters, with NumPy numbers and lists made plain, and NumPyro's distributions made families."""
@@ -483,15 +436,37 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _device(self) -> contextlib.AbstractContextManager[None]:
         return on_device(self.device)
 
-    def _encoded(self, X: Any, context: Any = None) -> Encoded:
-        """Return rows that the fitted model can be asked about."""
-        check_is_fitted(self)
-        rows = read_rows(self, X, self.schema_, self.recipe_)
-        return rows.with_context(encoded(self.context_schema_, context, rows.count))
+    def _asked(self, X: Any, context: Any = None) -> tuple[Fitted, Encoded]:
+        """Return the fit, and rows that it can be asked about: of one fit, whatever other threads do meanwhile."""
+        fit = self._fit
+        return fit, read_rows(fit, X, context)
 
-    def _fit_prior(self, chosen: Any, codes: NDArray[np.floating], seed: int) -> None:
-        columns, random = self.context_schema_.size if self.context_schema_ else 0, np.random.default_rng([seed, 5])
-        start = build.latent_density(chosen, codes.shape[1], self.schema_.event, self.recipe_, columns, random)
-        prior = fitted(start, codes, self.model_, seed)
-        self.model_ = dataclasses.replace(self.model_, prior=prior)
-        self.recipe_ = dataclasses.replace(self.recipe_, prior=prior.family)
+    def _densities(self, X: Any, context: Any, samples: int, seed: int) -> tuple[Fitted, Encoded, Any]:
+        """Return E_q log p(x|z) of each entry as the model has them, in nats of raw data; NaN where it is missing."""
+        (fit, rows), samples = self._asked(X, context), count("samples", samples)
+        shift = np.log(fit.schema.event.unit)
+
+        def entries(batch: Batch, _: Any) -> NDArray[np.float64]:
+            densities = inference.entries(fit.model, batch, samples, seed).astype(np.float64) - shift
+            return densities if batch.observed is None else np.where(batch.observed, densities, np.nan)
+
+        with self._device():
+            return fit, rows, rows.each_padded(entries)
+
+
+def with_prior(fit: Fitted, chosen: Any, codes: NDArray[np.floating], seed: int) -> Fitted:
+    """Return a fit whose prior is a density that was fitted to codes, (n, L)."""
+    columns, random = fit.context.size if fit.context else 0, np.random.default_rng([seed, 5])
+    start = build.latent_density(chosen, codes.shape[1], fit.schema.event, fit.recipe, columns, random)
+    prior = fitted_density(start, codes, fit.model, seed)
+    model = dataclasses.replace(fit.model, prior=prior)
+    return dataclasses.replace(fit, model=model, recipe=dataclasses.replace(fit.recipe, prior=prior.family))
+
+
+def _blank(fit: Fitted, count: int, length: Any, context: Any) -> Encoded | None:
+    """Return rows without content for a decoder to fill, of these lengths and context; `None`: it needs none."""
+    given = encoded(fit.context, context, count)
+    rows = fit.schema.blank(count, length)
+    if rows is None and given is not None:
+        rows = fit.schema.empty(count)
+    return None if rows is None else rows.with_context(given)

@@ -1,7 +1,6 @@
 """The anomaly detector."""
 
 import dataclasses
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -9,29 +8,29 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from omokage import saving
 from omokage.data.encoded import Encoded
-from omokage.data.kinds import AnySchema, name_of, open_data, values
-from omokage.data.sequences import SequenceSchema
-from omokage.data.series import check_support
-from omokage.data.table import Table
+from omokage.data.kinds import open_data
 from omokage.detection import scores, steps
 from omokage.detection.calibration import Calibration, severity
 from omokage.detection.checks import calibration_finding
 from omokage.detection.drift import Drift, drift
 from omokage.detection.explanation import Explanation
-from omokage.errors import DataError, ParameterError, suggest
-from omokage.estimators.base import Estimator
-from omokage.estimators.fitting import AnyPath, on_device, read_rows, seed_of
-from omokage.estimators.members import fit_members, member
+from omokage.detection.judge import Judge
+from omokage.diagnostics.findings import Finding
+from omokage.errors import ParameterError, suggest
+from omokage.estimators.base import Estimator, FittedAttributes
+from omokage.estimators.fitting import AnyPath, check_names, on_device, read_rows, seed_of
+from omokage.estimators.members import FittedDetector, fit_members, member
+from omokage.fitted import Fitted
 from omokage.settings import DetectorSettings, VAESettings, check
 from omokage.summary import Summary, summary
 from omokage.training import Record
 
 
-class AnomalyDetector(OutlierMixin, BaseEstimator):
+class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
     """Says which rows do not look like the rows that it was fitted on, how sure that is, and what is to blame.
 
     An ensemble of models is trained at once on rows that are taken to be normal. A row's score is how strange it is to
@@ -111,6 +110,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    fitted_: FittedDetector
+
     @property
     def score(self) -> Callable[..., float]:
         """The method that scikit-learn calls, `score(X)`: the mean of `score_samples`.
@@ -154,32 +155,31 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         settings = self._checked()
         seed = seed_of(settings.random_state)
         given = self.model if isinstance(self.model, Mapping) else vars(self.model) if self.model else {}
-        kind = given.get("data", "auto")
-        table = open_data(X, kind, estimator=type(self).__name__)
-        if isinstance(table, Table):
-            validate_data(self, table.columns(), skip_check_array=True)
-        model = member(self.model, table)
-        parameters = model._checked()
-        found = fit_members(parameters, table, settings, seed, on_epoch)
-        if found.result.interrupted:
-            epochs = len(found.result.history)
-            warnings.warn(f"Interrupted after {epochs} epochs: the weights so far are kept.", stacklevel=2)
-        self.judge_, self.recipe_, self.history_ = found.judge, found.recipe, found.result.history
-        self.calibration_, self.findings_ = found.calibration, found.findings
-        self.n_features_in_ = found.judge.schema.features
-        self._fitted_parameters, self._kind = parameters, type(model).__name__
-        self._set_offset(settings.false_alarm_rate)
+        kind = type(self).__name__
+        table = open_data(X, given.get("data", "auto"), estimator=kind)
+        if (columns := table.columns()) is not None:
+            check_names(kind, columns, None)
+        fitted = fit_members(kind, member(self.model, table), table, settings, seed, on_epoch)
         if settings.contamination != "auto":
-            self.offset_ = float(np.quantile(self.score_samples(X), settings.contamination))
+            scores = _scores(fitted, read_rows(fitted, X)).mean(1)
+            fitted = dataclasses.replace(fitted, offset=float(np.quantile(-scores, settings.contamination)))
+        self.fitted_ = fitted
         return self
+
+    @property
+    def _fit(self) -> FittedDetector:
+        """The fit; raises scikit-learn's NotFittedError before there is one."""
+        check_is_fitted(self)
+        return self.fitted_
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Return minus the score of each row, (n,); higher is more normal, by scikit-learn's convention."""
-        return -self._scores(X).mean(1)
+        return -_scores(*self._asked(X)).mean(1)
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Return `score_samples` less `offset_`, (n,); below 0 is flagged."""
-        return self.score_samples(X) - self.offset_
+        fit, rows = self._asked(X)
+        return -_scores(fit, rows).mean(1) - fit.offset
 
     def predict(self, X: Any, *, false_alarm_rate: float | None = None) -> NDArray[np.int64]:
         """Return 1 for each row that looks normal and -1 for each that does not, (n,).
@@ -222,12 +222,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         dict
             "anomaly_score" (higher is stranger; minus `score_samples`), "p_value" and "is_anomaly".
         """
-        check_is_fitted(self)
-        rate = None if false_alarm_rate is None else self.calibration_.check_rate(false_alarm_rate)
-        scores = self._scores(X)
-        score, p_value = scores.mean(1), self.calibration_.p_values(scores)
+        calibration = self._fit.calibration
+        rate = None if false_alarm_rate is None else calibration.check_rate(false_alarm_rate)
+        fit, rows = self._asked(X)
+        scores = _scores(fit, rows)
+        score, p_value = scores.mean(1), fit.calibration.p_values(scores)
         # What has no score, since it is beyond all numbers, is flagged.
-        flagged = ~(-score >= self.offset_) if rate is None else p_value <= rate
+        flagged = ~(-score >= fit.offset) if rate is None else p_value <= rate
         return {"anomaly_score": score, "p_value": p_value, "is_anomaly": flagged}
 
     def judge_steps(
@@ -261,47 +262,42 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         ParameterError
             If the window is another than that of the fit, or the rate below what the calibration can give.
         """
-        check_is_fitted(self)
-        schema, judge = self.schema_of_windows(window), self.judge_
-        calibration, X = Calibration((judge.steps,)), values(X, shaped=True)
+        fit = self._fit
+        schema = fit.schema.in_windows(window)
+        calibration = Calibration((fit.judge.steps,))
         rate = max(self.false_alarm_rate, calibration.least_rate) if false_alarm_rate is None else false_alarm_rate
-        rate, series = calibration.check_rate(rate), schema.series(X)
-        check_support(series, self.recipe_.support, "X")
-        windows = schema.reading.windows(series)
-        rows = schema.encode(series if windows is None else windows.cut(series))
+        rate = calibration.check_rate(rate)
+        rows = read_rows(dataclasses.replace(fit, schema=schema), X)
         with self._device():
-            parts = steps.contributions(judge.ensemble, rows)
-        parts = parts if windows is None else windows.put_back(parts)
+            parts = rows.on_steps(steps.contributions(fit.judge.ensemble, rows))
         names = schema.names or tuple(schema.column(channel) for channel in range(schema.features))
         found = [steps.verdicts(part, calibration, rate, names, explain) for part in parts]
-        if schema.reading.is_one(X):
-            return found[0]
-        return {name: [one[name] for one in found] for name in found[0]}
-
-    def schema_of_windows(self, window: int | None) -> SequenceSchema:
-        """Return how `judge_steps` reads series; raises what it does if they cannot be cut into such windows."""
-        check_is_fitted(self)
-        schema = self.judge_.schema
-        if not isinstance(schema, SequenceSchema):
-            raise DataError(f"X: only sequences have steps, and this is a detector of {name_of(schema)}.")
-        if window is None or window == schema.reading.window:
-            return schema
-        if schema.reading.window is not None:
-            raise ParameterError(
-                f"window={window!r}: expected {schema.reading.window}, as at the fit, or None: steps are calibrated by "
-                "windows of that length."
-            )
-        return dataclasses.replace(schema, reading=dataclasses.replace(schema.reading, window=window))
+        return found[0] if rows.alone else {name: [one[name] for one in found] for name in found[0]}
 
     def severity(self, X: Any) -> NDArray[np.float64]:
         """Return a number from 0 to 100 for each row, (n,): 0 is the usual row, 50 the strangest in 100 normal ones."""
-        return severity(-self.score_samples(X), self.calibration_)
+        fit, rows = self._asked(X)
+        return severity(_scores(fit, rows).mean(1), fit.calibration)
 
     @property
-    def schema_(self) -> AnySchema:
-        """What was learned of the columns."""
-        check_is_fitted(self)
-        return self.judge_.schema
+    def judge_(self) -> Judge:
+        """From rows to scores: the models, and what they need."""
+        return self._fit.judge
+
+    @property
+    def calibration_(self) -> Calibration:
+        """Scores of the rows that were held out."""
+        return self._fit.calibration
+
+    @property
+    def findings_(self) -> list[Finding]:
+        """What to know before relying on the detector."""
+        return self._fit.findings
+
+    @property
+    def offset_(self) -> float:
+        """`predict` flags rows whose `score_samples` is below it."""
+        return self._fit.offset
 
     def scores(self, X: Any) -> dict[str, NDArray[np.float64]]:
         """Return all named scores of each row, (n,) each, means over the members; higher is stranger.
@@ -309,7 +305,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         Those by distance are there where the detector was fitted with them, those by density where the posterior has
         one, and those by deviance where the likelihood has.
         """
-        rows, judge = self._encoded(X), self.judge_
+        fit, rows = self._asked(X)
+        judge = fit.judge
         known = scores.known(judge.ensemble.member(0), rows.groups[0][1].map(lambda array: array[:1]))
         names = tuple(name for name in known if name in judge.points or name not in scores.BY_DISTANCE)
         with self._device():
@@ -337,7 +334,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
                 f"by={by!r}: expected one of {', '.join(scores.CONTRIBUTIONS)}, which are sums over entries."
                 + suggest(str(by), scores.CONTRIBUTIONS)
             )
-        rows, judge = self._encoded(X), self.judge_
+        fit, rows = self._asked(X)
+        judge = fit.judge
         with self._device():
             parts = rows.each_padded(lambda batch, _: scores.contributions(judge.ensemble, batch, by))
             normal = rows.each_padded(lambda batch, _: scores.reconstructions(judge.ensemble, batch))
@@ -353,7 +351,6 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def summary(self) -> Summary:
         """Return the layers of one member, with output shapes and numbers of parameters; it prints as a table."""
-        check_is_fitted(self)
         return summary(self.judge_.ensemble.member(0))
 
     def recalibrate(self, X: Any) -> Self:
@@ -367,16 +364,19 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         X : rows
             As for `fit`. `offset_` is then that of `false_alarm_rate`, also where there is a `contamination`.
         """
-        rows, judge = self._encoded(X), self.judge_
+        fit, rows = self._asked(X)
+        judge = fit.judge
         with self._device():
             scores, codes = judge.scores(rows).mean(1), judge.codes(rows)
-            if isinstance(judge.schema, SequenceSchema):
+            if judge.schema.has_steps:
                 judge = dataclasses.replace(judge, steps=steps.held_out(judge.ensemble, rows, seed=0))
-        self.calibration_ = Calibration.of([scores])
-        self.judge_ = dataclasses.replace(judge, reference=codes)
         renewed = calibration_finding(len(scores))
-        self.findings_ = [renewed if finding.name == renewed.name else finding for finding in self.findings_]
-        self._set_offset(self.false_alarm_rate)
+        self.fitted_ = dataclasses.replace(
+            fit,
+            judge=dataclasses.replace(judge, reference=codes),
+            calibration=Calibration.of([scores]),
+            findings=[renewed if finding.name == renewed.name else finding for finding in fit.findings],
+        ).at_rate(self.false_alarm_rate)
         return self
 
     def drift(self, X: Any) -> Drift:
@@ -387,10 +387,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         X : rows
             As for `fit`, 10 at least; nearly all of them normal, as new data are.
         """
-        rows, judge = self._encoded(X), self.judge_
+        fit, rows = self._asked(X)
+        judge = fit.judge
         with self._device():
             scores, codes = judge.scores(rows), judge.codes(rows)
-        return drift(scores, self.calibration_, codes, judge.reference)
+        return drift(scores, fit.calibration, codes, judge.reference)
 
     def save(self, folder: AnyPath) -> Path:
         """Write the fitted detector to a folder; one that holds an older model is replaced in one step.
@@ -402,46 +403,30 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         ParameterError
             If a parameter is an object that cannot be written down, such as a function.
         """
-        check_is_fitted(self)
+        fit = self._fit
         settings = {name: value for name, value in self.get_params(deep=False).items() if name != "model"}
-        values = {
+        described: dict[str, Any] = {
             "settings": saving.described_parameters(settings),
             "given": self.model is not None,
-            "model": self._kind,
-            "scores": list(self.judge_.names),
-            "offset": self.offset_,
-            "findings": [vars(finding) for finding in self.findings_],
-            "members": len(self.judge_.ensemble),
-            "groups": len(self.calibration_.groups),
+            "model": fit.member,
+            "scores": list(fit.judge.names),
+            "offset": fit.offset,
+            "findings": [vars(finding) for finding in fit.findings],
+            "members": len(fit.judge.ensemble),
+            "groups": len(fit.calibration.groups),
         }
-        groups = {f"calibration.{number}": group for number, group in enumerate(self.calibration_.groups)}
-        detector = saving.Detector(values, {**self.judge_.to_arrays(), **groups})
-        content = saving.Saved(
-            type(self).__name__,
-            self._fitted_parameters,
-            self.recipe_,
-            self.judge_.schema,
-            self.judge_.ensemble,
-            self.history_,
-            detector=detector,
-        )
-        return saving.save(folder, content)
-
-    def _set_offset(self, rate: float) -> None:
-        self.offset_ = -self.calibration_.threshold(max(rate, self.calibration_.least_rate))
+        groups = {f"calibration.{number}": group for number, group in enumerate(fit.calibration.groups)}
+        detector = saving.Detector(described, {**fit.judge.to_arrays(), **groups})
+        plain = {field.name: getattr(fit, field.name) for field in dataclasses.fields(Fitted)}
+        return saving.save(folder, saving.Saved(**plain, detector=detector))
 
     def _mean_score(self, X: Any, y: Any = None) -> float:
         return float(np.mean(self.score_samples(X)))
 
-    def _scores(self, X: Any) -> NDArray[np.float64]:
-        """Return the score of each row to each member, (n, M)."""
-        rows = self._encoded(X)
-        with self._device():
-            return self.judge_.scores(rows)
-
-    def _encoded(self, X: Any) -> Encoded:
-        check_is_fitted(self)
-        return read_rows(self, X, self.judge_.schema, self.recipe_)
+    def _asked(self, X: Any) -> tuple[FittedDetector, Encoded]:
+        """Return the fit, and rows that it can be asked about."""
+        fit: Any = self._fit
+        return fit, read_rows(fit, X)
 
     def _checked(self) -> DetectorSettings:
         given = self.get_params(deep=False)
@@ -463,12 +448,15 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return settings
 
     def _device(self) -> Any:
-        return on_device(self._fitted_parameters["device"])
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "judge_")
+        return on_device(self._fit.parameters["device"])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.non_deterministic = self.random_state is None
         return tags
+
+
+def _scores(fit: FittedDetector, rows: Encoded) -> NDArray[np.float64]:
+    """Return the score of each row to each member, (n, M)."""
+    with on_device(fit.parameters["device"]):
+        return fit.judge.scores(rows)

@@ -4,8 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from omokage.data.kinds import values
-from omokage.data.sequences import SequenceSchema
 from omokage.detection.evaluation import Evaluation, evaluate
 from omokage.detection.events import StepEvaluation, evaluate_steps
 from omokage.errors import ParameterError
@@ -49,13 +47,11 @@ def evaluate_detector(detector: Any, X: Any, y: Any, *, buffer: int | None = Non
     1.0
     """
     schema = detector.schema_ if isinstance(detector, AnomalyDetector) else None
-    if isinstance(schema, SequenceSchema):
-        X, reading = values(X, shaped=True), schema.reading
-        if reading.window is not None or np.ndim(y[0]) > 0:
-            found = detector.judge_steps(X)
-            if reading.is_one(X):
-                found, y = {name: [column] for name, column in found.items()}, [y]
-            return evaluate_steps(found["anomaly_score"], y, found["is_anomaly"], buffer=buffer)
+    if schema is not None and schema.has_steps and (schema.cuts or np.ndim(y[0]) > 0):
+        found = detector.judge_steps(X)
+        if isinstance(found["anomaly_score"], np.ndarray):  # of a single series
+            found, y = {name: [column] for name, column in found.items()}, [y]
+        return evaluate_steps(found["anomaly_score"], y, found["is_anomaly"], buffer=buffer)
     if buffer is not None:
         raise ParameterError(f"buffer={buffer!r}: only steps have one; X is judged by rows.")
     if isinstance(detector, AnomalyDetector):

@@ -1,4 +1,4 @@
-"""What `fit` needs beside the engine: the seed, the record of what a run depends on, and what is called on the way."""
+"""From parameters and rows to a `Fitted`, which is what `fit` does; and how rows are read to ask it something."""
 
 import contextlib
 import dataclasses
@@ -11,20 +11,23 @@ from typing import Any
 import jax
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from omokage import build, saving
-from omokage.checkpoints import write_checkpoint
+from omokage.checkpoints import CHECKPOINT_FILES, read_checkpoint, write_checkpoint
 from omokage.compilation import keep_compiled, make_room
+from omokage.data.containers import checked_weight
 from omokage.data.context import ContextSchema, encoded
 from omokage.data.encoded import Encoded
-from omokage.data.kinds import AnySchema, AnyTable, name_of, values
-from omokage.data.rows import RowSource, checked_weight
-from omokage.data.schema import Schema
-from omokage.data.sequences import SequenceSchema
+from omokage.data.kinds import Rows, Schema, open_data
+from omokage.data.rows import MemoryRows, RowSource, together
 from omokage.errors import DataError, ParameterError, is_count, listing
+from omokage.fitted import Fitted
 from omokage.model import Model
-from omokage.training import Record, Snapshot
+from omokage.progress import display
+from omokage.storage import check_target
+from omokage.training import Record, Result, Snapshot, begin, train
 
 AnyPath = str | os.PathLike[str]
 
@@ -46,63 +49,175 @@ def on_device(name: str) -> Iterator[None]:
         yield
 
 
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What `fit` is given to learn from; see `Estimator.fit`."""
+
+    X: Any
+    X_valid: Any = None
+    context: Any = None
+    context_valid: Any = None
+    sample_weight: Any = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """How a run is kept and followed; see `Estimator.fit`."""
+
+    checkpoint: AnyPath | None = None
+    checkpoint_every: int = 1
+    resume: bool = False
+    on_epoch: Callable[[Record], object] | None = None
+
+    def __post_init__(self) -> None:
+        """Check what can be checked before anything is read."""
+        if self.checkpoint is not None:
+            check_target(self.checkpoint, CHECKPOINT_FILES)
+        elif self.resume:
+            raise ParameterError("resume=True: expected a checkpoint folder to go on from; give checkpoint=.")
+
+
+def fit_model(
+    kind: str,
+    parameters: dict[str, Any],
+    given: Given,
+    run: Run,
+    before: Fitted | None,
+    complete: Callable[[Fitted, RowSource, int], Fitted],
+) -> tuple[Fitted, Result]:
+    """Return what training makes of rows, and how it ended.
+
+    Args:
+        kind: The name of the estimator's class.
+        parameters: Checked ones.
+        given: What to learn from.
+        run: How the run is kept and followed.
+        before: The fit that goes on, where one does.
+        complete: From a fit, the rows that were trained on and the seed to the fit as it is kept.
+
+    Raises:
+        KeyboardInterrupt: If training was interrupted before its first epoch was over.
+    """
+    seed = seed_of(parameters["random_state"])
+    table = open_data(given.X, parameters["data"], given.sample_weight, estimator=kind)
+    if (columns := table.columns()) is not None:
+        check_names(kind, columns, before)
+    context_schema, context = conditions(given.context, table, given.sample_weight, before)
+    recipe, schema, start = prepared(parameters, table, seed, context_schema, before)
+    early = parameters["early_stopping"] is not False
+    held_out = parameters["validation_fraction"] if early and given.X_valid is None else 0.0
+    rows, validation = table.rows(schema, held_out, seed, context)
+    validation = _validation(kind, given, schema, recipe, context_schema) or validation
+    plan = build.plan(parameters, rows.count, seed)
+    snapshot, keep = begin(start, plan), None
+    if run.checkpoint is not None:
+        settings = fingerprint(kind, parameters, schema, rows, seed, plan.epochs, context_schema)
+        snapshot = (read_checkpoint(run.checkpoint, snapshot, settings) if run.resume else None) or snapshot
+        keep = keeper(run.checkpoint, run.checkpoint_every, plan.epochs, settings)
+    with display(plan.epochs, parameters["verbose"]) as shown:
+        result = train(
+            snapshot,
+            recipe.objective,
+            rows,
+            plan,
+            validation=validation,
+            column=schema.column,
+            on_epoch=both(shown.epoch, run.on_epoch),
+            on_progress=shown.advance,
+            keep=keep,
+        )
+    check_begun(result)
+    if result.interrupted:
+        kept = "the weights so far" if validation is None else "the best weights so far"
+        warnings.warn(f"Interrupted after {len(result.history)} epochs: {kept} are kept.", stacklevel=3)
+    fitted = Fitted(
+        kind=kind,
+        parameters=parameters,
+        recipe=recipe,
+        schema=schema,
+        model=result.model,
+        history=result.history,
+        context=context_schema,
+    )
+    return complete(fitted, rows, seed), result
+
+
+def check_begun(result: Result) -> None:
+    """Raise KeyboardInterrupt where a run was interrupted before its first epoch was over: nothing came of it."""
+    if result.interrupted and not result.history:
+        raise KeyboardInterrupt
+
+
+def _validation(
+    kind: str, given: Given, schema: Schema, recipe: build.Recipe, context_schema: ContextSchema | None
+) -> RowSource | None:
+    """Return the rows of `X_valid`, if there are some."""
+    if given.X_valid is None and given.context_valid is not None:
+        raise DataError("context_valid: there is no X_valid that it could be the context of; give both.")
+    if given.X_valid is None:
+        return None
+    rows = schema.rows(given.X_valid, name="X_valid", estimator=kind, support=recipe.support)
+    rows = rows.with_context(encoded(context_schema, given.context_valid, rows.count, "context_valid"))
+    return together([MemoryRows(batch) for _, batch in rows.groups])
+
+
 def prepared(
-    parameters: dict[str, Any], table: AnyTable, seed: int, context: ContextSchema | None, fitted: Any
-) -> tuple[build.Recipe, AnySchema, Model]:
-    """Return parts, schema and first weights; those of the `fitted` estimator where training goes on.
+    parameters: dict[str, Any], table: Rows, seed: int, context: ContextSchema | None, before: Fitted | None
+) -> tuple[build.Recipe, Schema, Model]:
+    """Return parts, schema and first weights; those of the fit `before` where that goes on.
 
     Args:
         parameters: Checked ones.
         table: The training rows.
         seed: Of the weights.
         context: What was learned of the context of the rows, if there is one.
-        fitted: The estimator whose training goes on, or `None`.
+        before: The fit that goes on, or `None`.
     """
     names = table.names
 
     def name(j: int) -> Any:
         return names[j] if names else j
 
-    if fitted is not None:
-        then = fitted._fitted_parameters
+    if before is not None:
+        then = before.parameters
         if changed := [key for key in build.STRUCTURE if key in then and then[key] != parameters[key]]:
             raise ParameterError(
                 f"warm_start: {listing(changed)} cannot change when training goes on; set them back, or "
                 "warm_start=False."
             )
-        if name_of(table) != name_of(fitted.schema_):
-            raise DataError(f"X: expected {name_of(fitted.schema_)}, as at the fit before; got {name_of(table)}.")
-        recipe = dataclasses.replace(fitted.recipe_, objective=build.objective(parameters))
+        if table.kind.name != before.schema.kind.name:
+            raise DataError(f"X: expected {before.schema.kind.name}, as at the fit before; got {table.kind.name}.")
+        recipe = dataclasses.replace(before.recipe, objective=build.objective(parameters))
         build.check_support(recipe, table.moments, name)
         build.check_objective(recipe, "posterior" not in parameters)
-        return recipe, fitted.schema_, fitted.model_
+        return recipe, before.schema, before.model
     recipe = build.decide(parameters, table, name)
     schema = table.schema(recipe.standardize)
-    if parameters["latent_dim"] > schema.features and not isinstance(schema, SequenceSchema):
+    if parameters["latent_dim"] > schema.event.size and not schema.has_steps:
         warnings.warn(
             f"latent_dim={parameters['latent_dim']} is more than the {schema.features} columns of X: features will "
             "be redundant. A smaller latent_dim is enough.",
-            stacklevel=3,
+            stacklevel=4,
         )
     random, columns = np.random.default_rng([seed, 1]), context.size if context else 0
     return recipe, schema, build.model(parameters, recipe, schema.event, random, columns)
 
 
 def conditions(
-    context: Any, table: AnyTable, sample_weight: Any, fitted: Any
+    context: Any, table: Rows, sample_weight: Any, before: Fitted | None
 ) -> tuple[ContextSchema | None, NDArray[np.float32] | None]:
     """Return what there is to learn of the context of training rows, and the context, (n, C); `None` without one."""
-    if context is None and fitted is None:
+    if context is None and before is None:
         return None, None
     weight = None if sample_weight is None else checked_weight(sample_weight, table.count)
-    schema = ContextSchema.learn(context, table.count, weight) if fitted is None else fitted.context_schema_
+    schema = ContextSchema.learn(context, table.count, weight) if before is None else before.context
     return schema, encoded(schema, context, table.count, kept=None if weight is None else weight > 0)
 
 
 def fingerprint(
     kind: str,
     parameters: dict[str, Any],
-    schema: AnySchema,
+    schema: Schema,
     rows: RowSource,
     seed: int,
     epochs: int,
@@ -124,13 +239,37 @@ def fingerprint(
     }
 
 
-def read_rows(estimator: Any, X: Any, schema: AnySchema, recipe: build.Recipe, name: str = "X") -> Encoded:
-    """Return rows, which messages call `name`, for the fitted models of an estimator, of this schema and recipe."""
-    X = values(X, shaped=not isinstance(schema, Schema))
-    rows = schema.rows(X, name=name, estimator=type(estimator).__name__, support=recipe.support)
-    if isinstance(schema, Schema):  # scikit-learn's words on names
-        validate_data(estimator, X, reset=False, skip_check_array=True)
-    return rows
+def read_rows(fitted: Fitted, X: Any, context: Any = None) -> Encoded:
+    """Return rows, with their context, that a fitted model can be asked about."""
+    schema = fitted.schema
+    X = schema.opened(X)
+    rows = schema.rows(X, estimator=fitted.kind, support=fitted.recipe.support)
+    if (columns := schema.columns_of(X)) is not None:
+        check_names(fitted.kind, columns, fitted)
+    return rows.with_context(encoded(fitted.context, context, rows.count))
+
+
+def check_names(kind: str, columns: Any, before: Fitted | None) -> None:
+    """Check the names of columns by scikit-learn's rules, in its words.
+
+    Args:
+        kind: What the words call the estimator.
+        columns: Something from which scikit-learn reads names and number of columns.
+        before: The fit whose names they have to be; `None`: of a first fit.
+    """
+    known: Any = type(kind, (BaseEstimator,), {})()
+    if before is not None:
+        known.n_features_in_ = before.schema.features
+        if (names := feature_names(before.schema)) is not None:
+            known.feature_names_in_ = names
+    validate_data(known, columns, reset=before is None, skip_check_array=True)
+
+
+def feature_names(schema: Schema) -> NDArray[Any] | None:
+    """Return the names of the columns, where all were text when they came, as scikit-learn wants them."""
+    if schema.names is None or not schema.columns.textual:
+        return None
+    return np.array(schema.names, dtype=object)
 
 
 def seed_of(random_state: Any) -> int:

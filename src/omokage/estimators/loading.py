@@ -1,5 +1,6 @@
 """Saved folders back to estimators."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -17,7 +18,9 @@ from omokage.estimators.autoencoder import AutoEncoder
 from omokage.estimators.base import Estimator
 from omokage.estimators.detector import AnomalyDetector
 from omokage.estimators.fitting import AnyPath
+from omokage.estimators.members import FittedDetector
 from omokage.estimators.vae import VAE
+from omokage.fitted import Fitted
 
 _KINDS: dict[str, type[Estimator]] = {"VAE": VAE, "AutoEncoder": AutoEncoder}
 
@@ -48,20 +51,14 @@ def load(folder: AnyPath, *, custom: dict[str, type] | None = None) -> Any:
         estimator._checked()
     except (TypeError, ParameterError) as error:
         raise FileFormatError(f"{folder}/spec.json: its parameters are not those of {content.kind}: {error}") from None
-    estimator.model_ = jax.tree.map(jnp.asarray, content.model)
-    estimator.schema_, estimator.context_schema_ = content.schema, content.context
-    estimator._n_features_out = estimator.latent_dim
-    return _completed(estimator, content)
-
-
-def _completed(estimator: Any, content: saving.Saved) -> Any:
-    """Return an estimator with what every kind of them knows of its fit."""
-    estimator.history_, estimator.recipe_ = content.history, content.recipe
-    estimator.n_features_in_ = content.schema.features
-    if content.schema.names is not None:
-        estimator.feature_names_in_ = np.array(content.schema.names, dtype=object)
-    estimator._fitted_parameters = content.parameters
+    estimator.fitted_ = _fitted(Fitted, content)
     return estimator
+
+
+def _fitted(kind: type[Fitted], content: saving.Saved, **more: Any) -> Fitted:
+    """Return the fit that a folder holds, on the device."""
+    plain = {field.name: getattr(content, field.name) for field in dataclasses.fields(Fitted)}
+    return kind(**{**plain, "model": jax.tree.map(jnp.asarray, content.model)}, **more)
 
 
 def _detector(content: saving.Saved, detector: saving.Detector, folder: AnyPath) -> Any:
@@ -75,19 +72,24 @@ def _detector(content: saving.Saved, detector: saving.Detector, folder: AnyPath)
         estimator = AnomalyDetector(model if detector.values["given"] else None, **settings)
         estimator._checked()
         groups = tuple(detector.arrays[f"calibration.{g}"] for g in range(detector.values["groups"]))
-        estimator.calibration_ = Calibration(groups)
         ensemble = jax.tree.map(jnp.asarray, content.model)
         names = tuple(detector.values["scores"])
-        estimator.judge_ = Judge.from_arrays(ensemble, content.schema, names, detector.arrays)
-        estimator.offset_ = float(detector.values["offset"])
-        estimator.findings_ = [Finding(**finding) for finding in detector.values["findings"]]
+        fitted: Any = _fitted(
+            FittedDetector,
+            content,
+            member=detector.values["model"],
+            judge=Judge.from_arrays(ensemble, content.schema, names, detector.arrays),
+            calibration=Calibration(groups),
+            findings=[Finding(**finding) for finding in detector.values["findings"]],
+            offset=float(detector.values["offset"]),
+        )
         sound = (
             set(names) <= set(NAMES)
             and len(names) > 0
             and len(groups) in (1, len(ensemble))
-            and np.isfinite(estimator.offset_)
-            and all(_ascending(scores) for scores in estimator.judge_.references(groups))
-            and all(points.ndim == 2 and points.size for points in estimator.judge_.places())
+            and np.isfinite(fitted.offset)
+            and all(_ascending(scores) for scores in fitted.judge.references(groups))
+            and all(points.ndim == 2 and points.size for points in fitted.judge.places())
         )
         if not sound:
             raise ValueError("its scores, thresholds and calibration do not fit together")
@@ -95,8 +97,8 @@ def _detector(content: saving.Saved, detector: saving.Detector, folder: AnyPath)
         raise FileFormatError(
             f"{folder}/spec.json: does not describe a detector ({type(error).__name__}: {error})."
         ) from None
-    estimator._kind = detector.values["model"]
-    return _completed(estimator, content)
+    estimator.fitted_ = fitted
+    return estimator
 
 
 def _ascending(scores: NDArray[Any]) -> bool:

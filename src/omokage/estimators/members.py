@@ -1,8 +1,9 @@
 """What `fit` of a detector does: members trained together, a judge over them, and its calibration."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,9 +11,8 @@ from sklearn.base import clone
 
 from omokage import build
 from omokage.data.encoded import Encoded
-from omokage.data.kinds import AnyTable, name_of
+from omokage.data.kinds import Rows
 from omokage.data.rows import RowSource, in_memory
-from omokage.data.table import Table
 from omokage.detection import scores, steps
 from omokage.detection.calibration import Calibration
 from omokage.detection.checks import findings
@@ -21,13 +21,14 @@ from omokage.diagnostics.findings import Finding
 from omokage.ensemble import Ensemble, Together, each_apart
 from omokage.errors import DataError, ParameterError
 from omokage.estimators.base import Estimator
-from omokage.estimators.fitting import both, on_device, prepared
+from omokage.estimators.fitting import both, check_begun, on_device, prepared
 from omokage.estimators.vae import VAE
+from omokage.fitted import Fitted
 from omokage.model import Model, centre
 from omokage.posteriors import PointMass
 from omokage.progress import display
 from omokage.settings import DetectorSettings
-from omokage.training import Record, Result, begin, train
+from omokage.training import Record, begin, train
 
 _FEW = 10_000  # rows, below which none is spared for calibration alone
 _LEAST_HELD_OUT = 4
@@ -37,40 +38,54 @@ _STEPS = 3000  # at least, of the small one
 _AUTO = ("elbo", "mahalanobis", "reconstruction")  # of which the first that a model has joins the distances
 
 
-@dataclass(frozen=True, eq=False)
-class Members:
-    """What came of a fit."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FittedDetector(Fitted):
+    """A fitted detector: the models, and how they judge together.
 
+    Attributes:
+        member: The name of the class of each model.
+        judge: From rows to scores.
+        calibration: Scores of rows that were held out.
+        findings: What to know before relying on it.
+        offset: `predict` flags rows whose `score_samples` is below it.
+    """
+
+    member: str
     judge: Judge
     calibration: Calibration
-    recipe: build.Recipe
-    result: Result
     findings: list[Finding]
+    offset: float
+
+    def at_rate(self, rate: float) -> "FittedDetector":
+        """Return the detector that flags this share of normal rows, or the smallest that its calibration can tell."""
+        return replace(self, offset=-self.calibration.threshold(max(rate, self.calibration.least_rate)))
 
 
-def member(model: Any, table: AnyTable) -> Estimator:
+def member(model: Any, table: Rows) -> Estimator:
     """Return what each member is: a copy of what was given, or a small VAE with the settings that were."""
     if isinstance(model, Estimator):
         copy: Estimator = clone(model)
         return copy
     settings = dict(model or {})
-    if name_of(table) == "vectors":
+    if table.kind.form == "vectors":
         settings = {**_SMALL, "latent_dim": min(_SMALL["latent_dim"], len(table.moments.mean)), **settings}
         settings.setdefault("epochs", build.epochs_of(table.count, min(settings["batch_size"], table.count), _STEPS))
     return VAE(**settings)
 
 
 def fit_members(
-    parameters: dict[str, Any],
-    table: AnyTable,
+    kind: str,
+    model: Estimator,
+    table: Rows,
     settings: DetectorSettings,
     seed: int,
     on_epoch: Callable[[Record], object] | None,
-) -> Members:
+) -> FittedDetector:
     """Train the members on rows, and calibrate what they say.
 
     Args:
-        parameters: Of each member, checked.
+        kind: The name of the detector's class.
+        model: What each member is.
         table: The rows.
         settings: Of the detector.
         seed: Of everything random.
@@ -80,14 +95,14 @@ def fit_members(
         ParameterError, DataError: If parameters and data do not go together.
         TrainingError: If the loss stopped being finite.
     """
-    held_out = _held_out(settings, table)
+    parameters, held_out = model._checked(), _held_out(settings, table)
     with on_device(parameters["device"]):
         recipe, schema, first = prepared(parameters, table, seed, None, None)
         rest = [
             build.model(parameters, recipe, schema.event, np.random.default_rng([seed, 1, number]), 0)
             for number in range(1, settings.ensemble)
         ]
-        rows, spared = cast(Any, table).rows(schema, held_out, seed, None)
+        rows, spared = table.rows(schema, held_out, seed, None)
         names = _names(settings.score, first, rows, isinstance(recipe.posterior, PointMass))
         if spared is None:
             order, dealt = np.random.default_rng([seed, 4]), 0
@@ -108,14 +123,30 @@ def fit_members(
             )
         if result.problem is not None:
             raise result.problem
+        check_begun(result)
         judge = start(result.model, schema, names, rows, seed)
         left_out = Encoded.together([group.batch for group in in_memory(rows if spared is None else spared)])
         found = calibrate_across(judge, left_out) if spared is None else calibrate_apart(judge, left_out, seed)
         answers = findings(found, isinstance(recipe.posterior, PointMass))
         judge = found.judge
-        if name_of(table) == "sequences":
+        if schema.has_steps:
             judge = replace(judge, steps=steps.held_out(result.model, left_out, seed))
-    return Members(judge, found.calibration, recipe, result, answers)
+    if result.interrupted:
+        warnings.warn(f"Interrupted after {len(result.history)} epochs: the weights so far are kept.", stacklevel=3)
+    fitted = FittedDetector(
+        kind=kind,
+        parameters=parameters,
+        recipe=recipe,
+        schema=judge.schema,
+        model=judge.ensemble,
+        history=result.history,
+        member=type(model).__name__,
+        judge=judge,
+        calibration=found.calibration,
+        findings=answers,
+        offset=0.0,
+    )
+    return fitted.at_rate(settings.false_alarm_rate)
 
 
 def _names(score: Any, model: Model, rows: RowSource, point: bool) -> tuple[str, ...]:
@@ -137,10 +168,10 @@ def _names(score: Any, model: Model, rows: RowSource, point: bool) -> tuple[str,
     return names
 
 
-def _held_out(settings: DetectorSettings, table: AnyTable) -> float:
+def _held_out(settings: DetectorSettings, table: Rows) -> float:
     """Return the share of the rows that calibrates alone; 0 where each member leaves a fold out."""
     calibration: Any = settings.calibration
-    rows, streamed = table.count, isinstance(table, Table) and table.streamed
+    rows, streamed = table.count, table.streamed
     if calibration == "auto":
         calibration = "split" if rows >= _FEW or streamed or settings.ensemble == 1 else "cross"
     if calibration == "cross" and streamed:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
 
 from omokage import inference
 from omokage.annealing import annealed_log_likelihood
@@ -14,6 +13,7 @@ from omokage.data.encoded import Encoded
 from omokage.errors import ParameterError
 from omokage.estimators.base import Estimator
 from omokage.estimators.fitting import count
+from omokage.fitted import Fitted
 from omokage.model import kl_form
 from omokage.posteriors import PointMass
 from omokage.settings import VAESettings
@@ -94,7 +94,7 @@ class VAE(Estimator):
         "seconds", "rows_per_second", and "validation_..." where there is validation.
     model_ : omokage.model.Model
         The trained parts.
-    schema_ : omokage.data.schema.Schema
+    schema_ : omokage.data.kinds.Schema
         What was learned of the columns.
     context_schema_ : omokage.data.context.ContextSchema or None
         What was learned of the context; `None` where `fit` was given none.
@@ -170,12 +170,12 @@ class VAE(Estimator):
         dict
             "reconstruction" (E_q log p(x|z)), "kl" (KL(q‖p)) and "elbo", their difference, at most log p(x).
         """
-        rows, samples = self._encoded(X, context), count("samples", samples)
+        (fit, rows), samples = self._asked(X, context), count("samples", samples)
         with self._device():
-            parts = rows.each(lambda batch: inference.terms(self.model_, batch, samples, seed))
+            parts = rows.each(lambda batch: inference.terms(fit.model, batch, samples, seed))
         raw = {name: value.astype(np.float64) for name, value in parts.items()}
         for name in raw.keys() - {"kl"}:
-            raw[name] += self.schema_.log_jacobians(rows)
+            raw[name] += fit.schema.log_jacobians(rows)
         return raw
 
     def score_samples(self, X: Any, *, context: Any = None, samples: int = 16, seed: int = 0) -> NDArray[np.float64]:
@@ -207,16 +207,15 @@ class VAE(Estimator):
         -----
         Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
         """
-        samples = count("samples", samples)
+        (fit, rows), samples = self._asked(X, context), count("samples", samples)
         bound, error = self._likelihoods(
-            self._encoded(X, context), lambda batch: inference.log_likelihood(self.model_, batch, samples, seed)
+            fit, rows, lambda batch: inference.log_likelihood(fit.model, batch, samples, seed)
         )
         return (bound, error) if return_std else bound
 
     @property
     def kl_form_(self) -> str:
         """How KL(q‖p) is found: in "closed form", or by "draws", the same as those of the reconstruction."""
-        check_is_fitted(self)
         return kl_form(self.model_)
 
     def annealed_log_likelihood(
@@ -255,15 +254,16 @@ class VAE(Estimator):
         Models", 2017. See `omokage.annealing`.
         """
         chains, temperatures = count("chains", chains), count("temperatures", temperatures)
-        check_is_fitted(self)
-        if not support_of(self.recipe_.posterior).everything:
+        fit, rows = self._asked(X, context)
+        if not support_of(fit.recipe.posterior).everything:
             raise ParameterError(
-                f"posterior: chains move z by steps of any size, and {self.recipe_.posterior} gives z in an interval "
+                f"posterior: chains move z by steps of any size, and {fit.recipe.posterior} gives z in an interval "
                 "only. Use log_likelihood."
             )
         bound, error = self._likelihoods(
-            self._encoded(X, context),
-            lambda batch: annealed_log_likelihood(self.model_, batch, chains, temperatures, seed),
+            fit,
+            rows,
+            lambda batch: annealed_log_likelihood(fit.model, batch, chains, temperatures, seed),
         )
         return (bound, error) if return_std else bound
 
@@ -273,19 +273,19 @@ class VAE(Estimator):
         For whole numbers (`DiscretizedLogistic`, `Categorical`, counts) it is a length in bits. For a density it
         depends on the unit of X: divided by 256, 8-bit pictures have 8 bits less.
         """
-        rows, samples = self._encoded(X, context), count("samples", samples)
-        bound, _ = self._likelihoods(rows, lambda batch: inference.log_likelihood(self.model_, batch, samples, seed))
+        (fit, rows), samples = self._asked(X, context), count("samples", samples)
+        bound, _ = self._likelihoods(fit, rows, lambda batch: inference.log_likelihood(fit.model, batch, samples, seed))
         return -bound / np.log(2) / np.maximum(rows.each(_entries), 1)
 
     def _likelihoods(
-        self, rows: Encoded, function: Callable[[Batch], Any]
+        self, fit: Fitted, rows: Encoded, function: Callable[[Batch], Any]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return what `function` finds, in nats of raw data, and its error."""
-        if isinstance(self.recipe_.posterior, PointMass):
+        if isinstance(fit.recipe.posterior, PointMass):
             raise ParameterError("posterior='point' has no density, so its model has no likelihood; see `terms`.")
         with self._device():
             found = rows.each(function)
-        bound = found["bound"].astype(np.float64) + self.schema_.log_jacobians(rows)
+        bound = found["bound"].astype(np.float64) + fit.schema.log_jacobians(rows)
         return bound, found["error"].astype(np.float64)
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omokage import plots
-from omokage.data.kinds import name_of
 from omokage.detection.evaluation import Evaluation
 from omokage.detection.events import StepEvaluation
 from omokage.estimators import AnomalyDetector
@@ -69,7 +68,7 @@ def _answers(estimator: Any, X: Any, found: Evaluation | StepEvaluation) -> tupl
     if not isinstance(estimator, AnomalyDetector):
         return {"anomaly_score": -np.asarray(estimator.score_samples(X))}, "rows"
     judged = estimator.judge(X)
-    if name_of(estimator.schema_) == "vectors":
+    if estimator.schema_.drawing.style == "columns":
         reasons = estimator.explain(X).top(_REASONS)
         judged |= {f"top_feature_{place + 1}": column for place, column in enumerate(reasons.T)}
     return judged, "rows"

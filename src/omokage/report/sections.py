@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from omokage import inference, plots
 from omokage.batch import Batch
-from omokage.data.kinds import name_of, values
 from omokage.posteriors import PointMass
 from omokage.report.page import Cloud, Picture, Section, Table
 
@@ -137,7 +136,7 @@ class _Rows:
 def _looked_at(estimator: Any, X: Any, labels: Labels = None) -> _Rows:
     schema, model = estimator.schema_, estimator.model_
     X = _first(X, schema)
-    batch = estimator._encoded(X).whole
+    batch = estimator._asked(X)[1].whole
     x, made = batch.x, inference.reconstruct(model, batch)
     seen = np.broadcast_to(True if batch.observed is None else batch.observed, x.shape)
     entries = tuple(range(1, x.ndim))
@@ -156,8 +155,8 @@ def _looked_at(estimator: Any, X: Any, labels: Labels = None) -> _Rows:
 
 def _first(X: Any, schema: Any) -> Any:
     """Return the first rows of X; of a folder, or of a long table of series, all."""
-    X = values(X, shaped=name_of(schema) != "vectors")
-    whole = isinstance(X, str | Path) or (name_of(schema) == "sequences" and schema.reading.series is not None)
+    X = schema.opened(X)
+    whole = isinstance(X, str | Path) or len(schema.key_columns) > 0
     return X if whole else X[:_ROWS]
 
 
@@ -169,11 +168,9 @@ def _raw(schema: Any, x: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _picture_shape(estimator: Any, shape: Sequence[int] | None) -> tuple[int, ...] | None:
-    """Return the shape of pictures, where rows are such; of unusual channels the first is drawn."""
-    if name_of(estimator.schema_) != "images":
-        return None if shape is None else tuple(shape)
-    height, width, channels = estimator.schema_.shape
-    return (height, width, channels) if channels in (3, 4) else (height, width)
+    """Return the shape of pictures, where rows are such."""
+    drawing = estimator.schema_.drawing
+    return drawing.shape if shape is None or drawing.style == "pictures" else tuple(shape)
 
 
 def _pictures(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -190,7 +187,8 @@ def _is_in_nats(estimator: Any) -> bool:
 def _reconstruction_section(rows: _Rows, shape: tuple[int, ...] | None) -> Section:
     if shape is not None:
         return _reconstructed_pictures(rows, shape)
-    return (_reconstructed_series if name_of(rows.estimator.schema_) == "sequences" else _reconstructed_columns)(rows)
+    is_series = rows.estimator.schema_.drawing.style == "series"
+    return _reconstructed_series(rows) if is_series else _reconstructed_columns(rows)
 
 
 def _reconstructed_pictures(rows: _Rows, shape: tuple[int, ...]) -> Section:
@@ -322,7 +320,7 @@ def _samples_sections(estimator: Any, shape: tuple[int, ...] | None) -> list[Sec
         drawn = _pictures(np.asarray(estimator.sample(_SAMPLES, mean=True)), shape)
         figure = plots.grid(drawn, shape, columns=12, limits=limits)
         picture = Picture(figure, f"A grid of {_SAMPLES} generated pictures.", "Means of p(x|z), without its noise.")
-    elif name_of(estimator.schema_) == "sequences":
+    elif estimator.schema_.drawing.style == "series":
         count = 2 * _SERIES if estimator.schema_.features == 1 else _SERIES
         drawn, means = (estimator.sample(count, mean=mean) for mean in (False, True))
         by_entry = estimator.schema_.by_entry

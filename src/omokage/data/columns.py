@@ -1,8 +1,8 @@
-"""The schema of a table of numbers: what is learned of its columns at fit, and the way there and back.
+"""What is learned at fit of columns of numbers (pixels, channels), and the way to standardised numbers and back.
 
 x (standardised) = (raw - location) / scale, column by column. A density over x becomes one over raw
 data by the Jacobian: log p(raw) = log p(x) - sum_j log scale_j. Every likelihood that omokage reports
-is in raw units, so `Schema.log_jacobian` goes into each.
+is in raw units, so `ColumnSchema.log_jacobian` goes into each.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,11 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from omokage.batch import Batch, Event
-from omokage.data.encoded import Encoded
-from omokage.data.vectors import check_support, to_matrix
+from omokage.batch import Event
 from omokage.errors import DataError, FileFormatError, listing
-from omokage.supports import REAL, Support
 
 Kind = Literal["real", "binary", "unit"]
 Standardization = Literal["scale", "center"] | bool
@@ -102,17 +99,18 @@ class Moments:
 
 
 @dataclass(frozen=True, eq=False)
-class Schema:
-    """What was learned of a table's columns.
+class ColumnSchema:
+    """What was learned of columns.
 
     Attributes:
-        names: Column names; `None` where the input had none.
+        names: Column names, as text; `None` where the input had none.
         kinds: "binary" (only 0 and 1), "unit" (within [0, 1]) or "real", for each column.
         location, scale: x = (raw - location) / scale, (D,) each.
         mean: The mean of each column, in raw units, (D,).
         deviation: The standard deviation of each column, in raw units, (D,).
         constant: Which columns had one value only, (D,).
         low, high: The smallest and largest value seen, (D,) each.
+        textual: Whether the names were text in the input, and not numbers, as pandas numbers columns.
     """
 
     names: tuple[str, ...] | None
@@ -124,9 +122,12 @@ class Schema:
     constant: NDArray[np.bool_]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    textual: bool = True
 
     @staticmethod
-    def learn(moments: Moments, names: tuple[str, ...] | None, standardize: Standardization) -> "Schema":
+    def learn(
+        moments: Moments, names: tuple[str, ...] | None, standardize: Standardization, textual: bool = True
+    ) -> "ColumnSchema":
         """Return the schema of rows with these moments.
 
         Args:
@@ -134,6 +135,7 @@ class Schema:
             names: Column names, if there are any.
             standardize: "scale" (mean 0, deviation 1), "center" (mean 0), `False`; constant columns are
                 centred only.
+            textual: Whether the names were text in the input.
 
         Raises:
             DataError: If every column is constant.
@@ -145,7 +147,7 @@ class Schema:
                 f"two different values; got {moments.rows} rows × {len(deviation)} columns."
             )
         scale = np.where(constant | (standardize != "scale"), 1.0, deviation)
-        return Schema(
+        return ColumnSchema(
             names,
             column_kinds(moments),
             mean * (standardize is not False),
@@ -155,17 +157,13 @@ class Schema:
             constant,
             moments.low,
             moments.high,
+            textual,
         )
 
     @property
     def features(self) -> int:
         """The number of columns, D."""
         return len(self.kinds)
-
-    @property
-    def columns(self) -> "Schema":
-        """The schema of the columns: this one."""
-        return self
 
     @property
     def event(self) -> Event:
@@ -179,33 +177,6 @@ class Schema:
     def log_jacobian(self) -> float:
         """What to add to log p(x) to get log p(raw), in nats per row."""
         return -float(np.log(self.scale).sum())
-
-    def log_jacobians(self, rows: Encoded) -> float:
-        """Return what to add to log p(x) of each row, in nats: one number, since rows are alike."""
-        return self.log_jacobian
-
-    def rows(self, X: Any, *, support: Support = REAL, name: str = "X", estimator: str = "") -> Encoded:
-        """Return rows of a matrix or data frame, checked and encoded.
-
-        Args:
-            X: (n, D).
-            support: Where values must lie.
-            name: What messages call X.
-            estimator: What messages call the model.
-
-        Raises:
-            DataError: If they cannot be used.
-        """
-        matrix, names = to_matrix(X, estimator=estimator, name=name)
-        if matrix.shape[1] != self.features:
-            if self.names and names:
-                check_names(self.names, names, name)
-            raise DataError(
-                f"{name} has {matrix.shape[1]} features, but {estimator or 'the model'} is expecting {self.features} "
-                "features as input."
-            )
-        check_support(matrix, support, names, name)
-        return Encoded.of(Batch(self.encode(matrix)))
 
     def encode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
         """Return standardised rows, (..., D), from raw ones; held within ±1e15, whose square float32 still holds."""
@@ -224,10 +195,6 @@ class Schema:
         """Return raw rows, (..., D), from standardised ones."""
         return np.asarray(x, np.float64) * self.scale + self.location
 
-    def by_entry(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return numbers for each entry in the shape of X."""
-        return values
-
     def column(self, index: int) -> str:
         """Return what messages call a column: its quoted name, or its number counted from 0."""
         return repr(self.names[index]) if self.names else str(index)
@@ -235,14 +202,15 @@ class Schema:
     def to_json(self) -> dict[str, Any]:
         """Return the schema as a JSON object."""
         return {
-            "kind": "vectors",
+            "kind": "vectors",  # of rows that are columns and nothing else; others hold such an object
             "names": None if self.names is None else list(self.names),
             "kinds": list(self.kinds),
+            "textual": self.textual,
             **{name: getattr(self, name).tolist() for name in _ARRAYS},
         }
 
     @staticmethod
-    def from_json(value: Mapping[str, Any]) -> "Schema":
+    def from_json(value: Mapping[str, Any]) -> "ColumnSchema":
         """Return the schema that `to_json` wrote.
 
         Raises:
@@ -251,7 +219,7 @@ class Schema:
         try:
             if value["kind"] != "vectors":
                 raise ValueError(f"kind {value['kind']!r} is not 'vectors'")
-            names, kinds = value["names"], value["kinds"]
+            names, kinds, textual = value["names"], value["kinds"], value.get("textual", True)
             arrays = {name: np.array(value[name], dtype) for name, dtype in _ARRAYS.items()}
         except KeyError as error:
             raise FileFormatError(f"schema.json: not a schema of vectors (no entry {error}).") from None
@@ -259,6 +227,7 @@ class Schema:
             raise FileFormatError(f"schema.json: not a schema of vectors ({error}).") from None
         sound = (
             isinstance(kinds, list)
+            and isinstance(textual, bool)
             and len(kinds) > 0
             and all(kind in ("real", "binary", "unit") for kind in kinds)
             and (names is None or (isinstance(names, list) and len(set(map(str, names))) == len(kinds) == len(names)))
@@ -268,7 +237,7 @@ class Schema:
         )
         if not sound:
             raise FileFormatError("schema.json: its columns, kinds or scales do not fit together.")
-        return Schema(None if names is None else tuple(map(str, names)), tuple(kinds), **arrays)
+        return ColumnSchema(None if names is None else tuple(map(str, names)), tuple(kinds), **arrays, textual=textual)
 
 
 _ARRAYS: dict[str, Any] = {

@@ -2,22 +2,27 @@
 
 Series are padded with zeros at the end, to one of a few lengths, since a program is compiled for each length; what was
 padded or missing counts in no density and in no network (see `omokage.batch.Batch`). How they come is told in
-`omokage.data.series`.
+`omokage.data.series`, what they are in files in `omokage.data.kinds.long_tables`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from omokage.batch import Batch, Event
+from omokage.data.columns import ColumnSchema, Moments, Standardization, check_names
+from omokage.data.containers import checked_weight, values
 from omokage.data.encoded import Encoded
-from omokage.data.rows import MemoryRows, RowSource, canonical_order, checked_weight, divide, together
-from omokage.data.schema import Moments, Schema, Standardization, check_names
-from omokage.data.series import Sequences, Series, check_support, read_series
-from omokage.errors import DataError, FileFormatError, listing
+from omokage.data.kinds import long_tables
+from omokage.data.kinds.base import Drawing, Form, Given, Kind, Schema
+from omokage.data.rows import MemoryRows, RowSource, canonical_order, divide, together
+from omokage.data.series import Read, Series, check_support, read_series
+from omokage.data.windows import Windows
+from omokage.errors import DataError, FileFormatError, ParameterError, is_count, listing
 from omokage.supports import REAL, Support
 
 _MOST_BUCKETS = 4
@@ -25,42 +30,114 @@ _STEP = 8  # padded lengths are multiples of it, but for the longest
 _BLOCK = 65_536  # steps whose moments are taken at once
 
 
+@dataclass(frozen=True)
+class Sequences(Kind):
+    """How to read sequences.
+
+    Attributes:
+        layout: The order of the axes of arrays: "NTC" (series, time, channels) or "NCT"; lists hold "TC" or "CT".
+        series: The column of a long table that says which series a row belongs to.
+        time: The column by which the rows of a series ascend; `None`: they stand in their order.
+        window: How many steps a row of the model has. Series are cut into windows that overlap, and X may be a single
+            long one: an array (time, channels), or a table without a column that tells series apart. `None`: a row is
+            a whole series.
+        stride: How many steps there are from one window to the next; `None`: a quarter of a window.
+
+    Example:
+        >>> Sequences(series="engine", time="cycle").keys, Sequences(window=64).step
+        (('engine', 'cycle'), 16)
+    """
+
+    layout: Literal["NTC", "NCT"] = "NTC"
+    series: str | None = None
+    time: str | None = None
+    window: int | None = None
+    stride: int | None = None
+    name: ClassVar[str] = "sequences"
+    form: ClassVar[str] = "sequences"
+    network: ClassVar[str] = "gru"
+    called: ClassVar[str] = "series"
+
+    def __post_init__(self) -> None:
+        """Check the settings, which are used long after."""
+        if self.layout not in ("NTC", "NCT"):
+            raise ParameterError(f"Sequences(layout={self.layout!r}): expected 'NTC' or 'NCT'.")
+        for name in ("series", "time"):
+            value = getattr(self, name)
+            if not (value is None or isinstance(value, str)):
+                raise ParameterError(f"Sequences({name}={value!r}): expected the name of a column.")
+        if self.window is not None and not (is_count(self.window) and self.window > 1):
+            raise ParameterError(f"Sequences(window={self.window!r}): expected a whole number of steps, 2 or more.")
+        if self.stride is not None and self.window is None:
+            raise ParameterError(f"Sequences(stride={self.stride!r}): expected window= as well, which it moves.")
+        if self.stride is not None and not (is_count(self.stride) and self.stride <= (self.window or 0)):
+            raise ParameterError(
+                f"Sequences(stride={self.stride!r}): expected a whole number from 1 to the window, {self.window}, so "
+                "that every step is in one."
+            )
+        if self.time is not None and self.series is None and self.window is None:
+            raise ParameterError("Sequences(time=...): expected series= as well, the column that tells series apart.")
+        if self.time is not None and self.time == self.series:
+            raise ParameterError(f"Sequences: series and time both name the column {self.time!r}; expected two.")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns of a long table that are no channels."""
+        return tuple(key for key in (self.series, self.time) if key is not None)
+
+    def rows(self, X: Any, sample_weight: Any = None, *, estimator: str = "") -> "SequenceTable":
+        """Return training series, read and checked; see `Kind.rows`."""
+        return SequenceTable(values(X, shaped=True), sample_weight, self)
+
+    @staticmethod
+    def schema_from_json(value: Mapping[str, Any]) -> "SequenceSchema":
+        """Return the schema that `to_json` wrote; raises FileFormatError if it is not sound."""
+        return SequenceSchema.from_json(value)
+
+    @property
+    def unit(self) -> str:
+        """What a row of the model is, in words."""
+        return "whole series" if self.window is None else f"windows of {self.window} steps"
+
+    @property
+    def step(self) -> int:
+        """How many steps there are from one window to the next; 0 where series are not cut."""
+        return 0 if self.window is None else self.stride or max(1, self.window // 4)
+
+    def windows(self, values: Sequence[Any] | NDArray[Any]) -> Windows | None:
+        """Return where the windows of series stand, each (T, C); `None` where series are not cut."""
+        return None if self.window is None else Windows.of([len(one) for one in values], self.window, self.step)
+
+
 @dataclass(frozen=True, eq=False)
-class SequenceSchema:
+class SequenceSchema(Schema):
     """What was learned of sequences.
 
     Attributes:
         columns: Of the channels.
-        reading: How sequences come.
+        kind: How sequences come.
         buckets: The lengths to which series are padded, ascending.
         lengths: The lengths of the training series, ascending, (distinct,).
         counts: How many series (or what weight) had each of them, (distinct,).
-        missing: Whether training series had missing entries.
+        holes: Whether training series had missing entries.
         observed: How many entries of each channel a series has, on average, (C,).
     """
 
-    columns: Schema
-    reading: Sequences
+    columns: ColumnSchema
+    kind: Sequences
     buckets: tuple[int, ...]
     lengths: NDArray[np.int64]
     counts: NDArray[np.float64]
-    missing: bool
+    holes: bool
     observed: NDArray[np.float64]
-
-    @property
-    def names(self) -> tuple[str, ...] | None:
-        """The names of the channels, where they have some."""
-        return self.columns.names
-
-    @property
-    def features(self) -> int:
-        """The number of channels, C."""
-        return self.columns.features
+    forms: ClassVar[tuple[Form, ...]] = ("table", "array")
+    has_steps: ClassVar[bool] = True
+    can_miss: ClassVar[bool] = True
 
     @property
     def event(self) -> Event:
         """One step, as the model side sees it."""
-        return replace(self.columns.event, missing=self.missing)
+        return replace(self.columns.event, missing=self.holes)
 
     @property
     def log_jacobian(self) -> float:
@@ -78,15 +155,33 @@ class SequenceSchema:
         return np.asarray(rows.each(one))
 
     def rows(self, X: Any, *, support: Support = REAL, name: str = "X", estimator: str = "") -> Encoded:
-        """Return sequences, checked and encoded, or the windows of them; raises DataError if they cannot be used."""
-        values = self.series(X, name)
-        check_support(values, support, name)
-        windows = self.reading.windows(values)
-        return self.encode(values if windows is None else windows.cut(values))
+        """Return sequences, checked and encoded, or the windows of them; see `Schema.rows`."""
+        read = self.read(X, name)
+        check_support(read.values, support, name)
+        windows = self.kind.windows(read.values)
+        encoded = self.encode(read.values if windows is None else windows.cut(read.values))
+        return replace(encoded, windows=windows, alone=read.alone)
 
-    def series(self, X: Any, name: str = "X") -> Series:
+    def read(self, X: Any, name: str = "X") -> Read:
         """Return raw series as they come, (T, C) each, with the channels of the fit in their order."""
-        return self.ordered(*read_series(X, self.reading, name), name)
+        read = read_series(values(X, shaped=True), self.kind, name)
+        return read._replace(values=self.ordered(read.values, read.names, name))
+
+    @property
+    def cuts(self) -> bool:
+        """Whether rows are windows of longer series."""
+        return self.kind.window is not None
+
+    def in_windows(self, window: int | None) -> "SequenceSchema":
+        """Return the schema that cuts series into windows of so many steps; see `Schema.in_windows`."""
+        if window is None or window == self.kind.window:
+            return self
+        if self.cuts:
+            raise ParameterError(
+                f"window={window!r}: expected {self.kind.window}, as at the fit, or None: steps are calibrated by "
+                "windows of that length."
+            )
+        return replace(self, kind=replace(self.kind, window=window))
 
     def ordered(self, values: Series, names: tuple[str, ...] | None, name: str = "X") -> Series:
         """Return raw series with the channels of the fit in their order; raises DataError if there are others."""
@@ -98,7 +193,7 @@ class SequenceSchema:
             called = f" ({listing(self.names, 20)})" if self.names else ""
             raise DataError(
                 f"{name}: expected {self.features} channels, as at fit{called}; got {channels}. Arrays are read in the "
-                f"layout {self.reading.layout!r}."
+                f"layout {self.kind.layout!r}."
             )
         return values
 
@@ -119,7 +214,7 @@ class SequenceSchema:
             observed = ~np.isnan(x)
             holes = observed.sum() < lengths[index].sum() * self.features
             # The same arrays for all groups of a fit, so that programs differ in the length alone.
-            mask = observed if holes or self.missing else None
+            mask = observed if holes or self.holes else None
             given = lengths[index].astype(np.int32) if short.any() or len(self.buckets) > 1 else None
             groups.append((index, Batch(np.where(observed, x, np.float32(0)), mask=mask, lengths=given)))
         return Encoded(tuple(groups))
@@ -133,33 +228,38 @@ class SequenceSchema:
             size += max(_STEP, size // 2)
         return size
 
-    def decode(self, x: Any) -> Any:
+    def decode(self, x: Any, rows: Encoded | None = None) -> Any:
         """Return raw sequences, in the layout of X, from standardised ones, (..., T, C), or a list of such."""
-        if isinstance(x, list):
-            return [self.decode(series) for series in x]
-        raw = self.columns.decode(x)
-        return np.swapaxes(raw, -1, -2) if self.reading.layout == "NCT" else raw
+        return self.by_entry(
+            [self.columns.decode(one) for one in x] if isinstance(x, list) else self.columns.decode(x), rows
+        )
 
-    def by_entry(self, values: Any) -> Any:
-        """Return numbers for each entry in the layout of X."""
+    def by_entry(self, values: Any, rows: Encoded | None = None) -> Any:
+        """Return numbers for each entry in the layout of X, of whole series where `rows` are windows of them."""
+        if rows is not None and rows.windows is not None:
+            each = rows.on_steps(values)
+            alike = len({len(series) for series in each}) == 1
+            values = each[0] if rows.alone else np.stack(each) if alike else each
         if isinstance(values, list):
             return [self.by_entry(series) for series in values]
-        return np.swapaxes(values, -1, -2) if self.reading.layout == "NCT" else values
+        return np.swapaxes(values, -1, -2) if self.kind.layout == "NCT" else values
 
     def kept(self, X: Any, filled: Any) -> Any:
         """Return `filled`, with the entries that X has as X has them, to the bit."""
-        given = self.series(X)
-        if (windows := self.reading.windows(given)) is not None:
-            given = windows.cut(given)
-        filled = self.by_entry(filled)  # swapping the axes twice gives (time, channels)
-        pairs = zip(given, filled, strict=True)
-        result = self.by_entry([np.where(np.isnan(series), new, series) for series, new in pairs])
+        read = self.read(X)
+        if read.alone:
+            given = self.by_entry(read.values[0])
+            return np.where(np.isnan(given), filled, given)
+        pairs = zip(map(self.by_entry, read.values), filled, strict=True)
+        result = [np.where(np.isnan(given), new, given) for given, new in pairs]
         return np.stack(result) if isinstance(filled, np.ndarray) else result
 
-    def blank(self, lengths: NDArray[np.int64]) -> Encoded:
-        """Return empty series of these lengths, for a decoder to fill."""
-        nothing = [np.zeros((length, self.features), np.float32) for length in lengths]
-        return self.encode(nothing)
+    def blank(self, count: int, length: Any = None) -> Encoded:
+        """Return empty series for a decoder to fill, of this length or these lengths; by default the longest."""
+        lengths = np.asarray(self.buckets[-1] if length is None else length)
+        if lengths.dtype.kind not in "iu" or lengths.shape not in ((), (count,)) or lengths.min() < 1:
+            raise ParameterError(f"length={length!r}: expected a whole number of at least 1, or {count} of them.")
+        return self.encode([np.zeros((size, self.features), np.float32) for size in np.broadcast_to(lengths, count)])
 
     def draw_lengths(self, count: int, seed: int) -> NDArray[np.int64]:
         """Return lengths drawn from those of the training series; the first of 10 are those of 1,000."""
@@ -167,24 +267,70 @@ class SequenceSchema:
         shares = np.cumsum(self.counts)
         return self.lengths[np.searchsorted(shares / shares[-1], drawn, side="right")]
 
-    def column(self, index: int) -> str:
-        """Return what messages call a channel: its quoted name, or its number counted from 0."""
-        return self.columns.column(index)
+    # -------------------------------------------------------------------------------------------------- in words
+
+    def entry_names(self, shape: tuple[int, ...]) -> list[str]:
+        """Return what messages call each entry of a series of this shape, (T, C), laid flat."""
+        channels = [self.column(channel) for channel in range(shape[1])]
+        return [f"step {step}, channel {channel}" for step in range(shape[0]) for channel in channels]
+
+    @property
+    def table_names(self) -> list[str]:
+        """What channels are called in a table."""
+        return list(self.names) if self.names else [f"channel_{j + 1}" for j in range(self.features)]
+
+    @property
+    def described(self) -> str:
+        """What a model was fitted on."""
+        return f"sequences of {self.features} channel{'s' * (self.features > 1)}"
+
+    def facts(self) -> dict[str, str]:
+        """Return the lengths of the training series, and how series are read."""
+        reading, missing = self.kind, "some" if self.holes else "none"
+        keys = {"columns": f"series {reading.series!r}, time {reading.time!r}"} if reading.series else {}
+        padded = ", ".join(map(str, self.buckets))
+        steps = f"{self.lengths[0]} to {self.lengths[-1]} (padded to {padded}); layout {reading.layout}"
+        return {"steps": steps, "missing entries": missing, **keys}
+
+    @property
+    def drawing(self) -> Drawing:
+        """Series are drawn as lines."""
+        return Drawing("series")
+
+    # -------------------------------------------------------------------------------------- from files and to files
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """The column that tells series apart."""
+        return () if self.kind.series is None else (self.kind.series,)
+
+    def given(self, source: Any, ids: Sequence[str] = ()) -> Given:
+        """Return all series of an open file, of a long table or an array; see `Schema.given`."""
+        rows = values(source, shaped=True)
+        return (long_tables.given if isinstance(rows, pl.DataFrame) else long_tables.given_array)(self, rows, ids)
+
+    def to_table(self, answers: Any, given: Given | None = None) -> pl.DataFrame:
+        """Return series as the table that was given, with other values; without one as a long table."""
+        return long_tables.to_table(self, answers, given)
+
+    def missing(self, given: Given) -> int:
+        """Return how many entries of series are missing."""
+        return sum(int(np.isnan(series).sum()) for series in self.read(given.rows).values)
 
     def to_json(self) -> dict[str, Any]:
         """Return the schema as a JSON object."""
         return {
             "kind": "sequences",
             "columns": self.columns.to_json(),
-            "layout": self.reading.layout,
-            "series": self.reading.series,
-            "time": self.reading.time,
-            "window": self.reading.window,
-            "stride": self.reading.stride,
+            "layout": self.kind.layout,
+            "series": self.kind.series,
+            "time": self.kind.time,
+            "window": self.kind.window,
+            "stride": self.kind.stride,
             "buckets": list(self.buckets),
             "lengths": self.lengths.tolist(),
             "counts": self.counts.tolist(),
-            "missing": self.missing,
+            "missing": self.holes,
             "observed": self.observed.tolist(),
         }
 
@@ -193,7 +339,7 @@ class SequenceSchema:
         """Return the schema that `to_json` wrote; raises FileFormatError if it is not sound."""
         try:
             schema = SequenceSchema(
-                Schema.from_json(value["columns"]),
+                ColumnSchema.from_json(value["columns"]),
                 Sequences(value["layout"], value["series"], value["time"], value.get("window"), value.get("stride")),
                 tuple(int(size) for size in value["buckets"]),
                 np.array(value["lengths"], np.int64),
@@ -225,17 +371,17 @@ class SequenceSchema:
 class SequenceTable:
     """Sequences on their way to training; a series of weight 0 is as if it were not there."""
 
-    alike = False
+    alike, streamed = False, False
 
-    def __init__(self, X: Any, sample_weight: Any, reading: Sequences, *, estimator: str = ""):
+    def __init__(self, X: Any, sample_weight: Any, kind: Sequences):
         """Read the series; raises DataError if they or the weights cannot be used."""
-        self.reading = reading
-        self.values, self.names = read_series(X, reading, "X")
+        self.kind: Sequences = kind
+        self.values, self.names, _ = read_series(X, kind, "X")
         self.blocks: NDArray[np.int64] | None = None  # of each row, where rows share steps
-        if (windows := reading.windows(self.values)) is not None:
+        if (windows := kind.windows(self.values)) is not None:
             self.values, self.blocks = windows.cut(self.values), windows.blocks()
         if len(self.values) < 2:
-            what = "series" if self.blocks is None else f"windows of {reading.window} steps"
+            what = "series" if self.blocks is None else f"windows of {kind.window} steps"
             raise DataError(f"X: expected at least 2 {what}, got 1.")
         self.count = len(self.values)  # of X
         self.weight = None if sample_weight is None else checked_weight(sample_weight, len(self.values))
@@ -247,6 +393,9 @@ class SequenceTable:
         self.lengths = np.array([len(series) for series in self.values])
         self.moments = _moments(self.values, self.lengths, self.weight, self.names)
 
+    def columns(self) -> None:
+        """Return nothing: scikit-learn has no word on sequences."""
+
     def schema(self, standardize: Standardization) -> SequenceSchema:
         """Return what is learned of the series."""
         share = np.ones(len(self.lengths)) if self.weight is None else self.weight
@@ -254,19 +403,19 @@ class SequenceTable:
         counts: NDArray[np.float64] = np.bincount(which, share).astype(np.float64)
         seen = np.stack([np.count_nonzero(~np.isnan(series), axis=0) for series in self.values])
         return SequenceSchema(
-            columns=Schema.learn(self.moments, self.names, standardize),
-            reading=self.reading,
+            columns=ColumnSchema.learn(self.moments, self.names, standardize),
+            kind=self.kind,
             buckets=buckets(lengths, counts),
             lengths=lengths,
             counts=counts,
-            missing=bool((seen < self.lengths[:, None]).any()),
+            holes=bool((seen < self.lengths[:, None]).any()),
             observed=share @ seen / share.sum(),
         )
 
     def rows(
         self, schema: SequenceSchema, held_out: float, seed: int, context: Any = None
     ) -> tuple[RowSource, RowSource | None]:
-        """Return the series for training, and a share of them that is held out (`None` where 0); see `Table.rows`."""
+        """Return the series for training, and a share of them that is held out (`None` where 0); see `Rows.rows`."""
         encoded = schema.encode(schema.ordered(self.values, self.names))
         groups = encoded.with_context(None if context is None else context[self._kept]).groups
         orders = [canonical_order(batch) for _, batch in groups]

@@ -1,0 +1,188 @@
+"""From rows in files to a model and its answers back to files.
+
+| X is | comes as | an answer for each row | an answer like X |
+|---|---|---|---|
+| vectors | a table or an array | a table, a batch at a time | a table |
+| sequences | a long table, or an array | a table with a row for each series | a long table, or .npy |
+| images | a folder, or an array | a table with a row for each picture | a folder of PNG files, or .npy |
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from omokage.commands.outputs import check_apart, check_output, check_table, write_keyed, write_output
+from omokage.commands.sources import Source, batches_of, known_columns, named, numbers_in, open_rows
+from omokage.data.containers import to_matrix
+from omokage.data.kinds import Given, Schema
+from omokage.data.reading import write_table
+from omokage.errors import DataError
+
+Columns = Mapping[str, Any]
+SHOWN = 10  # bad rows that are named
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+def write_rows(question: Callable[[Any, Any], Columns], estimator: Any, source: Source, out: Path) -> None:
+    """Write `question(estimator, rows)`, columns with an entry for each row, behind what tells the rows apart."""
+    check_apart(source.data, out)
+    check_table(out)
+    if estimator.schema_.streams:
+        answers = Answers(question, estimator, source)
+        write_table(out, (answers(batch, first).frame for first, batch in batches_of(source)))
+        return
+    given = _given(estimator.schema_, source)
+    with named(source.data):
+        found = question(estimator, given.rows)
+    write_keyed(out, given.keys, found)
+
+
+def write_like(question: Callable[[Any, Any], Any], estimator: Any, source: Source, out: Path) -> int:
+    """Write `question(estimator, rows)`, rows like X; return how many entries of X were missing."""
+    check_apart(source.data, out)
+    schema = estimator.schema_
+    form = check_output(schema, out)
+    if schema.streams:
+
+        def columns(estimator: Any, rows: Any) -> Columns:
+            return schema.to_table(question(estimator, rows)).to_dict()
+
+        write_rows(columns, estimator, source, out)
+        return 0
+    given = _given(schema, source)
+    if given.frame is not None and form == "array":
+        check_table(out)
+    with named(source.data):
+        answers = question(estimator, given.rows)
+        missing = schema.missing(given)
+    write_output(schema, answers, out, given)
+    return missing
+
+
+def write_steps(question: Callable[[Any], Columns], schema: Schema, source: Source, out: Path) -> None:
+    """Write `question(rows)`, columns of arrays (T,) for each series, a line for each step in the order of the file.
+
+    What tells the steps apart is passed through; entries that are NaN are left empty. `schema` says how rows are read.
+    """
+    check_apart(source.data, out)
+    check_table(out)
+    given = _given(schema, source)
+    with named(source.data):
+        found = question(given.rows)
+    lines = slice(None) if given.lines is None else np.argsort(np.concatenate(given.lines))
+    assert given.steps is not None  # of series
+    write_keyed(out, given.steps, {name: np.concatenate(list(each))[lines] for name, each in found.items()})
+
+
+def _given(schema: Schema, source: Source) -> Given:
+    """Return all rows of a source, and what tells them apart."""
+    rows = open_rows(source, schema.key_columns, passed=True)
+    with named(source.data):
+        return schema.given(rows, source.ids)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The answers to a batch of rows.
+
+    Attributes:
+        frame: A row for each, behind the id columns; empty where one could not be used.
+        bad: How many could not be used.
+        texts: What is wrong with the first of these.
+    """
+
+    frame: pl.DataFrame
+    bad: int = 0
+    texts: tuple[str, ...] = ()
+
+
+class Answers:
+    """From a batch of vectors to its answers behind the id columns, `question(estimator, rows)`.
+
+    A row that cannot be used ends it, or where not `strict` has empty answers. Nothing is kept from one batch to the
+    next, so that several can be answered at once.
+    """
+
+    def __init__(self, question: Callable[[Any, Any], Columns], estimator: Any, source: Source, strict: bool = True):
+        self.question, self.estimator, self.source, self.strict = question, estimator, source, strict
+
+    def __call__(self, batch: Any, first: int, *, begun: bool | None = None) -> Answered:
+        """Return the answers.
+
+        Args:
+            batch: Some rows of the source, with the id columns.
+            first: The number of the first of them.
+            begun: Whether a batch without any row that can be used is no reason to stop; `None`: unless it is the
+                first.
+        """
+        source, schema = self.source, self.estimator.schema_
+        passed = batch.select(source.ids) if isinstance(batch, pl.DataFrame) else pl.DataFrame()
+        rows = known_columns(source.data, batch, schema.names, source.ids)
+        good, texts = None, []
+        try:
+            answers = self._ask(rows, first)
+        except DataError:  # only then is it worth looking at each row
+            if self.strict:
+                raise
+            numbers = numbers_in(rows)
+            good = np.asarray(~self._bad(numbers).any(1))
+            usable = self._usable(rows, numbers, good, first > 0 if begun is None else begun)
+            if usable is None:
+                raise
+            answers = self._ask(usable, first)
+            texts = [self._text(rows, numbers, place, first) for place in np.flatnonzero(~good)[:SHOWN]]
+        columns = [_with_gaps(name, answers[name], good) for name in answers]
+        frame = pl.DataFrame([*passed.get_columns(), *columns])
+        return Answered(frame, 0 if good is None else int((~good).sum()), tuple(texts))
+
+    def _ask(self, rows: Any, first: int) -> Columns:
+        """Return the answers for rows; raises DataError if some cannot be used."""
+        try:
+            return self.question(self.estimator, rows)
+        except ValueError as error:
+            try:
+                to_matrix(rows, first_row=first)  # says which row of the whole file it is
+            except DataError as counted:
+                raise DataError(f"{self.source.data}: {counted}") from None
+            raise DataError(f"{self.source.data}: {error}") from None
+
+    def _usable(self, rows: Any, numbers: NDArray[np.float64], good: NDArray[np.bool_], begun: bool) -> Any:
+        """Return the rows that can be used, with text as numbers; where none can, one that stands in for them.
+
+        `None`: it is not single rows that are wrong; or all are, and none was right before.
+        """
+        framed = isinstance(rows, pl.DataFrame)
+        if (good.all() and not (framed and pl.String in rows.dtypes)) or not (good.any() or begun):
+            return None
+        numbers = numbers[good] if good.any() else self.estimator.schema_.columns.low[None]
+        return pl.DataFrame(numbers, schema=rows.columns, orient="row") if framed else numbers
+
+    def _bad(self, numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which entries cannot be used: what is not finite, or where the likelihood is no density."""
+        bad = ~(np.abs(numbers) <= _LARGEST)  # NaN is within no limits
+        return np.asarray(bad | self.estimator.recipe_.support.outside(numbers))
+
+    def _text(self, rows: Any, numbers: NDArray[np.float64], place: int, first: int) -> str:
+        """Say what is wrong with a row."""
+        column = int(np.argmax(self._bad(numbers[place][None])[0]))
+        where = repr(rows.columns[column]) if isinstance(rows, pl.DataFrame) else str(column)
+        support = self.estimator.recipe_.support
+        expected = "a finite number" if support.everything else support.text
+        return (
+            f"{self.source.data}: row {first + place}, column {where}: expected {expected}, got "
+            f"{rows[int(place), column]!r}; left empty."
+        )
+
+
+def _with_gaps(name: str, values: Any, good: NDArray[np.bool_] | None) -> pl.Series:
+    """Return a column in which rows that are not good are empty."""
+    series = pl.Series(name, values)
+    if good is None or good.all():
+        return series
+    places = np.where(good, np.cumsum(good) - 1, 0)
+    return series.gather(pl.Series(places)).set(pl.Series(~good), None).alias(name)

@@ -1,0 +1,110 @@
+"""What several commands take: where rows are and how they are read, the saved model, and its settings as flags."""
+
+import importlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from pydantic import create_model
+
+from omokage.errors import ParameterError
+from omokage.settings import from_text, hint
+
+if TYPE_CHECKING:
+    from omokage.commands.sources import Source
+
+DATA_HELP = "CSV, Parquet, .npy, .npz or IDX file; a folder of pictures; or digits, mnist, fashion_mnist."
+Data = Annotated[str, Parameter(help=DATA_HELP)]
+Out = Annotated[Path, Parameter(help="File to write: .csv or .parquet.")]
+OutLike = Annotated[Path, Parameter(help="File to write: .csv, .parquet, or .npy; of images a folder, or .npy.")]
+Folder = Annotated[Path, Parameter(help="A saved model.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Reading:
+    """How files are read.
+
+    Attributes:
+        id: Columns to pass through, not to use.
+        encoding: Of text.
+        array: Which array of an .npz file.
+    """
+
+    id: Annotated[
+        tuple[str, ...],
+        Parameter(name="--id", negative="", show_default=False, help="Columns to pass through, not to use."),
+    ] = ()
+    encoding: Annotated[str, Parameter(help="Of CSV files, such as cp932.")] = "utf-8"
+    array: Annotated[str | None, Parameter(help="Which array of an .npz file.")] = None
+
+    def source(self, data: str) -> "Source":
+        """Return where rows come from, as they are read so."""
+        from omokage.commands.sources import Source
+
+        return Source(data, self.id, self.encoding, self.array)
+
+
+AS_USUAL = Reading()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Own:
+    """Classes of one's own that a saved model was made with."""
+
+    custom: Annotated[
+        tuple[str, ...],
+        Parameter(
+            negative="", show_default=False, help="MODULE:CLASS of one's own that the model was made with; it is run."
+        ),
+    ] = ()
+
+    def load(self, folder: Path) -> Any:
+        """Return a saved model or detector."""
+        from omokage.estimators import load
+
+        return load(folder, custom=dict(map(_imported, self.custom)))
+
+    def model(self, folder: Path) -> Any:
+        """Return a saved model that is no detector."""
+        from omokage.estimators import AnomalyDetector
+
+        estimator = self.load(folder)
+        if isinstance(estimator, AnomalyDetector):
+            raise ParameterError(f"{folder}: a detector, which scores rows and does nothing else; see omokage score.")
+        return estimator
+
+
+NONE = Own()
+
+
+def _imported(text: str) -> tuple[str, type]:
+    """Return the name and the class that MODULE:CLASS names; modules of the current folder are found too."""
+    module, _, name = text.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ParameterError(f"--custom: expected MODULE:CLASS that can be imported; got {text!r} ({error}).") from None
+    if not isinstance(found, type):
+        raise ParameterError(f"--custom: expected a class; {text} is {found!r}.")
+    return f"{found.__module__}.{found.__qualname__}", found
+
+
+def flags(name: str, settings: list[str]) -> Any:
+    """Return a flag for each of these settings, as text, so that what was not given can be told from what was."""
+    fields: Any = {
+        setting: (Annotated[str | None, Parameter(help=hint(setting), show_default=False)], None)
+        for setting in settings
+    }
+    return create_model(name, **fields)
+
+
+def given(flags: Any) -> dict[str, Any]:
+    """Return what was given of some flags."""
+    texts = {name: text for name, text in vars(flags).items() if text is not None}
+    return {name: from_text(name, text) for name, text in texts.items()}

@@ -1,0 +1,17 @@
+"""`omokage encode`: features of rows."""
+
+import sys
+from typing import Any
+
+from omokage.commands.arguments import AS_USUAL, NONE, Data, Folder, Out, Own, Reading
+
+
+def encode(model: Folder, data: Data, *, out: Out, reading: Reading = AS_USUAL, own: Own = NONE) -> None:
+    """Write the features of rows, series or pictures: the posterior means."""
+    from omokage.commands.answers import write_rows
+
+    def features(estimator: Any, rows: Any) -> dict[str, Any]:
+        return dict(zip(estimator.get_feature_names_out(), estimator.transform(rows).T, strict=True))
+
+    write_rows(features, own.model(model), reading.source(data), out)
+    print(f"{out}: written", file=sys.stderr)

@@ -1,0 +1,56 @@
+"""`omokage evaluate`: how good scores are on labelled rows."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from omokage.commands.arguments import AS_USUAL, NONE, Data, Folder, Own, Reading
+from omokage.errors import DataError, ParameterError, listing
+
+
+def evaluate(
+    model: Folder,
+    data: Data,
+    *,
+    label_column: Annotated[str, Parameter(help="Column that is 1 for anomalies and 0 for normal rows.")],
+    out: Annotated[Path | None, Parameter(help="Page to write, .html: figures, pictures, the rows to look at.")] = None,
+    reading: Reading = AS_USUAL,
+    own: Own = NONE,
+) -> None:
+    """Show how good scores are on labelled rows: AUROC, average precision, rates of detection and of false alarms.
+
+    Of series the labels are those of steps, and events are counted too.
+    """
+    from omokage.estimators import evaluate_detector
+
+    if out is not None and out.suffix.lower() not in (".html", ".htm"):
+        raise ParameterError(f"--out: {out} cannot be written; end it in .html.")
+    estimator = own.load(model)
+    rows, labels, ids = _labelled(reading.source(data), label_column, estimator.schema_)
+    print(found := evaluate_detector(estimator, rows, labels))
+    if out is not None:
+        from omokage.report import evaluation_page
+
+        evaluation_page(out, estimator, rows, labels, found, data=data, ids=ids)
+        print(f"{out}: written", file=sys.stderr)
+
+
+def _labelled(source: Any, label: str, schema: Any) -> tuple[Any, Any, Any]:
+    """Return the rows of a table as a model of this schema knows them, their labels, and their ids.
+
+    Labels are (n,); of sequences (T,) for each series, or for the only one. There are as many ids as labels, or none.
+    """
+    from omokage.commands.sources import named, open_rows
+
+    file = open_rows(source, schema.key_columns, passed=True)
+    if label not in (known := getattr(file, "names", None) or ()):
+        raise DataError(
+            f"--label-column: no column {label!r} in {source.data}; it has {listing(known, 20) or 'no names'}."
+        )
+    with named(source.data):
+        given = schema.given(file, (*source.ids, label))
+    frame = given.frame
+    ids = frame.select(source.ids)[given.order].rows() if source.ids else ()
+    return given.rows, given.each(frame[label].to_numpy()), ids

@@ -1,0 +1,161 @@
+"""`omokage fit`: learn from rows, and save the model."""
+
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+
+from omokage.commands.arguments import AS_USUAL, NONE, Data, Own, Reading, flags, given
+from omokage.errors import FileFormatError, ParameterError
+from omokage.settings import AutoEncoderSettings, CommonSettings, DetectorSettings, VAESettings, check
+
+_MODELS: dict[str, type[CommonSettings]] = {"vae": VAESettings, "autoencoder": AutoEncoderSettings}
+_OF_MODELS = dict.fromkeys([*VAESettings.model_fields, *AutoEncoderSettings.model_fields])
+_OF_DETECTORS = [name for name in DetectorSettings.model_fields if name not in _OF_MODELS]
+_ModelFlags: Any = flags("_ModelFlags", [name for name in _OF_MODELS if name not in ("warm_start", "verbose")])
+_DetectorFlags: Any = flags("_DetectorFlags", _OF_DETECTORS)
+_KIND = Group("Kind of data", sort_key=0)
+
+
+@Parameter(name="*", group=_KIND)
+@dataclass(frozen=True)
+class KindFlags:
+    """Settings of a kind of data, `omokage.data.Sequences` or `omokage.data.Images`."""
+
+    series: Annotated[str | None, Parameter(help="Column of a table that tells series apart.")] = None
+    time: Annotated[str | None, Parameter(help="Column by which the rows of a series ascend.")] = None
+    layout: Annotated[str | None, Parameter(help="Axes of arrays of series: NTC or NCT.")] = None
+    window: Annotated[int | None, Parameter(help="Steps of the windows that long series are cut into.")] = None
+    stride: Annotated[int | None, Parameter(help="Steps from one window to the next; a quarter of a window.")] = None
+    size: Annotated[str | None, Parameter(help="HEIGHTxWIDTH to which pictures are resized.")] = None
+    colours: Annotated[str | None, Parameter(help="Of pictures: auto, grey or rgb.")] = None
+
+    def applied(self, chosen: Any) -> Any:
+        """Return the kind of data that was chosen, with what the flags say of how it is read."""
+        from omokage.data import Images, Sequences
+
+        said = {name: value for name, value in vars(self).items() if value is not None}
+        if not said:
+            return chosen
+        if "size" in said:
+            sides = said["size"].lower().replace("×", "x").split("x")
+            if len(sides) != 2 or not all(side.strip().isdecimal() for side in sides):
+                raise ParameterError(f"--size: expected HEIGHTxWIDTH, such as 64x64; got {said['size']!r}.")
+            said["size"] = tuple(int(side) for side in sides)
+        kinds = {Images if name in ("size", "colours") else Sequences for name in said}
+        shown = " and ".join(f"--{name}" for name in said)
+        if len(kinds) > 1:
+            raise ParameterError(f"{shown}: some are for sequences and some for pictures; give those of one kind.")
+        kind: Any = kinds.pop()
+        if isinstance(chosen, kind):
+            return replace(chosen, **said)
+        if chosen not in ("auto", kind.name):
+            raise ParameterError(f"{shown}: for data={kind.name!r}, and data is {chosen!r}.")
+        return kind(**said)
+
+
+def fit(
+    data: Data,
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="Folder for the model.")],
+    model: Annotated[Literal["vae", "autoencoder"], Parameter(help="Kind of model.")] = "vae",
+    task: Annotated[
+        Literal["learn", "detect"], Parameter(help="detect: an ensemble of models that judges rows; see score.")
+    ] = "learn",
+    config: Annotated[Path | None, Parameter(help="TOML file of settings; flags override it.")] = None,
+    valid: Annotated[str | None, Parameter(help="Rows to validate on, as the data.")] = None,
+    reading: Reading = AS_USUAL,
+    checkpoint: Annotated[Path | None, Parameter(help="Folder that keeps the state of training.")] = None,
+    checkpoint_every: Annotated[int, Parameter(help="Epochs between checkpoints.")] = 1,
+    resume: Annotated[bool, Parameter(help="Go on with an interrupted run.", negative="")] = False,
+    quiet: Annotated[bool, Parameter(help="Show no progress.", negative="")] = False,
+    kind: KindFlags = KindFlags(),
+    detector: Annotated[
+        _DetectorFlags, Parameter(name="*", group=Group("With --task detect", sort_key=1), show_default=False)
+    ] = _DetectorFlags(),  # noqa: B008
+    settings: Annotated[
+        _ModelFlags, Parameter(name="*", group=Group("Settings", sort_key=2), show_default=False)
+    ] = _ModelFlags(),  # noqa: B008
+    own: Own = NONE,
+) -> None:
+    """Learn from the rows of a file, or the pictures of a folder, and save the model."""
+    values = (_read_config(config) if config else {}) | given(settings)
+    unused = {"valid": valid, "checkpoint": checkpoint, "resume": resume or None}
+    judging = _judging(task, values, given(detector), [name for name, value in unused.items() if value is not None])
+    check(_MODELS[model], values)
+    if checkpoint is not None and checkpoint.resolve() == out.resolve():
+        raise ParameterError(f"--checkpoint and --out both name {out}: the model needs a folder of its own.")
+
+    from omokage.build import from_table
+    from omokage.commands.outputs import check_apart
+    from omokage.commands.sources import open_rows
+    from omokage.estimators import VAE, AutoEncoder
+    from omokage.saving import FILES
+    from omokage.storage import check_target
+
+    check_apart(data, out)
+    values = {name: from_table(name, value) if isinstance(value, dict) else value for name, value in values.items()}
+    values["data"] = kind.applied(values.get("data", "auto"))
+    rows = open_rows(reading.source(data))
+    check_target(out, FILES)
+    silent: Any = {"verbose": 0} if quiet else {}
+    made = {"vae": VAE, "autoencoder": AutoEncoder}[model]
+    if task == "detect":
+        # Settings of a VAE are differences from the small one that detectors take.
+        inner = made(**values) if model == "autoencoder" else {} if values == {"data": "auto"} else values
+        _fit_detector(inner or None, rows, out, judging | silent, quiet)
+        return
+    estimator: Any = made(**values, **silent)
+    checked = None if valid is None else _validation(reading.source(valid), rows)
+    estimator.fit(rows, X_valid=checked, checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume)
+    estimator.save(out)
+    if not quiet:
+        last = {name: value for name, value in estimator.history_[-1].items() if name.endswith(("loss", "kl"))}
+        terms = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in last.items())
+        print(f"{out}: {estimator.schema_.described} to {estimator.latent_dim}; {terms} (nats per row)")
+
+
+def _fit_detector(model: Any, rows: Any, out: Path, settings: dict[str, Any], quiet: bool) -> None:
+    """Fit a detector and save it."""
+    from omokage.estimators import AnomalyDetector
+
+    judge = AnomalyDetector(model, **settings).fit(rows)
+    judge.save(out)
+    if not quiet:
+        by, count = ", ".join(judge.judge_.names), judge.calibration_.count
+        print(f"{out}: {judge.schema_.described}; {judge.ensemble} models judge by {by}; {count:,} rows calibrate")
+
+
+def _validation(source: Any, rows: Any) -> Any:
+    """Return rows to validate on; of a table the columns that the training rows have."""
+    from omokage.commands.sources import known_columns, open_rows
+
+    checked = open_rows(source)
+    if getattr(checked, "names", None) is None:
+        return checked
+    return known_columns(source.data, checked.read(), getattr(rows, "names", None))
+
+
+def _judging(task: str, values: dict[str, Any], said: dict[str, Any], unused: list[str]) -> dict[str, Any]:
+    """Return the settings of a detector, those among `values` and those that were `said`, and leave the others."""
+    judging = {name: values.pop(name) for name in _OF_DETECTORS if name in values} | said
+    if task != "detect" and judging:
+        raise ParameterError(f"--{next(iter(judging)).replace('_', '-')}: only with --task detect.")
+    if task == "detect":
+        if unused:
+            raise ParameterError(f"--{unused[0]}: not with --task detect, which holds out rows of its own.")
+        judging |= {"random_state": values.pop("random_state")} if "random_state" in values else {}
+        check(DetectorSettings, judging)
+    return judging
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be read ({error.strerror}).") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FileFormatError(f"{path}: not sound TOML: {error}") from None

@@ -1,0 +1,17 @@
+"""`omokage reconstruct`: what the model makes of rows."""
+
+import sys
+from typing import Any
+
+from omokage.commands.arguments import AS_USUAL, NONE, Data, Folder, OutLike, Own, Reading
+
+
+def reconstruct(model: Folder, data: Data, *, out: OutLike, reading: Reading = AS_USUAL, own: Own = NONE) -> None:
+    """Write what the model makes of rows, series or pictures, in their own units."""
+    from omokage.commands.answers import write_like
+
+    def rebuilt(estimator: Any, rows: Any) -> Any:
+        return estimator.reconstruct(rows)
+
+    write_like(rebuilt, own.model(model), reading.source(data), out)
+    print(f"{out}: written", file=sys.stderr)

@@ -1,0 +1,135 @@
+"""Where rows come from: files, folders of pictures and known data sets, as the command line names them."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from omokage.data import datasets
+from omokage.data.columns import check_names
+from omokage.data.reading import open_table
+from omokage.errors import DataError, listing
+
+_ENTRIES, _ROWS = 2**21, (1024, 131_072)  # of a batch: how many entries about, and rows
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where rows come from: what the command line was given."""
+
+    data: str
+    ids: tuple[str, ...] = ()
+    encoding: str = "utf-8"
+    array: str | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """Rows of a known data set, like an open file of pictures: flat, with the shape that they have."""
+
+    X: NDArray[Any]
+    row_shape: tuple[int, ...]
+    names = None
+    flattened = True
+
+    def read(self) -> NDArray[Any]:
+        """Return all rows, flat."""
+        return self.X
+
+    def batches(self, rows: int) -> Iterator[NDArray[Any]]:
+        """Yield the rows in order, `rows` at a time."""
+        for start in range(0, len(self.X), rows):
+            yield self.X[start : start + rows]
+
+    def rows(self) -> int:
+        """Return the number of rows."""
+        return len(self.X)
+
+
+def open_rows(source: Source, keys: Sequence[str] = (), *, passed: bool = False) -> Any:
+    """Return an open file without its id columns, or with them if `passed`; or a folder.
+
+    Args:
+        source: What was given.
+        keys: Columns that tell rows apart and so are read as text, as ids are: 007 stays 007.
+        passed: Whether id columns are kept.
+    """
+    data, ids = source.data, source.ids
+    if data in datasets.NAMES and not Path(data).exists():
+        if ids:
+            raise DataError(f"--id: the columns of {data} have no names.")
+        known = datasets.load(data, "train")
+        return Known(known.X, known.shape)
+    if Path(data).is_dir():
+        if ids:
+            raise DataError(f"--id: {data} is a folder of pictures, which has no columns.")
+        return Path(data)
+    reading: Any = {
+        "encoding": source.encoding,
+        "array": source.array,
+        "types": dict.fromkeys([*ids, *keys], pl.String),
+    }
+    file = open_table(data, **reading)
+    names = file.names or ()
+    if missing := [name for name in ids if name not in names]:
+        raise DataError(f"--id: no column {listing(missing)} in {data}; it has {listing(names, 20) or 'no names'}.")
+    if passed or not ids:
+        return file
+    return open_table(data, columns=[name for name in names if name not in ids], **reading)
+
+
+def batches_of(source: Source) -> Iterator[tuple[int, Any]]:
+    """Yield the rows of a file of vectors with their id columns, a batch at a time, and the number of its first row.
+
+    There is one at least.
+    """
+    rows, first = open_rows(source, passed=True), 0
+    if isinstance(rows, Path):
+        raise DataError(f"{rows}: a folder, where a file of rows is expected: the model is one of vectors.")
+    columns = math.prod(rows.row_shape) if rows.names is None else len(rows.names)
+    for batch in rows.batches(int(np.clip(_ENTRIES // max(1, columns), *_ROWS))):
+        yield first, batch
+        first += len(batch)
+
+
+def known_columns(data: str, batch: Any, names: tuple[str, ...] | None, ids: tuple[str, ...] = ()) -> Any:
+    """Return the columns of a batch that a model of columns `names` knows, in its order."""
+    if not isinstance(batch, pl.DataFrame):
+        return batch
+    rows = batch.drop(ids)
+    if names is None:
+        return rows
+    try:
+        check_names(names, rows.columns)
+    except DataError as error:
+        more = " Pass columns that are no input through with --id." if set(names) < set(rows.columns) else ""
+        raise DataError(f"{data}: {error}{more}") from None
+    return rows.select(names)
+
+
+def numbers_in(rows: Any) -> NDArray[np.float64]:
+    """Return rows as numbers, (n, D), NaN where there is none."""
+    if not isinstance(rows, pl.DataFrame):
+        return np.asarray(rows, np.float64).reshape(len(rows), -1)
+    columns = []
+    for column in rows.get_columns():
+        text = column
+        if column.dtype == pl.String:  # as a column without a bad cell is read
+            text = column.str.strip_chars().str.to_lowercase().replace({"true": "1", "false": "0"})
+        columns.append(text.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy())
+    return np.column_stack(columns) if columns else np.empty((len(rows), 0))
+
+
+@contextmanager
+def named(data: str) -> Iterator[None]:
+    """Put the name of the data in front of what is wrong with them."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{data}: {error}") from None

@@ -1,0 +1,96 @@
+"""What `omokage score` asks of a model or a detector: of rows, and of steps."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omokage.errors import ParameterError
+from omokage.estimators import AnomalyDetector
+
+Columns = Mapping[str, Any]
+
+
+def question_of(
+    estimator: Any, model: Path, false_alarm_rate: float | None, explain: int
+) -> Callable[[Any, Any], Columns]:
+    """Return what is asked of rows: the terms of a model, or the verdicts of a detector.
+
+    Args:
+        estimator: The model or detector.
+        model: Its folder, for messages.
+        false_alarm_rate: Of a detector: at which rate to flag rows; `None`: as at its fit.
+        explain: Of a detector: how many columns that are to blame to name.
+
+    Raises:
+        ParameterError: If there is no detector to be asked so, or it cannot keep the rate.
+    """
+    if not isinstance(estimator, AnomalyDetector):
+        _check_no_verdicts(model, false_alarm_rate, explain)
+        return _terms
+    if false_alarm_rate is not None:
+        estimator.calibration_.check_rate(false_alarm_rate)
+    names = tuple(estimator.schema_.table_names) if estimator.schema_.streams else None
+
+    def verdicts(detector: Any, rows: Any) -> dict[str, Any]:
+        columns: dict[str, Any] = detector.judge(rows, false_alarm_rate=false_alarm_rate)
+        reasons = detector.explain(rows).top(explain, names).T if explain else ()
+        return columns | {f"top_feature_{place + 1}": column for place, column in enumerate(reasons)}
+
+    return verdicts
+
+
+def question_of_steps(
+    estimator: Any, model: Path, false_alarm_rate: float | None, explain: int, window: int | None
+) -> tuple[Callable[[Any], Mapping[str, Any]], Any]:
+    """Return what is asked of each step of series, its score, and of a detector the verdict; and how series are read.
+
+    Args:
+        estimator, model, false_alarm_rate, explain: As for `question_of`.
+        window: How many steps the windows have that series are cut into; `None`: as at the fit.
+    """
+    schema = estimator.schema_
+    if not schema.has_steps:
+        raise ParameterError(
+            f"--by-step, --window: only sequences have steps; {model} is a model of {schema.kind.name}. Leave them out "
+            "for a score of each row, or fit a model of series, with --window."
+        )
+    if isinstance(estimator, AnomalyDetector):
+
+        def verdicts(rows: Any) -> Mapping[str, Any]:
+            how: dict[str, Any] = {"false_alarm_rate": false_alarm_rate, "window": window, "explain": explain}
+            found: Mapping[str, Any] = estimator.judge_steps(rows, **how)
+            return {name: _each(column) for name, column in found.items()}
+
+        return verdicts, schema.in_windows(window)
+    _check_no_verdicts(model, false_alarm_rate, explain)
+    if window is not None and schema.in_windows(window) is not schema:
+        raise ParameterError(
+            f"--window: {model} is fitted on {schema.kind.unit}, and is no detector: score it without --window."
+        )
+
+    def scores(rows: Any) -> Mapping[str, Any]:
+        nothing = [np.isnan(one).all(1) for one in schema.read(rows).values]
+        pairs = zip(_each(estimator.step_scores(rows)), nothing, strict=True)
+        return {"anomaly_score": [np.where(empty, np.nan, -one) for one, empty in pairs]}
+
+    return scores, schema
+
+
+def _each(found: Any) -> Any:
+    """Return what is said of the steps of each series, also of a single one."""
+    return [found] if isinstance(found, np.ndarray) and found.ndim == 1 else found
+
+
+def _check_no_verdicts(model: Path, false_alarm_rate: float | None, explain: int) -> None:
+    if false_alarm_rate is not None or explain:
+        raise ParameterError(
+            f"--false-alarm-rate, --explain: {model} holds no detector. Make one with omokage fit --task detect."
+        )
+
+
+def _terms(estimator: Any, rows: Any) -> dict[str, Any]:
+    terms = estimator.terms(rows)
+    anomaly = terms["squared_error"] if "squared_error" in terms else -terms.get("elbo", terms["reconstruction"])
+    return {"anomaly_score": anomaly, **terms}

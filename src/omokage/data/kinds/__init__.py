@@ -1,0 +1,85 @@
+"""What kind of data X is. What a kind is, `omokage.data.kinds.base` says; each has a module beside it."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from omokage.data.containers import is_folder, opened
+from omokage.data.kinds.base import Drawing, Given, Kind, Pictures, Rows, Schema
+from omokage.data.kinds.images import Images
+from omokage.data.kinds.sequences import Sequences
+from omokage.data.kinds.vectors import Vectors
+from omokage.errors import FileFormatError, ParameterError
+
+__all__ = [
+    "KINDS", "Drawing", "Given", "Images", "Kind", "Pictures", "Rows", "Schema", "Sequences", "Vectors", "open_data",
+    "schema_from_json",
+]  # fmt: skip
+
+KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Vectors, Images, Sequences)}
+
+
+def open_data(X: Any, kind: Any, sample_weight: Any = None, *, estimator: str = "") -> Rows:
+    """Return X on its way to training.
+
+    Args:
+        X: Data, or the path of a file or folder.
+        kind: "auto", a name of `KINDS`, or an instance. "auto": what has the axes (n, time, channels), and a list of
+            arrays (time, channels), or of arrays (time,) of unlike lengths, is sequences; what has the axes (n, height,
+            width, channels), and a folder, is images; all else is vectors.
+        sample_weight: How much each row counts.
+        estimator: What messages call the model.
+
+    Raises:
+        DataError: If X cannot be used.
+    """
+    X = X if is_folder(X) else opened(X)
+    return kind_of(X, kind).rows(X, sample_weight, estimator=estimator)
+
+
+def kind_of(X: Any, kind: Any) -> Kind:
+    """Return the kind of data that X is, or is said to be; see `open_data`."""
+    if isinstance(kind, str) and kind in KINDS:
+        return KINDS[kind]()
+    if isinstance(kind, Kind):
+        return kind
+    if not (isinstance(kind, str) and kind == "auto"):
+        raise ParameterError(
+            f"data: expected 'auto', one of {', '.join(map(repr, KINDS))}, or an instance; got {kind!r}."
+        )
+    if is_folder(X):
+        return Images()
+    axes = 2 if isinstance(X, str | os.PathLike) else _axes(X)
+    return {3: Sequences, 4: Images}.get(axes, Vectors)()
+
+
+def schema_from_json(value: Mapping[str, Any], kind: Any = None) -> Schema:
+    """Return the schema that `to_json` of a kind wrote.
+
+    Args:
+        value: What it wrote.
+        kind: The `data` parameter of the model, where that is one's own kind.
+
+    Raises:
+        FileFormatError: If it is not sound.
+    """
+    named = value.get("kind")
+    if isinstance(kind, Kind) and kind.name == named:
+        return kind.schema_from_json(value)
+    if not isinstance(named, str) or named not in KINDS:
+        raise FileFormatError(f"schema.json: expected a kind of {', '.join(KINDS)}; got {named!r}.")
+    return KINDS[named].schema_from_json(value)
+
+
+def _axes(X: Any) -> int:
+    """Return how many axes X has; a list of arrays (time, channels), or (time,) of unlike lengths, has three."""
+    if getattr(X, "row_shape", None) is not None:
+        return 2 if X.flattened else 1 + len(X.row_shape)
+    if not isinstance(X, list | tuple):
+        return int(getattr(X, "ndim", 2))
+    axes, first = 1, X[0] if X else 0
+    while isinstance(first, list | tuple) and first:
+        axes, first = axes + 1, first[0]
+    axes += getattr(first, "ndim", 0)
+    unlike = axes == 2 and hasattr(X[0], "ndim") and len({getattr(row, "shape", None) for row in X}) > 1
+    return 3 if unlike else max(2, axes)

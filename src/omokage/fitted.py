@@ -1,0 +1,39 @@
+"""What a fit makes: one value, which is asked, saved, exported and served, and is put in place at once."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from omokage.build import Recipe
+from omokage.data.context import ContextSchema
+from omokage.data.kinds import Schema
+from omokage.ensemble import Ensemble
+from omokage.model import Model
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Fitted:
+    """A fitted model, or of a detector an ensemble of them.
+
+    Attributes:
+        kind: The name of the estimator's class.
+        parameters: Those of the fit, of each model.
+        recipe: What the model is made of, with every "auto" decided.
+        schema: What was learned of the rows.
+        model: The parts, or several models as one.
+        history: One record an epoch.
+        context: What was learned of the context, if there was one.
+    """
+
+    kind: str
+    parameters: dict[str, Any]
+    recipe: Recipe
+    schema: Schema
+    model: Any
+    history: list[dict[str, Any]]
+    context: ContextSchema | None = None
+
+    @property
+    def one(self) -> Model:
+        """The model, or the first of several."""
+        model: Model = self.model.member(0) if isinstance(self.model, Ensemble) else self.model
+        return model
