@@ -26,13 +26,15 @@ from numpy.typing import NDArray
 from omokage.data import datasets
 from omokage.data.images import ImageSchema
 from omokage.data.kinds import values
-from omokage.data.pictures import write_pictures
-from omokage.data.reading import PARQUET, SEPARATORS, TableFile, open_table, write_table
 from omokage.data.schema import Schema, check_names
 from omokage.data.sequences import SequenceSchema
 from omokage.data.series import rows_of_series
 from omokage.data.vectors import to_matrix
 from omokage.errors import DataError, FileFormatError, ParameterError, listing
+from omokage.files.formats import PARQUET, SEPARATORS
+from omokage.files.opening import TableFile, open_table
+from omokage.files.pictures import write_pictures
+from omokage.files.writing import write_table
 from omokage.storage import replacing
 
 Columns = Mapping[str, Any]

@@ -25,11 +25,11 @@ import polars as pl
 
 from omokage import __version__
 from omokage.data.kinds import name_of
-from omokage.data.reading import write_table
 from omokage.data.sequences import SequenceSchema
 from omokage.data.series import rows_of_series
 from omokage.errors import DataError, FileFormatError, ParameterError, listing
 from omokage.estimators import AnomalyDetector
+from omokage.files.writing import write_table
 from omokage.row_files import (
     SHOWN,
     Answered,

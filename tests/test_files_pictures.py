@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from omokage.data import pictures
-from omokage.data.pictures import read_pictures, write_picture, write_pictures
 from omokage.errors import DataError, FileFormatError, ParameterError
+from omokage.files import pictures
+from omokage.files.pictures import read_pictures, write_picture, write_pictures
 
 RANDOM = np.random.default_rng(0)
 

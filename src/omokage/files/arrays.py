@@ -16,8 +16,8 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from omokage.data.delimited import opened
 from omokage.errors import FileFormatError, ParameterError, listing, suggest
+from omokage.files.delimited import opened
 
 _PIECE = 8 * 2**20  # bytes that are read at once
 _IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}

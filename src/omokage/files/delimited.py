@@ -1,7 +1,7 @@
 """Delimited text (CSV, TSV) at flat memory: bytes to whole records, to cells, to columns with types.
 
 The file is read twice in blocks: once to find the types that fit all of it, once for the rows. Every cell
-comes as text and is converted here, so that both passes follow the same rules (`omokage.data.reading` states
+comes as text and is converted here, so that both passes follow the same rules (`omokage.files.opening` states
 them), and a cell that does not fit can be named by its line.
 """
 
@@ -58,7 +58,7 @@ def open_text(
     """Read the header and the first block of delimited text.
 
     Args:
-        path, encoding, separator, types, missing: As in `omokage.data.reading.open_table`.
+        path, encoding, separator, types, missing: As in `omokage.files.opening.open_table`.
         usual: The separator that goes with the extension.
 
     Raises:
