@@ -10,6 +10,7 @@ import pytest
 
 from omokage.errors import FileFormatError, ParameterError
 from omokage.files.opening import TableFile, open_table
+from omokage.files.options import Options
 
 
 def put(folder, name, content):
@@ -95,11 +96,11 @@ def test_which_array_of_an_npz(tmp_path):
         ("position", None, x),
         ("several", "test", z),
     ]:
-        np.testing.assert_array_equal(open_table(tmp_path / f"{name}.npz", array=array).read(), expected)
+        np.testing.assert_array_equal(open_table(tmp_path / f"{name}.npz", Options(array=array)).read(), expected)
     with refused(ParameterError, "array", "'train', 'test'"):
         open_table(tmp_path / "several.npz")
     with refused(ParameterError, "array", "'tset'", "mean 'test'"):
-        open_table(tmp_path / "several.npz", array="tset")
+        open_table(tmp_path / "several.npz", Options(array="tset"))
     with refused(ParameterError, "columns"):
         open_table(tmp_path / "one.npz", columns=["a"])
     with zipfile.ZipFile(tmp_path / "other.npz", "w") as archive:
@@ -196,9 +197,9 @@ def test_damaged_idx(tmp_path):
             list(open_table(put(tmp_path, "a-idx3-ubyte.gz", gzip.compress(content))).batches(2))
     with refused(FileFormatError, "damaged or cut short"):
         open_table(put(tmp_path, "a-idx3-ubyte.gz", gzip.compress(whole)[:-9])).read()
-    with refused(FileFormatError, "damaged or cut short"):
-        open_table(put(tmp_path, "a-idx3-ubyte.gz", whole))
+    # Not packed, whatever the name says.
+    assert open_table(put(tmp_path, "a-idx3-ubyte.gz", whole)).read().shape == (5, 12)
     with refused(FileFormatError, "2-D", "labels"):
         open_table(put(tmp_path, "labels-idx1-ubyte", idx(np.arange(5, dtype="u1"))))
-    with refused(FileFormatError, "cut short"):  # 10^19 bytes, says its header
+    with refused(FileFormatError, "a row of"):  # 10^19 bytes, says its header
         list(open_table(put(tmp_path, "a-idx3-ubyte.gz", gzip.compress(whole[:4] + b"\x7f\xff\xff\xff" * 3))).batches())

@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from omokage.errors import DataError, FileFormatError, ParameterError
-from omokage.files import delimited
+from omokage.files import encodings, records
 from omokage.files.opening import TableFile, open_table
+from omokage.files.options import Options
 from omokage.files.writing import write_table
 
 JAPANESE = "品番,温度,判定\nＡ１,20.5,良\nＡ２,21.0,不良\n①,,良\n"
@@ -17,7 +18,7 @@ JAPANESE = "品番,温度,判定\nＡ１,20.5,良\nＡ２,21.0,不良\n①,,良\
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of a few bytes, so that cells, characters and quoted line feeds are cut everywhere."""
-    monkeypatch.setattr(delimited, "_BLOCK", 7)
+    monkeypatch.setattr(encodings, "BLOCK", 7)
 
 
 def put(folder, name, content):
@@ -44,7 +45,7 @@ def refused(error, *parts):
 def test_encodings_and_line_ends_give_the_same_table(tmp_path, small_blocks, encoding, line_end):
     text = JAPANESE.replace("①", "Ａ３")
     path = put(tmp_path, "部品.csv", text.replace("\n", line_end).encode(encoding))
-    table = open_table(path, encoding=encoding)
+    table = open_table(path, Options(encoding=encoding))
     assert table.names == ("品番", "温度", "判定")
     expected = pl.DataFrame(
         {"品番": ["Ａ１", "Ａ２", "Ａ３"], "温度": [20.5, 21.0, None], "判定": ["良", "不良", "良"]}
@@ -68,16 +69,16 @@ def test_a_wrong_encoding_is_named_with_its_place_and_the_right_one(tmp_path, sm
     with refused(
         FileFormatError, "a.csv", f"byte {place}, in line {line}", f"encoding='{encoding}'", f"--encoding {encoding}"
     ):
-        open_table(path).read()
+        open_table(path, Options(encoding="utf-8")).read()
     with refused(FileFormatError, f"encoding='{encoding}'"):
-        open_table(path, encoding="ascii").read()
+        open_table(path, Options(encoding="ascii")).read()
 
 
 def test_shift_jis_with_extensions_reads_as_cp932(tmp_path):
     path = put(tmp_path, "a.csv", JAPANESE.encode("cp932"))
     with refused(FileFormatError, "shift_jis", "encoding='cp932'"):
-        open_table(path, encoding="shift_jis")
-    assert open_table(path, encoding="cp932").read()["品番"][2] == "①"
+        open_table(path, Options(encoding="shift_jis"))
+    assert open_table(path, Options(encoding="cp932")).read()["品番"][2] == "①"
 
 
 def test_bytes_of_no_encoding_are_still_placed(tmp_path):
@@ -93,11 +94,11 @@ def test_utf16_without_a_mark_and_binary_content_are_not_text(tmp_path):
 @pytest.mark.parametrize("encoding", ["no-such", "base64", "hex", "", "rot13"])
 def test_what_is_no_text_encoding_is_refused(tmp_path, encoding):
     with refused(ParameterError, "encoding"):
-        open_table(put(tmp_path, "a.csv", "x,y\n1,2\n"), encoding=encoding)
+        open_table(put(tmp_path, "a.csv", "x,y\n1,2\n"), Options(encoding=encoding))
 
 
 def test_types_fit_the_whole_file_not_its_beginning(tmp_path, monkeypatch):
-    monkeypatch.setattr(delimited, "_BLOCK", 200)
+    monkeypatch.setattr(encodings, "BLOCK", 200)
     early = [
         {"int": i, "float": i, "code": f"{i:03d}", "flag": "true", "mixed": "true", "late": "", "none": ""}
         for i in range(500)
@@ -134,7 +135,7 @@ def test_agrees_with_polars_where_that_reads_the_whole_file(tmp_path):
 
 @pytest.mark.parametrize("block", [1, 2, 3, 5, 11])
 def test_quoted_commas_line_feeds_and_marks_survive_any_block_size(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(delimited, "_BLOCK", block)
+    monkeypatch.setattr(encodings, "BLOCK", block)
     frame = pl.DataFrame({"名,前": ['a "b" c', "x\ny\n\nz", ",,", "é\n"], "n": [1, 2, 3, 4]})
     path = write_table(tmp_path / "a.csv", frame)
     assert open_table(path).read().equals(frame)
@@ -146,7 +147,7 @@ def test_spaces_around_numbers_and_usual_marks_for_missing(tmp_path):
     table = open_table(path)
     assert table.names == ("a", "b", "c")
     assert table.read().rows() == [(1, 2.5, " x y"), (None, None, None), (3, 1000.0, None)]
-    kept = open_table(path, missing=["-999"]).read()
+    kept = open_table(path, Options(missing=["-999"])).read()
     assert kept["a"].to_list() == [" 1", "NA", "3"]
 
 
@@ -156,7 +157,7 @@ def test_spaces_around_numbers_and_usual_marks_for_missing(tmp_path):
         ("1.5,2\n3,4\n", ("column_1", "column_2"), 2),
         ("-1e-3,.5,,nan\n3,4,5,6\n", ("column_1", "column_2", "column_3", "column_4"), 2),
         ("0,1,2\n7,8,9\n", ("0", "1", "2"), 1),  # pandas' header over an array
-        (",0,1,2\n0,7,8,9\n", ("column_1", "0", "1", "2"), 1),  # and with its index
+        (",0,1,2\n0,7,8,9\n", ("0", "1", "2"), 1),  # and with its index, which is left out
         ("0,1\n7,8\n", ("column_1", "column_2"), 2),
         ("a,1\n7,8\n", ("a", "1"), 1),
         ("a,,c\n7,8,9\n", ("a", "column_2", "c"), 1),
@@ -186,14 +187,12 @@ def test_separators_follow_the_extension_or_the_setting(tmp_path):
         ("a.txt", "x,y\n1,2\n", None),
         ("b.csv", "x;y\n1;2\n", ";"),
     ]:
-        assert open_table(put(tmp_path, name, text), separator=separator).read().rows() == [(1, 2)]
+        assert open_table(put(tmp_path, name, text), Options(separator=separator)).read().rows() == [(1, 2)]
     assert open_table(put(tmp_path, "a.csv.gz", gzip.compress(b"x,y\n1,2\n"))).read().rows() == [(1, 2)]
-    with refused(FileFormatError, "separator=';'"):
-        open_table(tmp_path / "b.csv")
-    assert open_table(tmp_path / "b.csv", separator=",").names == ("x;y",)
+    assert open_table(tmp_path / "b.csv", Options(separator=",")).names == ("x;y",)
     for separator in ["", ",,", "、", '"', "\n"]:
         with refused(ParameterError, "separator"):
-            open_table(tmp_path / "b.csv", separator=separator)
+            open_table(tmp_path / "b.csv", Options(separator=separator))
 
 
 @pytest.mark.parametrize(
@@ -222,7 +221,7 @@ def test_broken_text_is_refused_with_its_line(tmp_path, text, parts):
 
 
 def test_a_ragged_line_far_inside_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(delimited, "_BLOCK", 1000)
+    monkeypatch.setattr(encodings, "BLOCK", 1000)
     lines = ["a,b"] + [f"{i},'{i}'" for i in range(5000)]
     lines[4321] = "1,2,3"
     table = open_table(put(tmp_path, "a.csv", "\n".join(lines)))
@@ -231,8 +230,8 @@ def test_a_ragged_line_far_inside_is_found(tmp_path, monkeypatch):
 
 
 def test_a_mark_left_open_does_not_take_the_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(delimited, "_BLOCK", 1000)
-    monkeypatch.setattr(delimited, "_LONGEST", 5000)
+    monkeypatch.setattr(encodings, "BLOCK", 1000)
+    monkeypatch.setattr(records, "_LONGEST", 5000)
     path = put(tmp_path, "a.csv", "a,b\n" + '1,"' + "x,y\n" * 100_000)
     with refused(FileFormatError, "line 2", "never closed"):
         open_table(path)

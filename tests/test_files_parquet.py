@@ -82,6 +82,7 @@ def test_parquet_is_read_at_flat_memory(tmp_path, group):
     frame.write_parquet(tmp_path / "a.parquet", row_group_size=group)
     program = f"""
 from omokage.files.opening import open_table
+from omokage.files.options import Options
 def peak(): return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmHWM")) / 1024
 before = peak()
 rows = sum(batch.height for batch in open_table({str(tmp_path / "a.parquet")!r}).batches())

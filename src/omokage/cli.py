@@ -39,7 +39,7 @@ _Id = Annotated[
     tuple[str, ...],
     Parameter(name="--id", negative="", show_default=False, help="Columns to pass through, not to use."),
 ]
-_Encoding = Annotated[str, Parameter(help="Of CSV files, such as cp932.")]
+_Encoding = Annotated[str | None, Parameter(help="Of CSV files, such as cp932; found where it can be.")]
 _Array = Annotated[str | None, Parameter(help="Which array of an .npz file.")]
 _Out = Annotated[Path, Parameter(help="File to write: .csv or .parquet.")]
 _Like = Annotated[Path, Parameter(help="File to write: .csv, .parquet, or .npy; of images a folder, or .npy.")]
@@ -92,7 +92,7 @@ def fit(
     config: Annotated[Path | None, Parameter(help="TOML file of settings; flags override it.")] = None,
     valid: Annotated[str | None, Parameter(help="Rows to validate on, as the data.")] = None,
     id: _Id = (),
-    encoding: _Encoding = "utf-8",
+    encoding: _Encoding = None,
     array: _Array = None,
     checkpoint: Annotated[Path | None, Parameter(help="Folder that keeps the state of training.")] = None,
     checkpoint_every: Annotated[int, Parameter(help="Epochs between checkpoints.")] = 1,
@@ -167,7 +167,7 @@ def fit(
 
 @app.command
 def encode(
-    model: _Folder, data: _Data, *, out: _Out, id: _Id = (), encoding: _Encoding = "utf-8", array: _Array = None
+    model: _Folder, data: _Data, *, out: _Out, id: _Id = (), encoding: _Encoding = None, array: _Array = None
 ) -> None:
     """Write the features of rows, series or pictures: the posterior means."""
     from omokage.row_files import Source, write_rows
@@ -181,7 +181,7 @@ def encode(
 
 @app.command
 def reconstruct(
-    model: _Folder, data: _Data, *, out: _Like, id: _Id = (), encoding: _Encoding = "utf-8", array: _Array = None
+    model: _Folder, data: _Data, *, out: _Like, id: _Id = (), encoding: _Encoding = None, array: _Array = None
 ) -> None:
     """Write what the model makes of rows, series or pictures, in their own units."""
     from omokage.row_files import Source, write_like
@@ -216,7 +216,7 @@ def score(
         bool, Parameter(help="Stop at the first row that cannot be scored; else it is reported.", negative="")
     ] = False,
     id: _Id = (),
-    encoding: _Encoding = "utf-8",
+    encoding: _Encoding = None,
     array: _Array = None,
 ) -> None:
     """Write an anomaly score for every row (higher is stranger) and the terms that it is made of, in nats."""
@@ -261,7 +261,7 @@ def evaluate(
     label_column: Annotated[str, Parameter(help="Column that is 1 for anomalies and 0 for normal rows.")],
     out: Annotated[Path | None, Parameter(help="Page to write, .html: figures, pictures, the rows to look at.")] = None,
     id: _Id = (),
-    encoding: _Encoding = "utf-8",
+    encoding: _Encoding = None,
 ) -> None:
     """Show how good scores are on labelled rows: AUROC, average precision, rates of detection and of false alarms.
 
@@ -285,7 +285,7 @@ def evaluate(
 
 @app.command
 def impute(
-    model: _Folder, data: _Data, *, out: _Like, id: _Id = (), encoding: _Encoding = "utf-8", array: _Array = None
+    model: _Folder, data: _Data, *, out: _Like, id: _Id = (), encoding: _Encoding = None, array: _Array = None
 ) -> None:
     """Write series with their missing entries filled; what is there stays as it is."""
     from omokage.row_files import Source, described, write_like

@@ -33,6 +33,7 @@ from omokage.data.vectors import to_matrix
 from omokage.errors import DataError, FileFormatError, ParameterError, listing
 from omokage.files.formats import PARQUET, SEPARATORS
 from omokage.files.opening import TableFile, open_table
+from omokage.files.options import Options
 from omokage.files.pictures import write_pictures
 from omokage.files.writing import write_table
 from omokage.storage import replacing
@@ -50,7 +51,7 @@ class Source:
 
     data: str
     ids: tuple[str, ...] = ()
-    encoding: str = "utf-8"
+    encoding: str | None = None
     array: str | None = None
 
     @property
@@ -78,18 +79,14 @@ def open_rows(source: Source, keys: Sequence[str] = (), *, passed: bool = False,
         if ids:
             raise DataError(f"--id: {data} is a folder of pictures, which has no columns.")
         return Path(data)
-    reading: Any = {
-        "encoding": source.encoding,
-        "array": source.array,
-        "types": dict.fromkeys([*ids, *keys], pl.String),
-    }
-    file = open_table(data, **reading)
+    options = Options(encoding=source.encoding, array=source.array, text=(*ids, *keys))
+    file = open_table(data, options)
     names = file.names or ()
     if missing := [name for name in ids if name not in names]:
         raise DataError(f"--id: no column {listing(missing)} in {data}; it has {listing(names, 20) or 'no names'}.")
     if passed or not ids:
         return file
-    return open_table(data, columns=[name for name in names if name not in ids], **reading)
+    return open_table(data, options, columns=[name for name in names if name not in ids])
 
 
 def known_columns(data: str, batch: Any, names: tuple[str, ...] | None, ids: tuple[str, ...] = ()) -> Any:
