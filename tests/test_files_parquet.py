@@ -1,5 +1,7 @@
 """Parquet: batches are the whole, at flat memory, and damage is named."""
 
+import datetime as dt
+import json
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ import pytest
 
 from omokage.errors import FileFormatError
 from omokage.files.opening import TableFile, open_table
+from omokage.files.options import Options
 from omokage.files.writing import write_table
 
 
@@ -93,3 +96,64 @@ print(rows, peak() - before)
     assert int(rows) == 4_000_000
     # The frame is 305 MB and the file as much; an unbounded reader takes the one, the other or both.
     assert float(peak) < 400
+
+
+# ------------------------------------------------------------------------------------ indexes and types
+
+
+@pytest.mark.parametrize("name", ["__index_level_0__", "part"])
+def test_the_index_of_pandas_is_no_column(tmp_path, name):
+    """As pandas writes it: the metadata name the columns that are the index."""
+    path = tmp_path / "a.parquet"
+    frame = pl.DataFrame({"x": [1.5, 2.5], name: [7, 3]})
+    frame.write_parquet(path, metadata={"pandas": json.dumps({"index_columns": [name, {"kind": "range"}]})})
+    table = open_table(path)
+    assert (table.names, table.read().rows()) == (("x",), [(1.5,), (2.5,)])
+    assert [name in note and "index='keep'" in note for note in table.notes] == [True]
+    kept = open_table(path, Options(index="keep"))
+    assert (kept.names, kept.notes) == (("x", name), ())
+    assert open_table(path, Options(text=(name,))).read()[name].to_list() == ["7", "3"]
+    assert open_table(path, columns=[name, "x"]).names == (name, "x")
+
+
+@pytest.mark.parametrize("metadata", ["no json", "[]", "{}", '{"index_columns": 3}', '{"index_columns": ["z"]}'])
+def test_metadata_that_name_no_index(tmp_path, metadata):
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"x": [1.5], "y": [2]}).write_parquet(path, metadata={"pandas": metadata})
+    assert (open_table(path).names, open_table(path).notes) == (("x", "y"), ())
+
+
+def test_keys_of_any_type_are_the_text_of_a_cell_of_csv(tmp_path):
+    frame = pl.DataFrame(
+        {
+            "whole": [1, None, -3],
+            "real": [1.0, 0.1, 1e300],
+            "flag": [True, False, None],
+            "text": ["NA", " x ", None],
+            "day": [dt.date(2024, 1, 31), None, dt.date(1999, 12, 1)],
+            "moment": pl.Series([0, 1, None]).cast(pl.Datetime("ms")),
+            "category": pl.Series(["a", "b", None], dtype=pl.Categorical),
+            "money": pl.Series(["1.50", "2.00", None]).cast(pl.Decimal(10, 2)),
+            "bytes": [b"k", None, b"l"],
+        }
+    )
+    every = Options(text=tuple(frame.columns))
+    parquet = open_table(write_table(tmp_path / "a.parquet", frame), every).read()
+    csv = open_table(write_table(tmp_path / "a.csv", frame.with_columns(pl.col("bytes").cast(pl.String))), every).read()
+    assert parquet.schema == csv.schema == dict.fromkeys(frame.columns, pl.String)
+    assert parquet.equals(csv)
+    lists = write_table(tmp_path / "b.parquet", {"x": [1.0], "k": [[1, 2]]})
+    with refused(FileFormatError, "'k'", "List", "key or a label"):
+        open_table(lists, Options(text=("k",))).read()
+
+
+def test_numbers_beyond_float64_are_rounded_to_the_nearest(tmp_path):
+    """One behaviour for text, and for every type of Parquet, when they become the matrix of a model."""
+    numbers = [2**53 + 1, 2**60 + 1, 2**63 - 1]
+    frame = pl.DataFrame(
+        {"i": numbers, "u": pl.Series(numbers, dtype=pl.UInt64), "d": pl.Series(numbers).cast(pl.Decimal(38, 0))}
+    )
+    for name in ("a.csv", "a.parquet"):
+        read = open_table(write_table(tmp_path / name, frame)).read().cast(pl.Float64)
+        for column in read.get_columns():
+            assert column.to_list() == [float(number) for number in numbers]

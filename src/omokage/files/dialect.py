@@ -24,6 +24,7 @@ Counts = NDArray[np.int64]
 
 MOST_COLUMNS = 2**20
 
+_LONGEST_HEADER = 2**24  # bytes
 _SAMPLE = 1000  # records by which a separator is found
 MARKS = (",", ";", "\t", "|")
 _CALLED = {"\t": "tabs", " ": "spaces"}
@@ -66,6 +67,8 @@ def dialect_of(path: Path, head: bytes, usual: str, options: Options) -> Dialect
     start, excel = _start(head)
     if start == len(head):
         raise FileFormatError(f"{path}: only blank lines. Write or copy the file again.")
+    if b"\n" not in head[start : start + _LONGEST_HEADER]:
+        raise FileFormatError(f"{path}: a first line of more than {_LONGEST_HEADER // 2**20} MiB. It may be no table.")
     separator = options.separator or excel
     commented = _comments(head[start:])
     if separator is None:

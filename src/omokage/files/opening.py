@@ -200,7 +200,7 @@ def _open_array(content: Content, options: Options) -> ArrayFile | None:
     extension = Path(content.name).suffix
     if content.head.startswith(b"\x93NUMPY") or extension == ".npy":
         return open_npy(content)
-    if content.packing is None and (content.head.startswith(b"PK") or extension == ".npz"):
+    if content.packing is None and (content.head.startswith((b"PK\x03\x04", b"PK\x05\x06")) or extension == ".npz"):
         return open_npz(content.path, options.array)
     return open_idx(content)
 
