@@ -55,7 +55,7 @@ def prepare(folder: Path, rows: int) -> None:
     import pandas as pd
 
     import omokage as om
-    from omokage.data.reading import write_table
+    from omokage.files.writing import write_table
 
     for share in sorted({share for _, _, share in ASKED.values()}):
         write_table(folder / f"{share:g}.parquet", pieces(round(rows * share)))

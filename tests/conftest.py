@@ -31,8 +31,6 @@ def global_state_stays():
     """Fail the test that changes global state: NumPy's generator, warning filters, precision, the working folder."""
     import jax
 
-    import omokage.data.reading
-    import omokage.estimators  # noqa: F401 - scikit-learn and Polars set environment variables when imported
     from omokage.compilation import make_room
 
     jax.devices()  # and so does starting the backend

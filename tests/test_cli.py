@@ -16,8 +16,8 @@ import pytest
 import omokage as om
 from omokage import cli
 from omokage.data import Images, Sequences
-from omokage.data.pictures import read_pictures, write_pictures
-from omokage.data.reading import TableFile
+from omokage.files.opening import TableFile
+from omokage.files.pictures import read_pictures, write_pictures
 from omokage.objectives import ELBO
 from omokage.settings import AutoEncoderSettings, VAESettings
 

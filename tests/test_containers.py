@@ -199,7 +199,7 @@ def test_the_order_of_time_is_checked_where_the_index_knows_it(make):
     # Of several series each has an order of its own.
     frame = pd.DataFrame({"id": ["a"] * 20 + ["b"] * 20, "x": LONG[:, 0]}, index=times[:20].append(times[:20]))
     assert len(read_series(frame, Sequences(series="id"), "X").values) == 2
-    with pytest.raises(DataError, match="row 20 .* does not come after row 0|does not come after"):
+    with pytest.raises(DataError, match="does not come after"):
         read_series(frame.assign(id=["a", "b"] * 20).iloc[::-1], Sequences(series="id"), "X")
 
 
@@ -216,7 +216,7 @@ def test_columns_of_numbers_are_numbers_whatever_their_type():
         np.testing.assert_array_equal(matrix[:, 0], numbers)
     whole = pd.DataFrame({"a": pd.Series([1, 2, 3], dtype="Int64"), "b": pd.Series([True, False, True], dtype=object)})
     np.testing.assert_array_equal(to_matrix(whole)[0], [[1, 1], [2, 0], [3, 1]])
-    with pytest.raises(DataError, match="X contains NaN .* at row 1, column 'a'"):
+    with pytest.raises(DataError, match=r"X contains NaN .* at row 1, column 'a'"):
         to_matrix(whole.assign(a=pd.Series([1, None, 3], dtype="Int64")))
     for text in (pd.Series(["1", "2"], dtype="category"), pd.Series(["1", 2], dtype=object), pd.Series(["1", "2"])):
         with pytest.raises(DataError, match="expected numbers in every column; not so in 'a'"):

@@ -10,8 +10,8 @@ from PIL import Image
 import omokage as om
 from omokage.data import Images
 from omokage.data.kinds.images import ImageSchema, ImageTable, read_images
-from omokage.data.pictures import write_pictures
 from omokage.errors import DataError, DataTypeError, FileFormatError, ParameterError
+from omokage.files.pictures import write_pictures
 
 SMALL = {"latent_dim": 2, "hidden": (6,), "network": "mlp", "epochs": 2, "batch_size": 10, "verbose": 0}
 N, H, W = 20, 4, 6

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from omokage import data, errors, likelihoods, nets, objectives, posteriors, priors
     from omokage.data import datasets
     from omokage.estimators import VAE, AnomalyDetector, AutoEncoder, evaluate_detector, load
+    from omokage.files.opening import read
 
 __all__ = [
     "VAE", "AnomalyDetector", "AutoEncoder", "data", "datasets", "errors", "evaluate_detector", "likelihoods", "load",
-    "nets", "objectives", "posteriors", "priors",
+    "nets", "objectives", "posteriors", "priors", "read",
 ]  # fmt: skip
 
 _HOMES = {
@@ -37,6 +38,7 @@ _HOMES = {
     "objectives": "omokage.objectives",
     "posteriors": "omokage.posteriors",
     "priors": "omokage.priors",
+    "read": "omokage.files.opening",
 }
 
 

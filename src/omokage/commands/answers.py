@@ -20,8 +20,8 @@ from omokage.commands.outputs import check_apart, check_output, check_table, wri
 from omokage.commands.sources import Source, batches_of, known_columns, named, numbers_in, open_rows
 from omokage.data.containers import to_matrix
 from omokage.data.kinds import Given, Schema
-from omokage.data.reading import write_table
 from omokage.errors import DataError
+from omokage.files.writing import write_table
 
 Columns = Mapping[str, Any]
 SHOWN = 10  # bad rows that are named

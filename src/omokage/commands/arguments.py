@@ -4,7 +4,7 @@ import importlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from pydantic import create_model
@@ -14,6 +14,7 @@ from omokage.settings import from_text, hint
 
 if TYPE_CHECKING:
     from omokage.commands.sources import Source
+    from omokage.files.options import Options
 
 DATA_HELP = "CSV, Parquet, .npy, .npz or IDX file; a folder of pictures; or digits, mnist, fashion_mnist."
 Data = Annotated[str, Parameter(help=DATA_HELP)]
@@ -29,22 +30,42 @@ class Reading:
 
     Attributes:
         id: Columns to pass through, not to use.
-        encoding: Of text.
-        array: Which array of an .npz file.
+        separator, decimal, thousands, encoding, header, array, missing, index: As `omokage.files.options.Options` has
+            them.
     """
 
     id: Annotated[
         tuple[str, ...],
         Parameter(name="--id", negative="", show_default=False, help="Columns to pass through, not to use."),
     ] = ()
-    encoding: Annotated[str, Parameter(help="Of CSV files, such as cp932.")] = "utf-8"
+    separator: Annotated[str | None, Parameter(help="Between cells of text; found where there is no doubt.")] = None
+    decimal: Annotated[str | None, Parameter(help="The mark before decimals, . or ,; found likewise.")] = None
+    thousands: Annotated[str | None, Parameter(help="The mark between groups of three digits.")] = None
+    encoding: Annotated[str | None, Parameter(help="Of text, such as cp932; found likewise.")] = None
+    header: Annotated[
+        bool | None, Parameter(negative="--no-header", help="Whether the first line of text has the names of columns.")
+    ] = None
+    missing: Annotated[
+        tuple[str, ...] | None,
+        Parameter(negative="", show_default=False, help="Cells of text that stand for a missing value."),
+    ] = None
+    index: Annotated[
+        Literal["auto", "keep", "drop"], Parameter(help="Row numbers beside the columns, as pandas writes them.")
+    ] = "auto"
     array: Annotated[str | None, Parameter(help="Which array of an .npz file.")] = None
 
     def source(self, data: str) -> "Source":
         """Return where rows come from, as they are read so."""
         from omokage.commands.sources import Source
 
-        return Source(data, self.id, self.encoding, self.array)
+        return Source(data, self.id, self.options())
+
+    def options(self) -> "Options":
+        """Return how files are read."""
+        from omokage.files.options import Options
+
+        said = {name: value for name, value in vars(self).items() if name != "id" and value is not None}
+        return Options(**said)
 
 
 AS_USUAL = Reading()

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from omokage.data.kinds import Given, Schema
 from omokage.data.kinds.base import Form
-from omokage.data.pictures import write_pictures
-from omokage.data.reading import PARQUET, SEPARATORS, write_table
 from omokage.errors import DataError, FileFormatError, ParameterError
+from omokage.files.formats import PARQUET, SEPARATORS
+from omokage.files.pictures import write_pictures
+from omokage.files.writing import write_table
 from omokage.storage import replacing
 
 _TABLES = (*SEPARATORS, *PARQUET)

@@ -26,8 +26,8 @@ from omokage.commands.answers import Answered, Answers, Columns
 from omokage.commands.lines import Report
 from omokage.commands.outputs import check_apart, check_table
 from omokage.commands.sources import Source, batches_of
-from omokage.data.reading import write_table
 from omokage.errors import DataError, FileFormatError
+from omokage.files.writing import write_table
 from omokage.storage import INDEX, replacing
 
 Answer = TypeVar("Answer")

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 
 from omokage.data import datasets
 from omokage.data.columns import check_names
-from omokage.data.reading import open_table
 from omokage.errors import DataError, listing
+from omokage.files.opening import open_table
+from omokage.files.options import Options
 
 _ENTRIES, _ROWS = 2**21, (1024, 131_072)  # of a batch: how many entries about, and rows
+
+
+_AS_FOUND = Options()
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,7 @@ class Source:
 
     data: str
     ids: tuple[str, ...] = ()
-    encoding: str = "utf-8"
-    array: str | None = None
+    options: Options = _AS_FOUND
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,10 @@ class Known:
         """Return the number of rows."""
         return len(self.X)
 
+    def fits(self, limit: int) -> bool:
+        """Say whether the rows are to be read whole: they are in memory already."""
+        return True
+
 
 def open_rows(source: Source, keys: Sequence[str] = (), *, passed: bool = False) -> Any:
     """Return an open file without its id columns, or with them if `passed`; or a folder.
@@ -70,18 +77,14 @@ def open_rows(source: Source, keys: Sequence[str] = (), *, passed: bool = False)
         if ids:
             raise DataError(f"--id: {data} is a folder of pictures, which has no columns.")
         return Path(data)
-    reading: Any = {
-        "encoding": source.encoding,
-        "array": source.array,
-        "types": dict.fromkeys([*ids, *keys], pl.String),
-    }
-    file = open_table(data, **reading)
+    options = replace(source.options, text=(*ids, *keys))
+    file = open_table(data, options)
     names = file.names or ()
     if missing := [name for name in ids if name not in names]:
         raise DataError(f"--id: no column {listing(missing)} in {data}; it has {listing(names, 20) or 'no names'}.")
     if passed or not ids:
         return file
-    return open_table(data, columns=[name for name in names if name not in ids], **reading)
+    return open_table(data, options, columns=[name for name in names if name not in ids])
 
 
 def batches_of(source: Source) -> Iterator[tuple[int, Any]]:

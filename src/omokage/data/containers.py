@@ -51,7 +51,7 @@ def opened(X: Any) -> Any:
     """Return the open file that a path names, else X."""
     if not isinstance(X, str | os.PathLike):
         return X
-    from omokage.data.reading import open_table
+    from omokage.files.opening import open_table
 
     return open_table(X)
 

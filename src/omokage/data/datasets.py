@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omokage.data.arrays import idx_array
 from omokage.errors import FileFormatError, ParameterError, listing, suggest
+from omokage.files.arrays import idx_array
 
 NAMES = ("digits", "mnist", "fashion_mnist")
 SPLITS = ("train", "test", "all")

@@ -105,7 +105,7 @@ class ImageSchema(Schema):
 
     def pictures(self, folder: str | os.PathLike[str]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
         """Return the pictures of a folder, (n, H, W, C), read as those of the fit, and their paths in it."""
-        from omokage.data.pictures import read_pictures
+        from omokage.files.pictures import read_pictures
 
         colours = "rgb" if self.shape[2] == 3 else self.kind.colours  # grey pictures become RGB without loss
         return read_pictures(folder, size=self.kind.size, colours=colours)
@@ -256,7 +256,7 @@ def read_images(X: Any, kind: Images, name: str) -> tuple[NDArray[Any], tuple[in
         DataError: If X is not numbers of such a shape, or holds NaN or infinity.
     """
     if is_folder(X):
-        from omokage.data.pictures import read_pictures
+        from omokage.files.pictures import read_pictures
 
         X, _ = read_pictures(X, size=kind.size, colours=kind.colours)
     try:

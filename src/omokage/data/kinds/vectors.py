@@ -125,7 +125,7 @@ class Table:
         self.given = opened(X)
         if not hasattr(self.given, "batches"):
             self._in_memory(X, sample_weight, estimator)
-        elif _is_small(self.given):
+        elif self.given.fits(_IN_MEMORY_BYTES):
             self._in_memory(self.given.read(), sample_weight, estimator)
         elif sample_weight is not None:
             raise DataError("sample_weight: expected None where X is a large file, which is streamed.")
@@ -198,12 +198,3 @@ class Table:
             self.moments = self.moments.updated(matrix)
             rows += len(matrix)
             yield matrix
-
-
-def _is_small(file: Any) -> bool:
-    """Say whether a file is read whole: one of text by its size, one that states its rows by what they take."""
-    rows = file.rows()
-    if rows is None:
-        return bool(file.path.stat().st_size <= _IN_MEMORY_BYTES)
-    columns = len(file.names) if file.names is not None else int(np.prod(file.row_shape))
-    return bool(rows * columns * 8 <= _IN_MEMORY_BYTES)

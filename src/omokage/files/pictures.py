@@ -2,12 +2,15 @@
 
 | of a picture | what is done with it |
 |---|---|
-| values | float32 from 0 (black) to 1 (white); 8-bit and 16-bit files alike |
+| values | float32 from 0 (black) to 1 (white) by the file's header: up to 8 bits, grey of 16, real grey in [0, 1] |
 | colours | grey is the luma of ITU-R 601, 0.299 R + 0.587 G + 0.114 B; grey files become RGB by repeating |
 | a palette | is looked up |
 | transparency | is laid on white |
 | the camera's orientation (EXIF) | is applied, so that what was up is up |
 | several frames or pages | the first one is taken |
+
+What would not come as the header says is refused by name: colours of more than 8 bits, of which Pillow gives the upper
+ones alone; whole numbers with a sign or of 32 bits, which have no white; other colours than grey, RGB and CMYK.
 
 Which files of a folder are pictures: those whose content is one of the formats in `FORMATS`. Hidden files and folders
 (a leading dot), and files with one of the extensions in `OTHERS` are passed over. Any other file that cannot be read
@@ -28,6 +31,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from omokage.errors import DataError, FileFormatError, ParameterError, listing, suggest
+from omokage.files.depths import Depth, depth_of
 from omokage.storage import replacing
 
 Colours = Literal["auto", "grey", "rgb"]
@@ -230,6 +234,7 @@ def _headers(paths: list[Path]) -> list[tuple[int, bool]]:
                         f"{path}: {image.height} × {image.width} pixels, more than the {LARGEST_PICTURE:,} that a "
                         "picture may have. Make it smaller, or cut it into tiles."
                     )
+                depth_of(image, path)
                 headers.append((image.width * image.height, image.mode in _GREY or image.mode.startswith("I;")))
         except FileFormatError as error:
             bad.append(error)
@@ -258,7 +263,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             warnings.simplefilter("ignore")  # of sizes, which are checked here, and of odd metadata
             with Image.open(path, formats=formats) as image:
                 yield image
-    except (DataError, MemoryError):
+    except (DataError, FileFormatError, MemoryError):
         raise
     except UnidentifiedImageError:
         raise FileFormatError(
@@ -284,7 +289,8 @@ def _damaged(path: Path, error: Exception) -> FileFormatError:
 def _read(path: Path, channels: int, size: tuple[int, int] | None) -> NDArray[np.float32]:
     """Return one picture, (height, width, channels), values in [0, 1]."""
     with _opened(path) as image:
-        image, white = _plain(ImageOps.exif_transpose(image), channels, path)
+        depth = depth_of(image, path)
+        image, white = _plain(ImageOps.exif_transpose(image), depth, channels, path)
         if size is not None and (image.height, image.width) != tuple(size):
             # With antialiasing, and without values beyond those of the picture.
             image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
@@ -293,18 +299,22 @@ def _read(path: Path, channels: int, size: tuple[int, int] | None) -> NDArray[np
     return np.broadcast_to(values, (*values.shape[:2], channels))
 
 
-def _plain(image: Image.Image, channels: int, path: Path) -> tuple[Image.Image, float]:
+def _plain(image: Image.Image, depth: Depth, channels: int, path: Path) -> tuple[Image.Image, float]:
     """Return the picture as grey (8-bit or real) or RGB without transparency, and which value is white."""
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         values = np.asarray(image, np.float32)
-        white = 1.0 if image.mode == "F" else 65535.0
-        if not (values.min() >= 0 and values.max() <= white):
+        transparent = image.info.get("transparency")
+        if not (values.min() >= 0 and values.max() <= depth.white):
             raise DataError(
                 f"{path}: its values go from {values.min():.6g} to {values.max():.6g}; those of "
-                f"{'real' if image.mode == 'F' else '16-bit'} grey must lie within 0 and {white:.0f}. "
+                f"{'real' if image.mode == 'F' else '16-bit'} grey must lie within 0 and {depth.white:.0f}. "
                 "Rescale the picture, and save it with 8 or 16 bits."
             )
-        return Image.fromarray(values), white
+        if depth.inverted:
+            values = np.float32(depth.white) - values
+        if isinstance(transparent, int):  # the grey that lets the background through, which is white here
+            values = np.where(values == transparent, np.float32(depth.white), values)
+        return Image.fromarray(values), depth.white
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -6,7 +6,6 @@ A row is what the first axis counts. Values come in the machine's byte order, wh
 import io
 import re
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
@@ -16,10 +15,12 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from omokage.data.delimited import opened
 from omokage.errors import FileFormatError, ParameterError, listing, suggest
+from omokage.files.contents import DAMAGED, Content
 
 _PIECE = 8 * 2**20  # bytes that are read at once
+_LONGEST_ROW = 2**28  # bytes
+_LONGEST_TURNED = 2**29  # bytes of an array in Fortran order, where it must be read whole
 _IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
@@ -34,6 +35,7 @@ class ArrayFile:
         size: Bytes of the stream; `None` where only reading it would tell.
         fortran: Whether the first index runs fastest.
         idx: Whether rows are given flattened, and nothing may follow the array.
+        plain: Whether it is a file of its own that is not packed, so that going back in it costs nothing.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class ArrayFile:
     size: int | None
     fortran: bool = False
     idx: bool = False
+    plain: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype.kind == "O":
@@ -60,6 +63,12 @@ class ArrayFile:
             )
         if min(self.shape) < 1:
             raise FileFormatError(f"{self.path}: an array without values, of the shape {self.shape}.")
+        row = prod(self.shape[1:]) * self.dtype.itemsize
+        if row > _LONGEST_ROW:
+            raise FileFormatError(
+                f"{self.path}: a row of {row / 2**20:,.0f} MiB ({self.dtype.name} of the shape {self.shape}), more "
+                f"than the {_LONGEST_ROW // 2**20} that a row may have. Is the first axis that of the rows?"
+            )
         needed = self.offset + prod(self.shape) * self.dtype.itemsize
         if self.size is not None and self.size < needed:
             raise FileFormatError(
@@ -73,9 +82,7 @@ class ArrayFile:
         with self.open() as stream:
             stream.seek(self.offset)
             if self.fortran:
-                values = self._take(stream, prod(self.shape)).reshape(self.shape, order="F")
-                for start in range(0, total, rows):
-                    yield np.ascontiguousarray(values[start : start + rows])
+                yield from self._turned(stream, rows)
                 return
             for start in range(0, total, rows):
                 count = min(rows, total - start)
@@ -87,6 +94,27 @@ class ArrayFile:
     def read(self) -> NDArray[Any]:
         """Return all rows."""
         return next(self.batches(self.shape[0]))
+
+    def _turned(self, stream: BinaryIO, rows: int) -> Iterator[NDArray[Any]]:
+        """Yield rows where the first index runs fastest: column by column from a plain file, else all at once."""
+        total, columns = self.shape[0], prod(self.shape[1:])
+        if self.plain and rows < total:
+            for start in range(0, total, rows):
+                count = min(rows, total - start)
+                values = np.empty((columns, count), self.dtype.newbyteorder("="))
+                for column in range(columns):
+                    stream.seek(self.offset + (column * total + start) * self.dtype.itemsize)
+                    values[column] = self._take(stream, count)
+                yield np.ascontiguousarray(values.T.reshape((count, *self.shape[1:]), order="F"))
+            return
+        if rows < total and total * columns * self.dtype.itemsize > _LONGEST_TURNED:
+            raise FileFormatError(
+                f"{self.path}: a packed array in Fortran order, which has to be read whole, of more than "
+                f"{_LONGEST_TURNED // 2**20} MiB. Save np.ascontiguousarray(X)."
+            )
+        whole = self._take(stream, prod(self.shape)).reshape(self.shape, order="F")
+        for start in range(0, total, rows):
+            yield np.ascontiguousarray(whole[start : start + rows])
 
     def _take(self, stream: BinaryIO, count: int) -> NDArray[Any]:
         wanted = count * self.dtype.itemsize
@@ -102,9 +130,9 @@ class ArrayFile:
         return _native(np.frombuffer(content, self.dtype))
 
 
-def open_npy(path: Path) -> ArrayFile:
-    """Open a .npy file; raises FileFormatError where it does not hold rows of numbers."""
-    return _npy(path, lambda: path.open("rb"), path.stat().st_size)
+def open_npy(content: Content) -> ArrayFile:
+    """Open a .npy file, packed or not; raises FileFormatError where it does not hold rows of numbers."""
+    return _npy(content.path, content.open, content.size, plain=content.packing is None)
 
 
 def open_npz(path: Path, array: str | None) -> ArrayFile:
@@ -141,19 +169,15 @@ def open_npz(path: Path, array: str | None) -> ArrayFile:
     return _npy(path, opener, info.file_size)
 
 
-def open_idx(path: Path) -> ArrayFile | None:
-    """Open an IDX file, also with .gz; `None` if it neither is one nor is named as one.
+def open_idx(content: Content) -> ArrayFile | None:
+    """Open an IDX file, packed or not; `None` if it neither is one nor is named as one.
 
     Raises:
         FileFormatError: If it is damaged, or has one dimension only, as labels have.
     """
-    packed = path.name.lower().endswith(".gz")
-    named = re.search(r"[-.]idx\d-ubyte|\.idx$", path.name.lower().removesuffix(".gz"))
-    if packed and not named:
-        with path.open("rb") as stream:
-            if stream.read(2) != b"\x1f\x8b":
-                return None
-    with opened(path) as stream:
+    path = content.path
+    named = re.search(r"[-.]idx\d-ubyte|\.idx$", content.name)
+    with content.open() as stream:
         header = _idx_header(stream, str(path))
         offset = stream.tell()
     if header is None:
@@ -161,8 +185,7 @@ def open_idx(path: Path) -> ArrayFile | None:
             raise FileFormatError(f"{path}: named as an IDX file, but does not start as one. Get the file again.")
         return None
     dtype, shape = header
-    size = None if packed else path.stat().st_size
-    return ArrayFile(path, lambda: opened(path), offset, dtype, shape, size, idx=True)
+    return ArrayFile(path, content.open, offset, dtype, shape, content.size, idx=True)
 
 
 def idx_array(content: bytes, place: str) -> NDArray[Any]:
@@ -197,18 +220,18 @@ def _native(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
-def _npy(path: Path, opener: Callable[[], BinaryIO], size: int) -> ArrayFile:
+def _npy(path: Path, opener: Callable[[], BinaryIO], size: int | None, plain: bool = False) -> ArrayFile:
     with opener() as stream:
         try:
             if np.lib.format.read_magic(stream) == (1, 0):
                 shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
             else:
                 shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
-        except (EOFError, OSError, zlib.error, zipfile.BadZipFile):
+        except (OSError, *DAMAGED):
             raise  # the packing is damaged, not the array
         except Exception as error:  # the header is parsed as Python, which fails in a dozen ways
             raise FileFormatError(f"{path}: not a whole .npy array ({error}). Write it again with np.save.") from None
-        return ArrayFile(path, opener, stream.tell(), dtype, shape, size, fortran)
+        return ArrayFile(path, opener, stream.tell(), dtype, shape, size, fortran, plain=plain)
 
 
 def _idx_header(stream: BinaryIO, place: str) -> tuple[np.dtype[Any], tuple[int, ...]] | None:

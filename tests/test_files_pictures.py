@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from omokage.data import pictures
-from omokage.data.pictures import read_pictures, write_picture, write_pictures
 from omokage.errors import DataError, FileFormatError, ParameterError
+from omokage.files import pictures
+from omokage.files.pictures import read_pictures, write_picture, write_pictures
 
 RANDOM = np.random.default_rng(0)
 
@@ -236,3 +236,115 @@ def test_what_cannot_be_written_is_refused(tmp_path):
         with pytest.raises(ParameterError, match=text):
             write_pictures(tmp_path, np.zeros((2, 2, 2)), names)
     assert not list(tmp_path.iterdir())
+
+
+# --------------------------------------------------------------------------- values by the file's header
+
+
+def tiff(folder, values, *, bits, white=1, kind=1, order="<"):
+    """Write a TIFF file of one strip by hand: (height, width) or (height, width, colours)."""
+    values = np.asarray(values)
+    data = np.ascontiguousarray(values.astype(values.dtype.newbyteorder(order))).tobytes()
+    height, width, colours = (*values.shape, 1)[:3]
+    tags = [(256, width), (257, height), (258, bits), (259, 1), (262, white if colours == 1 else 2), (273, 8)]
+    tags += [(277, colours), (278, height), (279, len(data)), (339, kind)]
+    pack = lambda form, *numbers: struct.pack(order + form, *numbers)  # noqa: E731
+    after = 8 + len(data) + len(data) % 2
+    end, extra, entries = after + 2 + 12 * len(tags) + 4, b"", b""
+    for tag, number in tags:
+        if tag in (258, 339) and colours == 3:
+            entries += pack("HHLL", tag, 3, 3, end + len(extra))
+            extra += pack("HHH", *[number] * 3)
+        else:
+            entries += pack("HHLL", tag, 4, 1, number)
+    path = folder / "a.tif"
+    start = (b"II*\0" if order == "<" else b"MM\0*") + pack("L", after) + data + b"\0" * (len(data) % 2)
+    path.write_bytes(start + pack("H", len(tags)) + entries + pack("L", 0) + extra)
+    return path
+
+
+def png(folder, values, colour, *chunks):
+    """Write a PNG file of 16 bits by hand."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in np.asarray(values))
+    height, width = np.shape(values)[:2]
+    every = [(b"IHDR", struct.pack(">LLBBBBB", width, height, 16, colour, 0, 0, 0)), *chunks]
+    every += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    content = b"".join(
+        struct.pack(">L", len(data)) + name + data + struct.pack(">L", zlib.crc32(name + data)) for name, data in every
+    )
+    (folder / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+
+
+FINE = np.arange(12).reshape(3, 4) * 5001 + 7  # no multiple of 257
+
+
+def test_tiff_of_16_bits_is_what_its_header_says(tmp_path):
+    for white, expected in [(1, FINE / 65535), (0, 1 - FINE / 65535)]:
+        tiff(tmp_path, FINE.astype("u2"), bits=16, white=white)
+        np.testing.assert_allclose(read_pictures(tmp_path)[0][0, :, :, 0], expected, atol=1e-6)
+        tiff(tmp_path, (FINE >> 8).astype("u1"), bits=8, white=white)
+        np.testing.assert_allclose(read_pictures(tmp_path)[0][0, :, :, 0], expected, atol=0.004)
+        real = (FINE / 65535).astype("f4")
+        tiff(tmp_path, real, bits=32, kind=3, white=white)
+        np.testing.assert_allclose(read_pictures(tmp_path)[0][0, :, :, 0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_order_of_bytes_of_tiff(tmp_path, order):
+    tiff(tmp_path, FINE.astype("u2"), bits=16, order=order)
+    np.testing.assert_allclose(read_pictures(tmp_path)[0][0, :, :, 0], FINE / 65535, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind", "part"),
+    [
+        ("i1", 2, "with a sign"),
+        ("i2", 2, "with a sign"),
+        ("i4", 2, "with a sign"),
+        ("u4", 1, "32 bits, for which no value is white"),
+    ],
+)
+def test_whole_numbers_that_have_no_white_are_refused(tmp_path, dtype, kind, part):
+    path = tiff(tmp_path, (FINE // 600).astype(dtype), bits=8 * int(dtype[1]), kind=kind)
+    with pytest.raises(FileFormatError, match=f"{path.name}.*{part}"):
+        read_pictures(tmp_path)
+
+
+def test_colours_of_16_bits_are_refused_and_not_halved(tmp_path):
+    colours = np.stack([FINE, FINE[::-1], FINE // 2], -1)
+    tiff(tmp_path, colours.astype("u2"), bits=16)
+    with pytest.raises(FileFormatError, match=r"a\.tif: has 16 bits a colour"):
+        read_pictures(tmp_path)
+    (tmp_path / "a.tif").unlink()
+    for colour, values in [(2, colours), (4, colours[..., :2]), (6, np.dstack([colours, FINE]))]:
+        png(tmp_path, values, colour)
+        with pytest.raises(FileFormatError, match=r"a\.png: has 16 bits a colour"):
+            read_pictures(tmp_path)
+    (tmp_path / "a.png").unlink()
+    (tmp_path / "a.ppm").write_bytes(b"P6 4 3 1023\n" + (colours >> 6).astype(">u2").tobytes())
+    with pytest.raises(FileFormatError, match=r"a\.ppm: has 16 bits a colour"):
+        read_pictures(tmp_path)
+
+
+def test_png_of_16_bits_of_grey_has_all_of_them_and_its_transparency(tmp_path):
+    png(tmp_path, FINE, 0)
+    np.testing.assert_allclose(read_pictures(tmp_path)[0][0, :, :, 0], FINE / 65535, atol=1e-6)
+    png(tmp_path, FINE, 0, (b"tRNS", struct.pack(">H", int(FINE[1, 2]))))
+    expected = np.where(FINE[1, 2] == FINE, 65535, FINE) / 65535
+    np.testing.assert_allclose(read_pictures(tmp_path)[0][0, :, :, 0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("largest", [15, 255, 1023, 65535])
+def test_portable_grey_of_any_depth(tmp_path, largest):
+    values = np.arange(12).reshape(3, 4) * (largest // 12)
+    (tmp_path / "a.pgm").write_bytes(
+        b"P5 4 3 %d\n" % largest + values.astype(">u2" if largest > 255 else "u1").tobytes()
+    )
+    np.testing.assert_allclose(read_pictures(tmp_path)[0][0, :, :, 0], values / largest, atol=1 / 255 / 2 + 1e-6)
+
+
+def test_a_folder_names_the_one_picture_that_has_no_white(tmp_path):
+    png(tmp_path, FINE, 0)
+    tiff(tmp_path, FINE.astype("i2"), bits=16, kind=2)
+    with pytest.raises(FileFormatError, match=r"a\.tif: whole numbers with a sign \(16 bits\)"):
+        read_pictures(tmp_path)

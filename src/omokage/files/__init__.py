@@ -1,0 +1,1 @@
+"""From bytes to frames and arrays, and nothing else: files of rows opened, read and written; pictures."""

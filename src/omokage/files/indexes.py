@@ -1,0 +1,46 @@
+"""Row numbers and other indexes beside the columns: they tell rows apart, and are no measurements."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+
+def named_by_pandas(metadata: dict[str, str]) -> tuple[str, ...]:
+    """Return which columns of a Parquet file are the index of the pandas data frame that was written.
+
+    Example:
+        >>> named_by_pandas({"pandas": '{"index_columns": ["part", {"kind": "range"}]}'})
+        ('part',)
+    """
+    try:
+        named: Any = json.loads(metadata.get("pandas", "{}"))["index_columns"]
+        return tuple(name for name in named if isinstance(name, str))
+    except (ValueError, KeyError, TypeError):  # the metadata are of another program, or damaged
+        return ()
+
+
+def is_row_number(column: pl.Series) -> bool:
+    """Say whether a column holds whole numbers that only ascend, each once, as row numbers and counters do.
+
+    Example:
+        >>> is_row_number(pl.Series([3, 4, 9])), is_row_number(pl.Series([1.5, 2.5])), is_row_number(pl.Series([2, 1]))
+        (True, False, False)
+    """
+    if not column.dtype.is_numeric() or len(column) < 2 or column.null_count():
+        return False
+    whole = column.dtype.is_integer() or bool((column == column.round(0)).all())
+    return whole and bool((column.diff().drop_nulls() > 0).all())
+
+
+def are_keys(columns: Sequence[pl.Series]) -> bool:
+    """Say whether columns of text tell rows apart: no two are alike, and none holds fractions."""
+    frame = pl.DataFrame([column.alias(str(place)) for place, column in enumerate(columns)])
+    fractions = any(column.str.contains(r"^\s*[+-]?[0-9]*\.[0-9]+([eE][+-]?[0-9]+)?\s*$").any() for column in columns)
+    return (
+        not fractions
+        and frame.height > 0
+        and not bool(frame.is_duplicated().any())
+        and not any(column.null_count() for column in columns)
+    )

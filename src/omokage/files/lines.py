@@ -1,0 +1,175 @@
+"""Rows of text that come one by one, from standard input or a socket, with the same options as a file's.
+
+Each line is answered before the next one is read, so nothing can be found by looking ahead: the separator is told by
+the first line alone, and decimal marks other than a point are asked for. What is wrong with a line is told with the
+line, and the next ones are read all the same.
+"""
+
+import csv
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from omokage.errors import DataError, FileFormatError, listing
+from omokage.files.contents import FOREIGN
+from omokage.files.dialect import MARKS, is_data, leading
+from omokage.files.numbers import Notation
+from omokage.files.options import Options
+
+LONGEST = 2**24  # characters of a line
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row.
+
+    Attributes:
+        number: Of the line, counted from 1.
+        cells: One for each name, without spaces around them and with a decimal point; `None` where one is missing. Keys
+            and labels stand as they are. Empty where something is wrong.
+        problem: What is wrong with the line, in words, or empty.
+    """
+
+    number: int
+    cells: tuple[str | None, ...]
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class LineReader:
+    """Lines whose header is known: iterate over it for the rows, a `Line` each.
+
+    Attributes:
+        names: Of the columns, without those at the beginning that have no name, as an index of pandas has none.
+        options: How they are read, with the separator that was found.
+    """
+
+    names: tuple[str, ...]
+    options: Options
+    _left_out: int
+    _first: tuple[tuple[int, str], ...]
+    _lines: Iterator[tuple[int, str | FileFormatError]]
+
+    def __iter__(self) -> Iterator[Line]:
+        """Yield each row as soon as its last line came; blank lines are passed over, unless there is one column."""
+        options, width = self.options, len(self.names) + self._left_out
+        notation = Notation(options.decimal or ".", options.thousands or "")
+        keys = {place for place, name in enumerate(self.names) if name in options.text}
+        for number, line in self._all():
+            if isinstance(line, FileFormatError):
+                yield Line(number, (), str(line))
+                continue
+            if not line.strip() and width > 1:
+                continue
+            try:
+                cells = split(line, options.separator or ",")
+            except csv.Error as error:
+                yield Line(number, (), f"line {number}: cannot be split into cells ({error}).")
+                continue
+            if len(cells) != width:
+                yield Line(number, (), f"line {number}: {len(cells)} cells where the first line has {width}.")
+                continue
+            kept = enumerate(cells[self._left_out :])
+            yield Line(number, tuple(_cell(cell, place in keys, options, notation) for place, cell in kept))
+
+    def _all(self) -> Iterator[tuple[int, str | FileFormatError]]:
+        yield from self._first
+        yield from self._lines
+
+
+def open_lines(
+    lines: Iterable[str | bytes], options: Options | None = None, *, names: tuple[str, ...] | None = None
+) -> LineReader:
+    """Read the names of the columns from the first line, and give the rows one by one.
+
+    Args:
+        lines: What comes in, a line each; bytes are decoded (UTF-8, or as the options say).
+        options: How to read them.
+        names: Of the columns, where lines have no header, as for a model of columns without names.
+
+    Raises:
+        DataError: If there is no line.
+        FileFormatError: If the first line cannot be read, or names a column twice.
+
+    Example:
+        >>> reader = open_lines(["speed;part\\n", "1,5;007\\n", "2\\n"], Options(decimal=",", text=("part",)))
+        >>> reader.names, [(line.cells, line.problem) for line in reader]
+        (('speed', 'part'), [(('1.5', '007'), ''), ((), 'line 3: 1 cells where the first line has 2.')])
+    """
+    options = options or Options()
+    numbered = _decoded(iter(lines), options.encoding or "utf-8")
+    if names is not None:
+        return LineReader(names, replace(options, separator=options.separator or ","), 0, (), numbered)
+    number, first = next(((n, line) for n, line in numbered if not isinstance(line, str) or line.strip()), (0, None))
+    if first is None:
+        raise DataError("-: there are no lines; expected the names of the columns first.")
+    if isinstance(first, FileFormatError):
+        raise FileFormatError(f"-: {first}")
+    first = first.removeprefix("\ufeff")
+    separator = options.separator or _separator(first)
+    try:
+        cells = [cell.strip() for cell in split(first, separator)]
+    except csv.Error as error:
+        raise FileFormatError(f"-: the first line cannot be split into names ({error}).") from None
+    data = is_data(cells) if options.header is None else not options.header
+    header = [f"column_{place}" if data or not cell else cell for place, cell in enumerate(cells, 1)]
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise FileFormatError(f"-: names of columns must differ; {listing(twice)} repeat.")
+    options = replace(options, separator=separator)
+    nameless = 0 if data or options.index == "keep" else leading(cells)
+    left_out = nameless if nameless < len(header) and not set(header[:nameless]) & set(options.text) else 0
+    return LineReader(tuple(header[left_out:]), options, left_out, ((number, first),) if data else (), numbered)
+
+
+def split(line: str, separator: str) -> list[str]:
+    """Return the cells of a line; a space stands for any number of spaces and tabs.
+
+    Raises:
+        csv.Error: If a quotation mark is left open, or stands beside a cell.
+    """
+    if separator == " ":
+        line = " ".join(line.split())
+    return next(csv.reader([line.rstrip("\r\n")], delimiter=separator, strict=True), [""])
+
+
+def _separator(first: str) -> str:
+    """Return the mark that a line of names has most of; a comma where it has none."""
+    best = max(MARKS, key=first.count)
+    return best if best in first else " " if len(first.split()) > 1 else ","
+
+
+def _cell(cell: str, key: bool, options: Options, notation: Notation) -> str | None:
+    if key:
+        return cell or None
+    bare = cell.strip()
+    if bare in options.missing:
+        return None
+    if notation == Notation():
+        return bare
+    plain: str | None = notation.plain(pl.Series([bare]))[0]
+    return bare if plain is None else plain
+
+
+def _decoded(lines: Iterator[str | bytes], encoding: str) -> Iterator[tuple[int, str | FileFormatError]]:
+    """Yield each line as text with its number, or what is wrong with it."""
+    for number, line in enumerate(lines, 1):
+        if len(line) > LONGEST:
+            yield number, FileFormatError(f"line {number}: more than {LONGEST:,} characters.")
+            continue
+        if isinstance(line, bytes):
+            if number == 1 and (what := next((what for magic, what, _ in FOREIGN if line.startswith(magic)), None)):
+                yield number, FileFormatError(f"it is {what}; expected lines of text.")
+                continue
+            try:
+                line = line.decode(encoding)
+            except UnicodeDecodeError as error:
+                yield (
+                    number,
+                    FileFormatError(
+                        f"line {number}: byte {error.start} is not text in {encoding}. Name another with encoding= "
+                        "(--encoding)."
+                    ),
+                )
+                continue
+        yield number, line

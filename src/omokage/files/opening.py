@@ -1,0 +1,284 @@
+"""Files of rows: opened first, then read whole or in batches, always in the order of the file.
+
+| format | extensions | a batch is |
+|---|---|---|
+| delimited text | .csv, .txt, .dat, .data, .asc (comma), .tsv, .tab (tab) | a Polars frame |
+| Parquet | .parquet, .pq | a Polars frame |
+| NumPy | .npy, .npz | an array (rows, ...) |
+| IDX | train-images-idx3-ubyte and the like | an array (rows, features) |
+
+What a file is, and with what it is packed, is told by its first bytes; the name decides for text only, which has no
+mark of its own. What is held of a file at once is bounded, whatever its size, packed or not. Nothing is mapped into
+memory, since mapped pages count as the process's own, and nothing is unpickled, since that can run code.
+
+Rules for text. The types are those that fit the *whole* file: whole numbers, numbers, true/false, else text;
+a column without any value is text. Spaces around a number do not count, and the cells in `MISSING` are
+missing. Columns of keys and labels (`Options.text`) stand as they are. A first line of numbers only is data, and the
+columns are then `column_1`, `column_2`...; but 0, 1, 2... (three cells or more) is a header, because pandas writes that
+over an array. Blank lines are passed over, unless there is one column.
+
+What is not told in `Options` is found, where there is no doubt: the separator, the encoding, the marks in numbers,
+whether the first line is a header, and a first column that is an index. `TableFile.notes` says what was found.
+"""
+
+import os
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from numpy.typing import NDArray
+
+from omokage.errors import FileFormatError, ParameterError, listing, suggest
+from omokage.files.arrays import ArrayFile, open_idx, open_npy, open_npz
+from omokage.files.contents import DAMAGED, Content, check_known, content_of
+from omokage.files.delimited import open_text
+from omokage.files.formats import FORMATS, PARQUET, TEXT, first_line
+from omokage.files.options import Options
+from omokage.files.parquet import open_parquet
+
+Batch = pl.DataFrame | NDArray[Any]
+Types = Mapping[str, Any]  # column name to Polars type
+
+_MOST_ENTRIES = 2**24  # of a batch
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A file of rows, opened but not loaded.
+
+    Attributes:
+        path: The file.
+        names: Column names; `None` for arrays, which have none.
+        row_shape: The shape of one row of an array, as the file states it; `None` for tables. IDX pictures
+            come flattened, (rows, height * width), and this is (height, width).
+        flattened: Whether rows come flattened.
+        options: How it is read, as asked for.
+    """
+
+    path: Path
+    names: tuple[str, ...] | None
+    row_shape: tuple[int, ...] | None
+    flattened: bool
+    options: Options
+    _rows: int | None = field(repr=False)
+    _batches: Callable[[int], Iterator[Batch]] = field(repr=False)
+    _read: Callable[[], Batch] = field(repr=False)
+    _fits: Callable[[int], bool] = field(repr=False)
+    _notes: Callable[[], tuple[str, ...]] = field(repr=False)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found in the file and not asked for, a line each; to know it, text is read through once.
+
+        Raises:
+            FileFormatError: If the file proves to be damaged on the way.
+        """
+        with _reading(self.path):
+            return self._notes()
+
+    def rows(self) -> int | None:
+        """Return the number of rows where the file states it, else `None` (text)."""
+        return self._rows
+
+    def fits(self, limit: int) -> bool:
+        """Say whether all rows take no more than `limit` bytes: as text, unpacked; else as numbers of 8 bytes.
+
+        What is packed is unpacked as far as it must be, so a small file that holds much is found out.
+
+        Raises:
+            FileFormatError: If the file proves to be damaged on the way.
+        """
+        with _reading(self.path):
+            return self._fits(limit)
+
+    def batches(self, rows: int = 65_536) -> Iterator[Batch]:
+        """Yield all rows in the order of the file, `rows` at a time; the last batch may be shorter.
+
+        Where rows are so wide that this would be more than 16 million entries, batches have fewer rows.
+
+        Raises:
+            FileFormatError: If the file proves to be damaged on the way.
+            DataError: If a cell does not have the type that `types` asked for, or numbers are written in a way that
+                can be read as two.
+        """
+        if rows < 1:
+            raise ParameterError(f"rows: expected 1 or more rows a batch, got {rows}.")
+        width = len(self.names) if self.names is not None else prod(self.row_shape or ())
+        return self._guarded(min(rows, max(1, _MOST_ENTRIES // max(1, width))))
+
+    def read(self) -> Batch:
+        """Return all rows; raises what `batches` raises."""
+        with _reading(self.path):
+            return self._read()
+
+    def _guarded(self, rows: int) -> Iterator[Batch]:
+        with _reading(self.path):
+            yield from self._batches(rows)
+
+
+def open_table(
+    path: str | os.PathLike[str],
+    options: Options | None = None,
+    *,
+    columns: Sequence[str] | None = None,
+    types: Types | None = None,
+) -> TableFile:
+    """Open a file of rows and check what can be checked without reading all of it.
+
+    Args:
+        path: The file; the module's table lists the formats.
+        options: How to read it; `None`: as found.
+        columns: The columns to take, in this order; all when `None`, but for an index.
+        types: Polars types of columns of text that are known beforehand, such as those of a fitted model; the
+            others get the type that fits the whole file. Names that the file does not have are passed over.
+
+    Raises:
+        FileFormatError: If the file is missing, empty, damaged, or not of a format that is read here.
+        ParameterError: If a column or array is not one that can be had.
+
+    Example:
+        >>> import tempfile
+        >>> from omokage.files.writing import write_table
+        >>> path = write_table(tempfile.mkdtemp() + "/parts.csv", {"speed": [1.5, 2.5], "部品": ["a", "b"]})
+        >>> table = open_table(path)
+        >>> table.names, [batch.height for batch in table.batches(rows=1)]
+        (('speed', '部品'), [1, 1])
+    """
+    path, options = Path(path), options or Options()
+    _check_file(path)
+    with _reading(path):
+        content = content_of(path)
+        check_known(content)
+        array = _open_array(content, options)
+        if array is not None:
+            return _array_table(array, content, columns, options)
+        extension = Path(content.name).suffix
+        if content.packing is None and (extension in PARQUET or content.head.startswith(b"PAR1")):
+            return _parquet_table(path, columns, options)
+        if extension in TEXT:
+            return _text_table(content, TEXT[extension], columns, types or {}, options)
+    what = f" (with {content.packing} unpacked, {content.name})" if content.packing else ""
+    raise FileFormatError(f"{path}: not a format that omokage reads{what}. It reads {FORMATS}.")
+
+
+def read(path: str | os.PathLike[str], *, columns: Sequence[str] | None = None, **options: Any) -> TableFile:
+    """Open a file of rows with options, to be passed as X wherever a path is.
+
+    Args:
+        path: The file.
+        columns: The columns to take, in this order; all when `None`, but for an index.
+        options: Those of `omokage.files.options.Options`: separator, decimal, thousands, encoding, header, array,
+            missing, index, text.
+
+    Raises:
+        FileFormatError: If the file is missing, empty, damaged, or not of a format that is read here.
+        ParameterError: If a column, an array or an option is not one that can be had.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "parts.csv")
+        >>> _ = path.write_text("speed;part\\n1,5;007\\n2,5;008\\n")
+        >>> read(path, separator=";", decimal=",", text=["part"]).read().rows()
+        [(1.5, '007'), (2.5, '008')]
+    """
+    unknown = [name for name in options if name not in Options.__dataclass_fields__]
+    if unknown:
+        hints = "".join(suggest(name, Options.__dataclass_fields__) for name in unknown)
+        raise ParameterError(
+            f"read: no option {listing(unknown)}.{hints} There are {listing(Options.__dataclass_fields__, 20)}."
+        )
+    return open_table(path, Options(**options), columns=columns)
+
+
+def _open_array(content: Content, options: Options) -> ArrayFile | None:
+    extension = Path(content.name).suffix
+    if content.head.startswith(b"\x93NUMPY") or extension == ".npy":
+        return open_npy(content)
+    if content.packing is None and (content.head.startswith((b"PK\x03\x04", b"PK\x05\x06")) or extension == ".npz"):
+        return open_npz(content.path, options.array)
+    return open_idx(content)
+
+
+def _array_table(source: ArrayFile, content: Content, columns: Sequence[str] | None, options: Options) -> TableFile:
+    if columns is not None:
+        raise ParameterError(f"columns: {source.path} holds an array, whose columns have no names; leave it out.")
+    shape = source.shape
+
+    def fits(limit: int) -> bool:
+        return prod(shape) * 8 <= limit
+
+    return TableFile(
+        source.path, None, shape[1:], source.idx, options, shape[0], source.batches, source.read, fits,
+        lambda: content.notes,
+    )  # fmt: skip
+
+
+def _parquet_table(path: Path, columns: Sequence[str] | None, options: Options) -> TableFile:
+    file = open_parquet(path, options, columns)
+    names = _chosen(path, file.names, columns)
+    batches, reading = partial(file.batches, names), partial(file.read, names)
+    return TableFile(
+        path, names, None, False, options, file.rows, batches, reading,
+        lambda limit: file.rows * len(names) * 8 <= limit, lambda: file.notes,
+    )  # fmt: skip
+
+
+def _text_table(
+    content: Content, usual: str, columns: Sequence[str] | None, types: Types, options: Options
+) -> TableFile:
+    text = open_text(content, usual, options, types, columns)
+    names = _chosen(content.path, text.names, columns)
+    batches, reading = partial(text.batches, names), partial(text.read, names)
+    return TableFile(
+        content.path, names, None, False, options, None, batches, reading, content.fits,
+        lambda: (*content.notes, *text.notes),
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------- any file
+
+
+def _check_file(path: Path) -> None:
+    if path.is_file():
+        if path.stat().st_size == 0:
+            raise FileFormatError(f"{path}: the file is empty. Write or copy it again.")
+        return
+    if path.is_dir():
+        raise FileFormatError(f"{path}: a folder, where a file of rows is expected: {FORMATS}.")
+    if path.exists():
+        raise FileFormatError(f"{path}: not a regular file. Write its content to a file first.")
+    if not path.parent.is_dir():
+        raise FileFormatError(f"{path}: there is no such file, and no folder {path.parent}.")
+    near = suggest(path.name, [entry.name for entry in path.parent.iterdir()])
+    raise FileFormatError(f"{path}: there is no such file in {path.parent.resolve()}.{near}")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (*DAMAGED, struct.error) as error:
+        raise FileFormatError(
+            f"{path}: its packed content is damaged or cut short ({first_line(error)}). Get the file again."
+        ) from None
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be read ({error.strerror or error}).") from None
+
+
+def _chosen(path: Path, names: Sequence[str], columns: Sequence[str] | None) -> tuple[str, ...]:
+    if columns is None:
+        return tuple(names)
+    if isinstance(columns, str) or len(set(columns)) < len(columns) or not columns:
+        raise ParameterError(f"columns: expected a list of different names, got {columns!r}.")
+    if absent := [name for name in columns if name not in names]:
+        hints = "".join(suggest(name, names) for name in absent[:5])
+        raise ParameterError(
+            f"columns: {path} has no {listing(absent, len(absent))}.{hints} It has {listing(names, 20)}."
+        )
+    return tuple(columns)

@@ -1,0 +1,109 @@
+"""How a file of rows is to be read, where its content does not tell or tells it wrong."""
+
+import codecs
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from omokage.errors import FileFormatError, ParameterError, listing, suggest
+from omokage.files.formats import MISSING
+
+INDEXES = ("auto", "keep", "drop")
+DECIMALS = (".", ",")
+THOUSANDS = ("", ",", ".", " ", "'", "_")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a file of rows is read. `None` means that it is found in the file, or is an error where there is a doubt.
+
+    Attributes:
+        separator: Between the cells of text, one ASCII character; " " is any number of spaces and tabs.
+        decimal: The mark before the decimals of numbers, "." or ",".
+        thousands: The mark between groups of three digits: "", ",", ".", " ", "'" or "_"; a space is also a
+            no-break space.
+        encoding: Of text, any that Python knows. A byte-order mark is skipped.
+        header: Whether the first line of text holds the names of the columns.
+        array: Which array of an .npz file; when `None` the only one, else "X", else "arr_0".
+        missing: The cells of text that stand for a missing value, apart from spaces around them.
+        index: What to do with row numbers and other indexes that pandas or R wrote beside the columns. "auto" leaves
+            out what is one without doubt, "keep" takes them as columns, "drop" leaves out any first column without a
+            name.
+        text: Columns that are keys or labels: read as text, as it stands in the file. Never a number, never missing
+            but for an empty cell.
+
+    Example:
+        >>> Options(separator=";", decimal=",").to_json()
+        {'separator': ';', 'decimal': ','}
+    """
+
+    separator: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    encoding: str | None = None
+    header: bool | None = None
+    array: str | None = None
+    missing: tuple[str, ...] = MISSING
+    index: Literal["auto", "keep", "drop"] = "auto"
+    text: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        mark = self.separator
+        if mark is not None and not (
+            isinstance(mark, str) and len(mark) == 1 and mark.isascii() and mark not in '"\r\n'
+        ):
+            raise ParameterError(f"separator: expected one ASCII character such as ',' or ';', got {mark!r}.")
+        self._check("decimal", DECIMALS)
+        self._check("thousands", THOUSANDS)
+        if self.index not in INDEXES:
+            near = suggest(str(self.index), INDEXES)
+            raise ParameterError(f"index: expected one of {listing(INDEXES)}, got {self.index!r}.{near}")
+        if self.decimal == (self.thousands or "none"):
+            raise ParameterError(f"thousands: {self.thousands!r} is the decimal mark; they must differ.")
+        if self.separator is not None and self.separator == self.decimal == ",":
+            raise ParameterError("separator, decimal: ',' cannot be both. Name the separator, such as ';'.")
+        if self.header not in (None, True, False):
+            raise ParameterError(f"header: expected True, False or None, got {self.header!r}.")
+        if self.array is not None and not isinstance(self.array, str):
+            raise ParameterError(f"array: expected the name of an array, got {self.array!r}.")
+        for name in ("missing", "text"):
+            given = getattr(self, name)
+            if isinstance(given, str) or not isinstance(given, Sequence) or not all(isinstance(v, str) for v in given):
+                raise ParameterError(f"{name}: expected a list of texts, got {given!r}.")
+            object.__setattr__(self, name, tuple(given))
+        if self.encoding is not None:
+            _check_encoding(self.encoding)
+
+    def _check(self, name: str, choices: tuple[str, ...]) -> None:
+        value = getattr(self, name)
+        if value is not None and value not in choices:
+            raise ParameterError(f"{name}: expected one of {listing(choices, 9)} or None, got {value!r}.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings that are not the usual ones, as a JSON object."""
+        usual, here = asdict(Options()), asdict(self)
+        changed = {name: value for name, value in here.items() if value != usual[name]}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
+
+    @staticmethod
+    def from_json(value: Any) -> "Options":
+        """Return the settings of a JSON object; raises FileFormatError where it does not hold such."""
+        known = {field.name for field in fields(Options)}
+        if not isinstance(value, dict) or not value.keys() <= known:
+            raise FileFormatError(
+                f"Settings of reading: expected an object of {listing(sorted(known), 20)}; got {value!r}."
+            )
+        try:
+            return Options(**value)
+        except ParameterError as error:
+            raise FileFormatError(f"Settings of reading: {error}") from None
+
+
+def _check_encoding(encoding: Any) -> None:
+    try:
+        "".encode(encoding)
+        codecs.getincrementaldecoder(encoding)
+    except (LookupError, ValueError, TypeError):
+        raise ParameterError(
+            f"encoding: {encoding!r} is not a text encoding; 'utf-8', 'cp932' and 'euc_jp' are."
+        ) from None

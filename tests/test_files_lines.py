@@ -1,0 +1,72 @@
+"""Lines that come one by one are read as those of a file, and what is wrong with one is told with it."""
+
+import pytest
+
+from omokage.errors import DataError, FileFormatError
+from omokage.files.lines import LONGEST, open_lines
+from omokage.files.options import Options
+
+
+def cells(lines, **options):
+    reader = open_lines(lines, Options(**options))
+    return reader.names, [line.cells or line.problem for line in reader]
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|", " "])
+@pytest.mark.parametrize("encode", [str, str.encode])
+def test_rows_of_every_separator(mark, encode):
+    lines = [encode(mark.join(row) + "\n") for row in (["a", "b"], ["1", "2"], ["3.5", "x"])]
+    assert cells(lines) == (("a", "b"), [("1", "2"), ("3.5", "x")])
+
+
+def test_options_are_those_of_a_file():
+    lines = ["k;v;w\n", "NA;1.234,5; 2 \n", ' x ;"7";NA\n']
+    names, rows = cells(lines, decimal=",", thousands=".", text=("k",))
+    assert (names, rows) == (("k", "v", "w"), [("NA", "1234.5", "2"), (" x ", "7", None)])
+    assert cells(["1,2\n", "3,4\n"]) == (("column_1", "column_2"), [("1", "2"), ("3", "4")])
+    assert cells(["1,2\n", "3,4\n"], header=True) == (("1", "2"), [("3", "4")])
+    assert cells(["温度,a\n".encode("cp932"), b"1,2\n"], encoding="cp932")[0] == ("温度", "a")
+    assert cells(["\ufeffa,b\n", "1,2\n"])[0] == ("a", "b")
+    assert cells([",a,b\n", "7,1,2\n"]) == (("a", "b"), [("1", "2")])  # the index of pandas
+    assert cells([",a\n", "7,1\n"], index="keep") == (("column_1", "a"), [("7", "1")])
+    assert cells([",a\n", "7,1\n"], text=("column_1",)) == (("column_1", "a"), [("7", "1")])
+    reader = open_lines(["1,2\n"], names=("x", "y"))
+    assert [line.cells for line in reader] == [("1", "2")]
+
+
+def test_each_line_is_answered_and_the_rest_goes_on():
+    lines = [b"a,b\n", b"1,\xff\n", b'"x,2\n', b"1,2,3\n", b"\n", b"5" * (LONGEST + 1), b"6,7"]
+    reader = open_lines(lines)
+    found = list(reader)
+    assert [line.number for line in found] == [2, 3, 4, 6, 7]
+    for line, part in zip(
+        found, ["byte 2 is not text in utf-8", "quot|unexpected", "3 cells", "characters"], strict=False
+    ):
+        assert line.cells == () and f"line {line.number}" in line.problem
+        assert any(word in line.problem for word in part.split("|"))
+    assert found[-1].cells == ("6", "7")
+
+
+def test_nothing_is_read_ahead():
+    seen = []
+
+    def lines():
+        for number, line in enumerate(["a,b\n", "1,2\n", "3,4\n"]):
+            seen.append(number)
+            yield line
+
+    reader = open_lines(lines())
+    assert seen == [0]
+    rows = iter(reader)
+    assert next(rows).cells == ("1", "2") and seen == [0, 1]
+
+
+def test_a_first_line_that_cannot_be():
+    with pytest.raises(DataError, match="no lines"):
+        open_lines([])
+    with pytest.raises(FileFormatError, match="repeat"):
+        open_lines(["a,a\n"])
+    with pytest.raises(FileFormatError, match="PDF"):
+        open_lines([b"%PDF-1.7\n"])
+    with pytest.raises(FileFormatError, match=r"byte 0 is not text"):
+        open_lines([b"\xff\n"])
