@@ -20,7 +20,7 @@ LAYERS = [
     ["adapter"],
     ["likelihoods", "posteriors", "priors"],
     ["model", "weights"],
-    ["objectives", "optimizers", "summary"],
+    ["draws", "objectives", "optimizers", "summary"],
     ["annealing", "checkpoints", "diagnostics", "ensemble", "inference", "progress", "training"],
     ["build", "latent_density", "saving"],
     ["detection"],

@@ -75,7 +75,7 @@ def prepared(
         recipe = dataclasses.replace(fitted.recipe_, objective=build.objective(parameters))
         build.check_support(recipe, table.moments, name)
         build.check_objective(recipe, "posterior" not in parameters)
-        return recipe, fitted.schema_, fitted.model_
+        return recipe, fitted.schema_, build.centred(fitted.model_, recipe, fitted.schema_.event)
     recipe = build.decide(parameters, table, name)
     schema = table.schema(recipe.standardize)
     if parameters["latent_dim"] > schema.features and not isinstance(schema, SequenceSchema):
