@@ -21,7 +21,7 @@ LAYERS = [
     ["adapter"],
     ["likelihoods", "posteriors", "priors"],
     ["model", "weights"],
-    ["objectives", "optimizers", "summary"],
+    ["draws", "objectives", "optimizers", "summary"],
     ["annealing", "checkpoints", "diagnostics", "ensemble", "inference", "progress", "training"],
     ["build", "fitted", "latent_density", "saving"],
     ["detection"],

@@ -13,7 +13,7 @@ from omokage.data.columns import Moments, Standardization, column_kinds
 from omokage.data.kinds import KINDS, Kind, Rows
 from omokage.density import Density, Output
 from omokage.errors import DataError, ParameterError, listing, suggest
-from omokage.model import Model
+from omokage.model import Centre, Model
 from omokage.nets.convolution import Convolution
 from omokage.nets.layers import INITIALIZERS, Making
 from omokage.nets.mlp import MLP, Dense
@@ -295,12 +295,25 @@ def model(
     encoder = recipe.network.encoder(seen, hidden, make("posterior"), context)
     decoder = recipe.network.decoder(latent.size, event, hidden, make("likelihood"), context)
     heads: Any = {"initializer": initializer, "random": random}
-    return Model(
+    made = Model(
         posterior=Density(recipe.posterior, latent, encoder, **heads),
         likelihood=Density(recipe.likelihood, event, decoder, **heads),
         prior=Density(recipe.prior, latent, _prior_network(recipe, make("prior"), context), rows=seen, **heads),
         view=view,
     )
+    return centred(made, recipe, event)
+
+
+def centred(model: Model, recipe: Recipe, event: Event) -> Model:
+    """Return a model that knows the middle of x where its objective needs it, and it is not 0 as in standardised x."""
+    needed = _masks(recipe.objective) and recipe.standardize is False and model.view is None
+    return replace(model, centre=Centre(np.asarray(event.centre, np.float32)) if needed else None)
+
+
+def _masks(objective: Any) -> bool:
+    """Say whether an objective, or one within it, puts the middle in the place of entries."""
+    inner = hasattr(objective, "objective") and _masks(objective.objective)
+    return inner or (isinstance(objective, objectives.Denoising) and objective.corruption == "masking")
 
 
 def _view(recipe: Recipe, event: Event) -> tuple[View | None, Event]:

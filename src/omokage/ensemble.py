@@ -62,11 +62,10 @@ class Together:
         pass_key = None if model.training is None else model.training.key()
 
         def one(member: Model, number: Array, share: Array) -> tuple[Terms, dict[str, Any]]:
-            training = None
+            training, weight = None, given * share
             if pass_key is not None:
-                training = TrainingPass(jax.random.fold_in(pass_key, number))
+                training = TrainingPass(jax.random.fold_in(pass_key, number), weight)
                 member = member.in_training(training)
-            weight = given * share
             # Of a minibatch without a row for this member all rows come in, and none counts: nothing is a mean of none.
             empty = weight.sum() == 0
             rows = batch._replace(weight=jnp.where(empty, 1.0, weight), fold=None)

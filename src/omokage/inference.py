@@ -1,9 +1,9 @@
 """What a trained model is asked: codes, reconstructions, densities, samples. Never the training forward.
 
-Everything goes in micro-batches of 256 rows inside one compiled program, so the result of a row is the same, to the
-bit, alone or among others. Draws are explicit: those for densities are common to all rows, those for a drawn
-reconstruction depend on the key and the row's own content, those for samples on the key and the number of the
-sample; so none depends on how the rows were batched.
+Everything goes in micro-batches of 256 rows (8 to 128 where rows are long) inside one compiled program, so the result
+of a row is the same, to the bit, alone or among others. Draws are explicit: those for densities depend on the key and
+on about where the row lies (see `draws`), those for a drawn reconstruction on the key and the row's content, those for
+samples on the key and the number of the sample; so none depends on how the rows were batched.
 """
 
 import math
@@ -20,15 +20,17 @@ from jax import Array
 from numpy.typing import NDArray
 
 from omokage.batch import Batch
+from omokage.data.rows import hashes
+from omokage.draws import Draws, content, numbers, over_draws
 from omokage.model import Model, centre, divergence, divergences, is_point_mass, spread
 
-_ROWS = 256
+_ROWS = 256, 8  # of a micro-batch, where rows are short, and where they are long
+_NUMBERS = 2**16  # of the largest layer of a micro-batch; above them it has fewer rows
 _FEW = 16  # micro-batches
 _CAPACITIES = 1, _FEW, 64, 256  # micro-batches that one program may take at once
 _SHORT = 256  # numbers in a row
 _THREADS = min(8, os.cpu_count() or 1)
 _POOL = ThreadPoolExecutor(_THREADS, "omokage")  # since a program of small matrices keeps one core busy
-_DRAWS = 32  # drawn at a time where many are asked for
 _compiled: set[Any] = set()  # what tells programs apart that have run
 
 Function = Callable[..., Any]
@@ -40,8 +42,12 @@ def encode(model: Model, rows: Batch) -> NDArray[np.float32]:
 
 
 def codes(model: Model, rows: Batch, seed: int) -> NDArray[np.float32]:
-    """Return a z drawn from the posterior of each row, (n, L); of a point mass, the point."""
-    return over_rows(_draw_by_content, model, rows, jax.random.key(seed))
+    """Return a z drawn from the posterior of each row, (n, L); of a point mass, the point.
+
+    Each draw depends on the seed, the row's content, and how many rows before it are equal to it: so equal rows get
+    draws of their own, and the order of the rows changes nothing but the order of the draws.
+    """
+    return over_rows(_draw_code, model, (rows, _occurrences(rows)), jax.random.key(seed))
 
 
 def deviations(model: Model, rows: Batch) -> NDArray[np.float32]:
@@ -90,7 +96,7 @@ def terms(model: Model, rows: Batch, samples: int, seed: int = 0) -> dict[str, N
         model: The model.
         rows: n of them.
         samples: K, how many z are drawn.
-        seed: Of the draws, which are common to all rows.
+        seed: Of the draws; see `draws`.
 
     Returns:
         "reconstruction" (E_q log p(x|z)), "kl", and "elbo", their difference. For a point mass only
@@ -99,12 +105,12 @@ def terms(model: Model, rows: Batch, samples: int, seed: int = 0) -> dict[str, N
     The bound is the mean of log p(x,z) - log q(z|x): where q is near the true posterior this hardly varies, much
     less than log p(x|z) does. Where the KL has a closed form, the reconstruction is bound plus KL; it is unbiased too.
     """
-    return over_rows(row_terms, model, rows, jax.random.key(seed), samples)
+    return over_rows(row_terms, model, rows, Draws.of(seed, samples))
 
 
 def entries(model: Model, rows: Batch, samples: int, seed: int = 0) -> NDArray[np.float32]:
-    """Return E_q log p(x|z) of each entry, in nats of standardised x, (n, *event), by K draws common to all rows."""
-    return over_rows(_entries, model, rows, jax.random.key(seed), samples)
+    """Return E_q log p(x|z) of each entry, in nats of standardised x, (n, *event), by K draws."""
+    return over_rows(_entries, model, rows, Draws.of(seed, samples))
 
 
 def kl_by_dimension(model: Model, rows: Batch) -> NDArray[np.float32] | None:
@@ -122,28 +128,31 @@ def log_likelihood(model: Model, rows: Batch, samples: int, seed: int = 0) -> di
     draw there is none, and it is 0. It is good where it is well below 1; where a few draws have all the weight it is
     too small, as every such estimate.
 
-    Source: Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016. The draws are common to all
-    rows and come `_DRAWS` at a time, so memory does not grow with their number.
+    Source: Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016. The draws are independent of one
+    another, and come some at a time, so memory does not grow with their number.
     """
-    return over_rows(row_log_likelihood, model, rows, jax.random.key(seed), samples)
+    return over_rows(row_log_likelihood, model, rows, Draws.of(seed, samples))
 
 
 def impute(model: Model, rows: Batch, rounds: int, samples: int, seed: int = 0) -> NDArray[np.float32]:
     """Return x with what was not observed replaced by its mean given what was, (n, *event).
 
-    First the holes are filled with the model's own reconstruction, again and again (Rezende, Mohamed and Wierstra,
-    "Stochastic Backpropagation", 2014, section 6), so that the posterior sees likely rows. Then K draws from it are
-    weighted by p(x_observed, z) / q(z|x), and the decoder's means averaged with these weights (Mattei and Frellsen,
-    "MIWAE", 2019, equation 14).
+    K draws from a posterior are weighted by p(x_observed, z) / q(z), and the decoder's means averaged with these
+    weights (Mattei and Frellsen, "MIWAE", 2019, equation 14). With many draws this is right for whatever q; how many
+    are enough depends on the rows that the encoder is shown, which are such as it was trained on:
+
+    * An encoder that was trained on rows with holes, and told where they are, is shown the row as it is.
+    * One that never saw a hole is shown full rows: the holes are filled with the model's own reconstruction, again and
+      again (Rezende, Mohamed and Wierstra, "Stochastic Backpropagation", 2014, section 6).
 
     Args:
         model: The model.
         rows: With a `mask`.
-        rounds: How often the holes are filled before.
+        rounds: How often holes are filled before, where they are.
         samples: K.
         seed: Of the draws.
     """
-    return over_rows(_impute, model, rows, jax.random.key(seed), rounds, samples)
+    return over_rows(_impute, model, rows, jnp.int32(rounds), Draws.of(seed, samples))
 
 
 def row_means(model: Model, batch: Batch) -> Array:
@@ -177,18 +186,28 @@ def _reconstruct_drawn(model: Model, batch: Batch, key: Array) -> Array:
     return model.decode(_draw_by_content(model, batch, key), batch).mean
 
 
-def _draw_by_content(model: Model, batch: Batch, key: Array) -> Array:
-    """Draw z for each row with a key of its own, made from the row's content, (B, L)."""
-    bits = jax.lax.bitcast_convert_type(batch.x, jnp.uint32)
-    places = jnp.arange(1, 2 * math.prod(bits.shape[1:]), 2, dtype=jnp.uint32).reshape(bits.shape[1:])
-    # Mixed before they are added up: floats such as 0 and 1 differ in their upper bits only.
-    mixed = (bits ^ (bits >> 16) ^ places * jnp.uint32(0x9E3779B1)) * jnp.uint32(0x7FEB352D)
-    mixed = (mixed ^ (mixed >> 15)) * jnp.uint32(0x846CA68B)
-    mixed = mixed ^ (mixed >> 16)
-    if batch.observed is not None:  # so that padding makes no difference
-        mixed = jnp.where(batch.observed, mixed, 0)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, mixed.reshape(len(mixed), -1).sum(1, dtype=jnp.uint32))
+def _draw_by_content(model: Model, batch: Batch, key: Array, occurrence: Array | None = None) -> Array:
+    """Draw z for each row with a key of its own, made from the row's content and its occurrence, (B, L)."""
+    x = jnp.where(batch.x == 0, 0.0, batch.x)  # -0 is 0
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, content(x, batch.observed))
+    if occurrence is not None:
+        keys = jax.vmap(lambda key, n: jnp.where(n > 0, jax.random.fold_in(key, n), key))(keys, occurrence)
     return model.posterior.draw(model.posterior.outputs(model.seen(batch), batch), keys)[0]
+
+
+def _draw_code(model: Model, rows: tuple[Batch, Array], key: Array) -> Array:
+    return _draw_by_content(model, rows[0], key, rows[1])
+
+
+def _occurrences(rows: Batch) -> NDArray[np.uint32]:
+    """Return how many rows before each are equal to it, (n,)."""
+    found = hashes(rows._replace(inputs=None, weight=None, fold=None).map(np.asarray))
+    order = np.argsort(found, kind="stable")
+    first = np.flatnonzero(np.r_[True, np.diff(found[order]) != 0])
+    places = np.arange(len(order)) - np.repeat(first, np.diff(np.r_[first, len(order)]))
+    result = np.empty(len(order), np.uint32)
+    result[order] = places
+    return result
 
 
 def _sample(model: Model, rows: tuple[Array, Batch | None], key: Array) -> Array:
@@ -218,7 +237,7 @@ def common_draws(model: Model, outputs: dict[str, Array], key: Array, samples: i
     return jnp.moveaxis(z, 1, 0), densities.T
 
 
-def _entries(model: Model, batch: Batch, key: Array, samples: int) -> Array:
+def _entries(model: Model, batch: Batch, draws: Draws) -> Array:
     if is_point_mass(model.encode(batch)):
         return model.log_likelihoods(model.encode(batch).mean[None], batch)[0]
 
@@ -226,27 +245,43 @@ def _entries(model: Model, batch: Batch, key: Array, samples: int) -> Array:
         densities = model.log_likelihoods(z, batch)
         return total + jnp.where(kept.reshape(-1, *[1] * (densities.ndim - 1)), densities, 0).sum(0)
 
-    return _over_draws(more, jnp.zeros(batch.x.shape), model, batch, key, samples) / samples
+    return over_draws(more, jnp.zeros(batch.x.shape), model, batch, draws) / draws.count
 
 
-def _impute(model: Model, batch: Batch, key: Array, rounds: int, samples: int) -> Array:
+def _impute(model: Model, batch: Batch, rounds: Array, draws: Draws) -> Array:
     known = batch.mask if batch.mask is not None else jnp.ones(batch.x.shape, bool)
+    shown = batch
+    if not getattr(model.posterior.network, "missing", False):
 
-    def filled(_: Any, x: Array) -> Array:
-        return jnp.where(known, batch.x, row_reconstruction(model, batch._replace(x=x)))
+        def filled(_: Any, x: Array) -> Array:
+            return jnp.where(known, batch.x, row_reconstruction(model, batch._replace(x=x, mask=None)))
 
-    # In the network's eyes the filled entries are observed; in the density only those that were.
-    full = batch._replace(x=jax.lax.fori_loop(0, rounds, filled, batch.x), mask=None)
-    prior = model.latent(batch)
-    z, log_q = common_draws(model, model.posterior.outputs(model.seen(full), full), key, samples)
-    weights = model.log_likelihood(z, batch) + prior.log_prob(z) - log_q  # (K, B)
-    shares = jax.nn.softmax(weights, axis=0)
-    means = model.decode(z, batch).mean.reshape(*z.shape[:2], *batch.x.shape[1:])
-    average = (shares.reshape(*shares.shape, *[1] * (batch.x.ndim - 1)) * means).sum(0)
-    return jnp.where(known, batch.x, average)
+        # At first as it is, so that holes are in the middle of what a view shows.
+        first = jnp.where(known, batch.x, row_reconstruction(model, batch))
+        first = jnp.where(rounds > 0, first, batch.x)
+        shown = batch._replace(x=jax.lax.fori_loop(1, rounds, filled, first), mask=None)
+    posterior, prior = model.encode(shown), model.latent(batch)
+    if is_point_mass(posterior):
+        return jnp.where(known, batch.x, model.decode(posterior.mean, batch).mean)
+
+    def more(total: tuple[Array, Array, Array], z: Array, log_q: Array, kept: Array) -> tuple[Array, Array, Array]:
+        top, mass, sums = total
+        # By the density of what was observed alone.
+        weights = jnp.where(kept, model.log_likelihood(z, batch) + prior.log_prob(z) - log_q, -jnp.inf)  # (k, B)
+        means = model.decode(z, batch).mean.reshape(*z.shape[:2], *batch.x.shape[1:])
+        now = jnp.maximum(top, weights.max(0))
+        shares, before = jnp.exp(weights - now), jnp.exp(top - now)
+        spread = [1] * (batch.x.ndim - 1)
+        sums = before.reshape(-1, *spread) * sums + (shares.reshape(*shares.shape, *spread) * means).sum(0)
+        return now, before * mass + shares.sum(0), sums
+
+    lowest = jnp.full(len(batch.x), jnp.finfo(jnp.float32).min)
+    start = (lowest, jnp.zeros(len(batch.x)), jnp.zeros(batch.x.shape))
+    _, mass, sums = over_draws(more, start, model, batch, draws, rows=shown)
+    return jnp.where(known, batch.x, sums / mass.reshape(-1, *[1] * (batch.x.ndim - 1)))
 
 
-def row_terms(model: Model, batch: Batch, key: Array, samples: int) -> dict[str, Array]:
+def row_terms(model: Model, batch: Batch, draws: Draws) -> dict[str, Array]:
     """Return what `terms` does, of one micro-batch."""
     posterior, prior = model.encode(batch), model.latent(batch)
     if is_point_mass(posterior):
@@ -258,13 +293,13 @@ def row_terms(model: Model, batch: Batch, key: Array, samples: int) -> dict[str,
         return total[0] + jnp.where(kept, bound, 0).sum(0), total[1] + jnp.where(kept, ratio, 0).sum(0)
 
     zero = jnp.zeros(len(batch.x))
-    bound, ratio = (total / samples for total in _over_draws(more, (zero, zero), model, batch, key, samples))
+    bound, ratio = (total / draws.count for total in over_draws(more, (zero, zero), model, batch, draws))
     kl = divergence(posterior, prior)
     kl = ratio if kl is None else kl
     return {"reconstruction": bound + kl, "kl": kl, "elbo": bound}
 
 
-def row_log_likelihood(model: Model, batch: Batch, key: Array, samples: int) -> dict[str, Array]:
+def row_log_likelihood(model: Model, batch: Batch, draws: Draws) -> dict[str, Array]:
     """Return what `log_likelihood` does, of one micro-batch."""
     prior = model.latent(batch)
 
@@ -275,11 +310,11 @@ def row_log_likelihood(model: Model, batch: Batch, key: Array, samples: int) -> 
         return jnp.logaddexp(total[0], first), jnp.logaddexp(total[1], second)
 
     none = jnp.full(len(batch.x), -jnp.inf)
-    first, second = _over_draws(more, (none, none), model, batch, key, samples)
-    return log_mean_weight(first, second, samples)
+    first, second = over_draws(more, (none, none), model, batch, draws, independent=True)
+    return log_mean_weight(first, second, draws.count)
 
 
-def log_mean_weight(first: Array, second: Array, samples: int) -> dict[str, Array]:
+def log_mean_weight(first: Array, second: Array, samples: int | Array) -> dict[str, Array]:
     """Return the logarithm of the mean of K weights, "bound", and its standard error, "error".
 
     Args:
@@ -287,31 +322,13 @@ def log_mean_weight(first: Array, second: Array, samples: int) -> dict[str, Arra
         second: The logarithm of the sum of their squares.
         samples: K.
     """
+    count = jnp.float32(samples)
     # Of log w̄: the deviation of w, over √K and w̄.
-    spread = jnp.expm1(jnp.maximum(second - 2 * first + math.log(samples), 0)) / max(samples - 1, 1)
-    return {"bound": first - math.log(samples), "error": jnp.sqrt(spread)}
+    spread = jnp.expm1(jnp.maximum(second - 2 * first + jnp.log(count), 0)) / jnp.maximum(count - 1, 1)
+    return {"bound": first - jnp.log(count), "error": jnp.sqrt(spread)}
 
 
-def _over_draws(
-    more: Callable[[Any, Array, Array, Array], Any], start: Any, model: Model, batch: Batch, key: Array, samples: int
-) -> Any:
-    """Fold `more(total, z, log q, kept)` over draws, some at a time.
-
-    z is (k, B, L), log q(z|x) is (k, B), and `kept`, (k, 1), says which draws count.
-    """
-    size = min(samples, _DRAWS)
-    parts = -(-samples // size)
-    outputs = model.posterior.outputs(model.seen(batch), batch)
-
-    def one(total: Any, part: tuple[Array, Array]) -> tuple[Any, None]:
-        number, key = part
-        kept = (number * size + jnp.arange(size) < samples)[:, None]
-        return more(total, *common_draws(model, outputs, key, size), kept), None
-
-    return jax.lax.scan(one, start, (jnp.arange(parts), jax.random.split(key, parts)))[0]
-
-
-def over_rows(function: Function, model: Any, rows: Any, *arguments: Any) -> Any:
+def over_rows(function: Function, model: Any, rows: Any, *arguments: Any, height: int | None = None) -> Any:
     """Return `function(model, micro-batch, *arguments)` for all rows, as NumPy arrays with n rows.
 
     Args:
@@ -319,23 +336,25 @@ def over_rows(function: Function, model: Any, rows: Any, *arguments: Any) -> Any
         model: The model, or an ensemble.
         rows: A tree of arrays with n rows each.
         arguments: Passed on.
+        height: How many rows a micro-batch has; `None`: what suits the model.
 
     Where there are many rows, several cores work on pieces of them.
     """
     arrays = jax.tree.leaves(rows)
-    total = len(arrays[0])
-    micro = -(-total // _ROWS)
+    total, height = len(arrays[0]), height or _micro_batch(model, arrays)
+    micro = -(-total // height)
     short = sum(math.prod(array.shape[1:]) for array in arrays) <= _SHORT
-    share = min(micro, max(_FEW, -(-micro // _THREADS)))  # as many for each core, but few are not worth a thread
+    # As many for each core; but few small ones are not worth a thread.
+    share = min(micro, max(_FEW * height // _ROWS[0], -(-micro // _THREADS), 1))
     known = _CAPACITIES if short else _CAPACITIES[:2]
     capacity = next((one for one in known if share <= one), known[-1])
-    size = _ROWS * min(share, capacity)
+    size = height * min(share, capacity)
 
     def batches(array: NDArray[Any], start: int) -> Array:
         part = array[start : start + size]
-        padded = np.zeros((capacity * _ROWS, *array.shape[1:]), array.dtype)
+        padded = np.zeros((capacity * height, *array.shape[1:]), array.dtype)
         padded[: len(part)] = part
-        return jnp.asarray(padded.reshape(capacity, _ROWS, *array.shape[1:]))
+        return jnp.asarray(padded.reshape(capacity, height, *array.shape[1:]))
 
     device = jax.config.values["jax_default_device"]
 
@@ -344,7 +363,7 @@ def over_rows(function: Function, model: Any, rows: Any, *arguments: Any) -> Any
         count = min(total - start, size)
         # GPUs would multiply matrices with 10 bits, and by another way for each shape: good for training only.
         with jax.default_device(device), jax.default_matmul_precision("highest"):  # which each thread has for itself
-            result = _run(function, model, here, jnp.int32(-(-count // _ROWS)), *arguments)
+            result = _run(function, model, here, jnp.int32(-(-count // height)), *arguments)
         return jax.tree.map(lambda a: np.asarray(a).reshape(-1, *a.shape[2:])[:count], result)
 
     starts = range(0, total, size)
@@ -358,9 +377,21 @@ def over_rows(function: Function, model: Any, rows: Any, *arguments: Any) -> Any
     return jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)
 
 
+def _micro_batch(model: Any, arrays: list[NDArray[Any]]) -> int:
+    """Return how many rows a micro-batch has.
+
+    It depends on the shapes of a row and of the model alone, not on how many rows there are: programs of other heights
+    round differently, and a row's result is to be the same alone and among others.
+    """
+    fitting = _NUMBERS // numbers(model, [array.shape[1:] for array in arrays])
+    if fitting >= _ROWS[0] or jax.default_backend() != "cpu":  # others are quick with many rows only
+        return _ROWS[0]
+    return int(max(_ROWS[1], 2 ** math.floor(math.log2(max(fitting, 1)))))
+
+
 @eqx.filter_jit
 def _run(function: Function, model: Any, batches: Any, count: Array, *arguments: Any) -> Any:
-    """Run `function` on the first `count` micro-batches of (M, 256, ...), one after the other."""
+    """Run `function` on the first `count` micro-batches of (M, B, ...), one after the other."""
 
     def one(i: Any) -> Any:
         return function(model, jax.tree.map(lambda array: array[i], batches), *arguments)

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from numpy.typing import NDArray
 from numpyro.distributions import Delta, Distribution, Independent, Laplace, MultivariateNormal
 from numpyro.distributions.kl import kl_divergence
 
@@ -24,14 +26,31 @@ Tree = TypeVar("Tree")
 _DRAWS = 100  # for a deviation that has no closed form
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Centre:
+    """The mean of each entry of x over the training rows; compared by value, so that compiled programs are shared."""
+
+    values: NDArray[np.float32]
+
+    def __hash__(self) -> int:
+        return hash(self.values.tobytes())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Centre) and np.array_equal(self.values, other.values)
+
+
 class Model(eqx.Module):
-    """The three parts; `view` is what the encoder sees of x, `training` is set only inside a training step."""
+    """The three parts; `view` is what the encoder sees of x, `training` is set only inside a training step.
+
+    `centre` is there where x is not standardised and the objective has to know its middle.
+    """
 
     posterior: Density
     likelihood: Density
     prior: Density
     view: Any = None
     training: TrainingPass | None = eqx.field(static=True, default=None)
+    centre: Centre | None = eqx.field(static=True, default=None)
 
     def in_training(self, training: TrainingPass) -> "Model":
         """Return the model with dropout on and batch statistics from the batch."""

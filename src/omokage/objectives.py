@@ -97,21 +97,30 @@ class Denoising(_Wrapping):
             limits = "at least 0" if self.corruption == "gaussian" else "from 0 to 1"
             raise ParameterError(f"Denoising(amount={self.amount!r}): expected a number {limits}.")
 
-    def corrupted(self, x: Array, key: Array) -> Array:
-        """Return x with noise, like x."""
+    def corrupted(self, x: Array, key: Array, centre: Any = 0.0, weight: Array | None = None) -> Array:
+        """Return x with noise, like x.
+
+        Args:
+            x: What the encoder would see of the rows.
+            key: Of the noise.
+            centre: The mean of each entry of x over the training rows; 0 where it is standardised.
+            weight: How much each row counts: extremes are of those that do.
+        """
         key, sides = jax.random.split(key)
         if self.corruption == "gaussian":
             return x + self.amount * jax.random.normal(key, x.shape)
         hit = jax.random.bernoulli(key, self.amount, x.shape)
         if self.corruption == "masking":
-            return jnp.where(hit, 0.0, x)
-        return jnp.where(hit, jnp.where(jax.random.bernoulli(sides, 0.5, x.shape), x.max(0), x.min(0)), x)
+            return jnp.where(hit, centre, x)
+        counts = True if weight is None else (weight > 0).reshape(-1, *[1] * (x.ndim - 1))
+        high, low = jnp.where(counts, x, -jnp.inf).max(0), jnp.where(counts, x, jnp.inf).min(0)
+        return jnp.where(hit, jnp.where(jax.random.bernoulli(sides, 0.5, x.shape), high, low), x)
 
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return the terms of `objective`."""
         key, noise = jax.random.split(key)
         seen = model.seen(batch)
-        corrupted = self.corrupted(seen, noise)
+        corrupted = self.corrupted(seen, noise, 0.0 if model.centre is None else model.centre.values, batch.weight)
         if batch.observed is not None:  # what was not observed stays 0
             corrupted = jnp.where(batch.observed, corrupted, seen)
         return self.objective(model, batch._replace(inputs=corrupted), key, epoch)
@@ -366,7 +375,7 @@ class WAE:
         """Return "loss", "reconstruction" and "discrepancy" (of the batch, not in nats)."""
         here, there = jax.random.split(key)
         z, reconstruction = _reconstruction(model, batch, here)
-        distance = jnp.full(len(z), discrepancy(z, _prior_draws(model, batch, there), batch.weight))
+        distance = jnp.full(len(z), _from_prior(model, batch, z, there))
         return {
             "loss": self.penalty * distance - reconstruction,
             "reconstruction": reconstruction,
@@ -403,7 +412,7 @@ class InfoVAE:
         """Return "loss", "reconstruction", "kl" and "discrepancy" (of the batch, not in nats)."""
         here, there = jax.random.split(key)
         reconstruction, kl, z = _bound(model, model.encode(batch), batch, here, 1)
-        distance = jnp.full(len(kl), discrepancy(z[0], _prior_draws(model, batch, there), batch.weight))
+        distance = jnp.full(len(kl), _from_prior(model, batch, z[0], there))
         loss = (1 - self.alpha) * kl + (self.alpha + self.scale - 1) * distance - reconstruction
         return {"loss": loss, "reconstruction": reconstruction, "kl": kl, "discrepancy": distance}
 
@@ -597,12 +606,15 @@ class MomentMatching:
         return {"loss": loss, "squared_error": squares, "means": means, "variances": variances}
 
 
-def discrepancy(z: Array, other: Array, weight: Array | None = None) -> Array:
+def discrepancy(z: Array, other: Array, weight: Array | None = None, other_weight: Array | None = None) -> Array:
     """Return the squared maximum mean discrepancy between codes, (n, L), and draws, (m, L); in expectation 0 or more.
+
+    `weight`, (n,), and `other_weight`, (m,), say how much each of them counts; `None`: one each.
 
     The kernel is Σ_s C_s / (C_s + ‖a - b‖²) with C_s = 2 L s for s from 0.1 to 10, as Tolstikhin et al. take.
     """
     share = jnp.ones(len(z)) if weight is None else weight
+    other_share = jnp.ones(len(other)) if other_weight is None else other_weight
 
     def kernel(a: Array, b: Array) -> Array:
         squares = jnp.square(a[:, None] - b).sum(-1)
@@ -613,8 +625,8 @@ def discrepancy(z: Array, other: Array, weight: Array | None = None) -> Array:
         pairs = share[:, None] * share * (1 - jnp.eye(len(share)))
         return (pairs * values).sum() / jnp.maximum(pairs.sum(), 1e-12)
 
-    across = jnp.average(kernel(z, other).mean(1), weights=share)
-    return apart(kernel(z, z), share) + apart(kernel(other, other), jnp.ones(len(other))) - 2 * across
+    across = jnp.average(jnp.average(kernel(z, other), axis=1, weights=other_share), weights=share)
+    return apart(kernel(z, z), share) + apart(kernel(other, other), other_share) - 2 * across
 
 
 def _ramp(epoch: Array, warmup: float, cycle: float | None = None) -> Array | float:
@@ -652,10 +664,12 @@ def _draws(model: Model, batch: Batch, key: Array, samples: int) -> tuple[Array,
     return draw(model.encode(batch), key, (samples,))
 
 
-def _prior_draws(model: Model, batch: Batch, key: Array) -> Array:
-    """Return as many z from the prior as there are rows, (B, L)."""
+def _from_prior(model: Model, batch: Batch, z: Array, key: Array) -> Array:
+    """Return the discrepancy between codes, (B, L), and as many draws from the prior, of the rows that count."""
     prior = model.latent(batch)
-    return prior.sample(key, () if prior.batch_shape else (len(batch.x),))
+    if prior.batch_shape:  # depends on the context, so that each draw belongs to a row
+        return discrepancy(z, prior.sample(key), batch.weight, batch.weight)
+    return discrepancy(z, prior.sample(key, (len(z),)), batch.weight)
 
 
 def _log_weights(model: Model, batch: Batch, z: Array, log_q: Array) -> Array:

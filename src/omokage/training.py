@@ -330,7 +330,7 @@ def _advance(
 
     def loss(parameters: Any, frozen: Any, batch: Batch, key: Array, epoch: Array) -> tuple[Array, Any]:
         pass_key, key = jax.random.split(key)
-        training = TrainingPass(pass_key)
+        training = TrainingPass(pass_key, batch.weight)
         model = eqx.combine(parameters, frozen)
         terms = objective(model.in_training(training), batch, key, epoch)
         if not isinstance(terms, Mapping) or "loss" not in terms or jnp.shape(terms["loss"]) != batch.weight.shape:

@@ -17,6 +17,7 @@ from scipy.stats import beta
 from omokage.errors import DataError, ParameterError
 
 Array = NDArray[np.float64]
+_SORTED_AT_ONCE = 8192  # scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ class Calibration:
     def p_values(self, scores: Array) -> Array:
         """Return the p-value of each row, (n,), for scores to each member, (n, M)."""
         compared = zip(self.groups, self.columns(scores), strict=True)
-        above = sum(len(group) - np.searchsorted(group, column) for group, column in compared)
+        above = sum(len(group) - _places(group, column) for group, column in compared)
         return np.asarray((1 + above) / (self.count + 1))
 
     def check_rate(self, rate: float) -> float:
@@ -79,6 +80,19 @@ class Calibration:
         """
         self.check_rate(rate)
         return float(np.mean([_quantile(group, rate) for group in self.groups]))
+
+
+def _places(group: Array, column: Array) -> NDArray[np.int64]:
+    """Return how many numbers of an ascending group are below each of a column's, (n,).
+
+    Neighbours in a sorted block look at the same part of the group, so sorting first takes half the time.
+    """
+    places = np.empty(len(column), np.int64)
+    for start in range(0, len(column), _SORTED_AT_ONCE):
+        block = column[start : start + _SORTED_AT_ONCE]
+        order = np.argsort(block)
+        places[start : start + _SORTED_AT_ONCE][order] = np.searchsorted(group, block[order])
+    return places
 
 
 def _quantile(group: Array, rate: float) -> float:

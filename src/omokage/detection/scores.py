@@ -1,6 +1,6 @@
 """Named scores: how strange a row is to each member of an ensemble, in several senses. Higher is stranger.
 
-All are deterministic. Those that need draws of z use the same noise for all rows.
+All are deterministic. Those that need draws of z take the noise that `draws` gives a row.
 """
 
 import functools
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from omokage import inference
 from omokage.batch import Batch
+from omokage.draws import Draws
 from omokage.ensemble import Ensemble, of_each
 from omokage.errors import ParameterError
 from omokage.model import Model, is_point_mass
@@ -26,12 +27,12 @@ _FARTHEST = 1e15  # whose square float32 still holds
 
 
 def _likelihood(model: Model, batch: Batch) -> dict[str, Array]:
-    found = inference.row_log_likelihood(model, batch, jax.random.key(0), IMPORTANCE_DRAWS)
+    found = inference.row_log_likelihood(model, batch, Draws.of(0, IMPORTANCE_DRAWS))
     return {"likelihood": -found["bound"]}
 
 
 def _bound(model: Model, batch: Batch) -> dict[str, Array]:
-    terms = inference.row_terms(model, batch, jax.random.key(0), DRAWS)
+    terms = inference.row_terms(model, batch, Draws.of(0, DRAWS))
     return {
         "elbo": -terms["elbo"],
         "divergence": terms["kl"],

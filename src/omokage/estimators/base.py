@@ -262,7 +262,8 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
     def fit_density(self, X: Any, density: Any = "mixture", *, context: Any = None, seed: int = 0) -> Self:
         """Fit a density to the codes of rows and make it the prior, from which `sample` draws; return self.
 
-        The codes are the features of an autoencoder, and draws from the posterior of a VAE. A plain autoencoder has a
+        The codes are the features of an autoencoder, and draws from the posterior of a VAE, one for each row, also
+        where rows are equal. A plain autoencoder has a
         normal fitted to the codes of its training rows from the start.
 
         Parameters
@@ -371,7 +372,8 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
         samples : int
             K, how many z are weighted.
         rounds : int
-            How often the holes are filled with the reconstruction before.
+            How often the holes are filled with the reconstruction before, where the encoder never saw a hole in
+            training; one that did is shown the series as they are.
         seed : int
             Of the draws.
 

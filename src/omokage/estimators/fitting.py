@@ -190,7 +190,7 @@ def prepared(
         recipe = dataclasses.replace(before.recipe, objective=build.objective(parameters))
         build.check_support(recipe, table.moments, name)
         build.check_objective(recipe, "posterior" not in parameters)
-        return recipe, before.schema, before.model
+        return recipe, before.schema, build.centred(before.model, recipe, before.schema.event)
     recipe = build.decide(parameters, table, name)
     schema = table.schema(recipe.standardize)
     if parameters["latent_dim"] > schema.event.size and not schema.has_steps:

@@ -160,8 +160,8 @@ class VAE(Estimator):
         context : value, row, or like that of `fit`
             What the rows are conditioned on, where the model is; the densities are then those given it.
         samples : int
-            K, how many z are drawn for each row; the same noise serves all rows, so the error of a mean over many rows
-            is that of one row, and falls with K alone.
+            K, how many z are drawn for each row. Each row has noise of its own, so the error of a mean over n rows
+            falls with n as well as with K.
         seed : int
             Of the draws.
 
@@ -197,7 +197,7 @@ class VAE(Estimator):
         samples : int
             K; the bound rises with it towards log p(x).
         seed : int
-            Of the draws, which are common to all rows.
+            Of the draws.
         return_std : bool
             Also return the standard error of each row's bound as an estimate of log p(x), (n,). Where it is near 1 or
             above, a few draws have all the weight, and both numbers say little: take more draws, or a better

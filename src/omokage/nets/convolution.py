@@ -255,10 +255,7 @@ class Decoder(eqx.Module):
 
 def _through(layers: tuple[Any, ...], x: Array, training: TrainingPass | None) -> Array:
     for layer in layers:
-        if isinstance(layer, BatchNorm):  # its statistics are over the places as well
-            x = layer(x.reshape(-1, x.shape[-1]), training).reshape(x.shape)
-        else:
-            x = layer(x, training)
+        x = layer(x, training)
     return x
 
 

@@ -91,10 +91,14 @@ class Frozen(eqx.Module):
 
 
 class TrainingPass:
-    """One forward pass in training; made and consumed while the step is traced."""
+    """One forward pass in training; made and consumed while the step is traced.
 
-    def __init__(self, key: Array):
-        self._key = key
+    `weight` says how much each row counts, (B,), so that statistics of the batch are those of the rows that do; `None`:
+    one each.
+    """
+
+    def __init__(self, key: Array, weight: Array | None = None):
+        self._key, self.weight = key, weight
         self.statistics: dict[str, tuple[Array, Array]] = {}
 
     def key(self) -> Array:
@@ -104,7 +108,7 @@ class TrainingPass:
 
     def repeated(self) -> "TrainingPass":
         """Return a pass that hands out the same keys from here on, and writes the same statistics."""
-        other = TrainingPass(self._key)
+        other = TrainingPass(self._key, self.weight)
         other.statistics = self.statistics
         return other
 
@@ -215,12 +219,27 @@ class BatchNorm(eqx.Module):
         self.name, self.epsilon, self.momentum = name, 1e-5, 0.9
 
     def __call__(self, x: Array, training: TrainingPass | None = None) -> Array:
-        """Return an array like x."""
+        """Return an array like x, (B, *places, features)."""
         mean, variance = self.mean.value, self.variance.value
         if training is not None:
-            mean, variance = x.mean(0), x.var(0)
+            mean, variance = self._statistics(x, training.weight)
             training.statistics[self.name] = (mean, variance)
         return (x - mean) * jax.lax.rsqrt(variance + self.epsilon) * self.gain + self.shift
+
+    def _statistics(self, x: Array, weight: Array | None) -> tuple[Array, Array]:
+        """Return the mean and the variance over rows and places by the rows' weights; the running ones, if all are 0.
+
+        Of each row of the batch there may be several in `x`, draw after draw.
+        """
+        places = tuple(range(x.ndim - 1))
+        if weight is None:
+            return x.mean(places), x.var(places)
+        weight = jnp.tile(weight, len(x) // len(weight)).reshape(-1, *[1] * (x.ndim - 1))
+        total = weight.sum() * (x.size // (len(x) * x.shape[-1]))
+        share, counts = weight / jnp.where(total > 0, total, 1.0), weight > 0
+        mean = jnp.where(counts, share * x, 0).sum(places)
+        variance = jnp.where(counts, share * jnp.square(x - mean), 0).sum(places)
+        return jnp.where(total > 0, mean, self.mean.value), jnp.where(total > 0, variance, self.variance.value)
 
 
 class Dropout(eqx.Module):
