@@ -4,6 +4,7 @@
 
     vae = om.VAE(latent_dim=10).fit(X)
     vae.transform(X), vae.reconstruct(X), vae.score_samples(X), vae.sample(100)
+    om.plots.latent_scatter(vae.transform(X))
 
 Everything is loaded at its first use, so that `import omokage` and `omokage --help` are quick.
 """
@@ -14,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from omokage import data, errors, likelihoods, nets, objectives, posteriors, priors
+    from omokage import data, errors, likelihoods, nets, objectives, plots, posteriors, priors, report
     from omokage.data import datasets
     from omokage.estimators import VAE, AnomalyDetector, AutoEncoder, evaluate_detector, load
 
 __all__ = [
     "VAE", "AnomalyDetector", "AutoEncoder", "data", "datasets", "errors", "evaluate_detector", "likelihoods", "load",
-    "nets", "objectives", "posteriors", "priors",
+    "nets", "objectives", "plots", "posteriors", "priors", "report",
 ]  # fmt: skip
 
 _HOMES = {
@@ -35,8 +36,10 @@ _HOMES = {
     "likelihoods": "omokage.likelihoods",
     "nets": "omokage.nets",
     "objectives": "omokage.objectives",
+    "plots": "omokage.plots",
     "posteriors": "omokage.posteriors",
     "priors": "omokage.priors",
+    "report": "omokage.report",
 }
 
 
@@ -50,4 +53,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -1,5 +1,7 @@
 """Codes in a plane, and what labels are to points."""
 
+from __future__ import annotations  # so that signatures show `ArrayLike`, not the union behind it
+
 from typing import Any, NamedTuple
 
 import matplotlib

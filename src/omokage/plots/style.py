@@ -1,5 +1,6 @@
-"""What all pictures share: colours, sizes, fonts, and axes that look alike."""
+"""What all pictures share: colours, sizes, fonts, axes that look alike, and how a notebook shows them."""
 
+import io
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Literal
@@ -40,6 +41,26 @@ _CJK = (
 )  # fmt: skip
 
 
+class NotebookFigure(Figure):
+    """A figure that a notebook shows where it is the last line of a cell, without pyplot.
+
+    Where `%matplotlib inline` is on, its formatters come first, as for any figure.
+    """
+
+    def _repr_png_(self) -> bytes:
+        return self._png(self.dpi)
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, bytes], dict[str, dict[str, int]]]:
+        """Return twice as many pixels as are shown, for fine screens, with the size in CSS pixels."""
+        width, height = (round(side * self.dpi) for side in self.get_size_inches())
+        return {"image/png": self._png(2 * self.dpi)}, {"image/png": {"width": width, "height": height}}
+
+    def _png(self, dpi: float) -> bytes:
+        content = io.BytesIO()
+        self.savefig(content, format="png", dpi=dpi)
+        return content.getvalue()
+
+
 @cache
 def cjk_font() -> str | None:
     """Return a Japanese font of this machine's, if there is one."""
@@ -57,7 +78,7 @@ def fonts(*texts: str) -> list[str]:
 
 def blank_figure(height: float, layout: Literal["constrained", "none"] = "constrained") -> Figure:
     """Return a figure of the common width, and so many inches high."""
-    figure = Figure(figsize=(WIDTH, height), dpi=100, facecolor=PAPER, edgecolor="none", frameon=True)
+    figure = NotebookFigure(figsize=(WIDTH, height), dpi=100, facecolor=PAPER, edgecolor="none", frameon=True)
     figure.set_layout_engine(layout)
     return figure
 
