@@ -1,5 +1,6 @@
 """The report: one whole file that refers to nothing outside, and what it shows of a model of each kind of data."""
 
+import copy
 import json
 import os
 import re
@@ -468,3 +469,74 @@ def test_the_template_is_in_the_package():
         "from importlib.resources import files; assert (files('omokage') / 'templates/report.html.jinja').is_file()"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+# ------------------------------------------------------------------------------------------- how good a detector is
+
+
+@pytest.fixture(scope="module")
+def detector():
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    small = om.VAE(latent_dim=2, hidden=(8,), epochs=3, verbose=0)
+    return om.AnomalyDetector(small, ensemble=2, false_alarm_rate=0.05, verbose=0).fit(X)
+
+
+def labelled():
+    """Return 100 rows of which 0 to 9 are anomalies: 0 to 3 are far out, the others look like normal rows."""
+    X = np.random.default_rng(1).normal(size=(100, 3))
+    X[:4] += 20
+    X[4:10] *= 0.1
+    return X, np.arange(100) < 10
+
+
+def looked_at(path):
+    """Return the heading and the rows of the table of rows to look at, and the whole text."""
+    text = path.read_text(encoding="utf-8")
+    found = re.search(r"<h2>([^<]*to look at[^<]*)</h2>", text)
+    heading, part = found[1], text[found.end() :]
+    body = part[part.index("<tbody>") : part.index("</tbody>")]
+    rows = [re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", row) for row in body.split("</tr>")[:-1]]
+    return heading, rows, text
+
+
+def test_the_page_tells_missed_from_found_by_the_decision(detector, tmp_path):
+    X, y = labelled()
+    path = report.evaluation_page(tmp_path / "page.html", detector, X, y, om.evaluate_detector(detector, X, y))
+    heading, rows, text = looked_at(path)
+    flagged = detector.predict(X) == -1
+    expected = {"found": y & flagged, "missed": y & ~flagged, "false alarm": ~y & flagged}
+    assert all(which.any() for which in expected.values()), "the rows have some of each"
+    for kind, which in expected.items():
+        listed = [int(row[1]) for row in rows if row[0] == kind]
+        assert set(listed) <= set(np.flatnonzero(which)) and len(listed) == min(10, which.sum()), kind
+        assert all(row[2] == ("anomaly" if y[int(row[1])] else "normal") for row in rows if row[0] == kind)
+    counts = [int(which.sum()) for which in expected.values()]
+    words = f"{counts[0]} found, {counts[1]} missed, {counts[2]} false alarm{'s' * (counts[2] != 1)}"
+    assert heading == f"Rows to look at: {words}" and f"By the detector&#39;s own decision: {words}." in text
+    assert "its rate of false alarms is set to 0.05" in text
+
+
+def test_the_page_follows_another_rate_of_the_detector(detector, tmp_path):
+    X, y = labelled()
+    other = copy.copy(detector)
+    other.offset_ = -np.inf  # nothing is flagged
+    heading, rows, _ = looked_at(
+        report.evaluation_page(tmp_path / "page.html", other, X, y, om.evaluate_detector(other, X, y))
+    )
+    assert heading == "Rows to look at: 0 found, 10 missed, 0 false alarms"
+    assert {row[0] for row in rows} == {"missed"}
+
+
+def test_the_page_of_a_model_without_a_decision_says_ranked(tmp_path):
+    class Distance:
+        def score_samples(self, X):
+            return -np.abs(X).sum(1)
+
+    X, y = labelled()
+    path = report.evaluation_page(tmp_path / "page.html", Distance(), X, y, om.evaluate_detector(Distance(), X, y))
+    heading, rows, text = looked_at(path)
+    assert heading == "Rows to look at, ranked" and "decides nothing" in text
+    assert not {"found", "missed", "false alarm"} & {row[0] for row in rows}
+    assert [row[1] for row in rows if row[0] == "highest score"] == [
+        str(row) for row in np.argsort(-np.abs(X).sum(1), kind="stable")[:10]
+    ]
