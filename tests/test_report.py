@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 
@@ -469,6 +470,87 @@ def test_the_template_is_in_the_package():
         "from importlib.resources import files; assert (files('omokage') / 'templates/report.html.jinja').is_file()"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+# ------------------------------------------------------------------------------------------------ conditional models
+
+MANY = 2100  # more than are looked at
+
+
+def conditions(form):
+    """Return the context of 2,100 rows, a label and a quantity of each row, in one of its forms."""
+    label = np.array(["a", "b", "c"])[np.arange(MANY) % 3]
+    size = np.arange(MANY) / MANY
+    return {
+        "list": label.tolist(),
+        "array": label,
+        "matrix": np.column_stack([size, -size]),
+        "mapping": {"label": label, "size": size},
+        "polars": pl.DataFrame({"label": label, "size": size}),
+        "pandas": pd.DataFrame({"label": label, "size": size}, index=np.arange(MANY)[::-1]),
+        "series": pl.Series(label),
+    }[form]
+
+
+@pytest.fixture(scope="module")
+def conditional_rows():
+    return np.random.default_rng(5).random((MANY, 4))
+
+
+@pytest.fixture(scope="module")
+def conditional(conditional_rows):
+    """Return a function from a form of context to a model that was fitted with one of its columns."""
+    fitted = {}
+
+    def model(form):
+        kind = {"series": "list", "mapping": "polars", "pandas": "polars"}.get(form, form)
+        if kind not in fitted:
+            vae = om.VAE(latent_dim=2, hidden=(8,), epochs=1, batch_size=512, verbose=0)
+            fitted[kind] = vae.fit(conditional_rows, context=conditions(kind))
+        return fitted[kind]
+
+    return model
+
+
+@pytest.mark.parametrize("form", ["list", "series", "matrix", "mapping", "polars", "pandas"])
+def test_a_conditional_model_is_shown_with_the_context_of_its_rows(form, conditional, conditional_rows, monkeypatch):
+    vae, context, X = conditional(form), conditions(form), conditional_rows
+    asked, sample = [], vae.sample
+    monkeypatch.setattr(vae, "sample", lambda n, **how: asked.append((n, how["context"])) or sample(n, **how))
+    sections = report.model_sections(vae, X, shape=(2, 2), context=context)
+    assert [section.heading for section in sections][:2] == ["Reconstruction", "Codes"]
+    (((count, given)),) = asked
+    drawn = vae.context_schema_.encode(given, count)
+    known = vae.context_schema_.encode(context, MANY)[:2000]
+    assert all((row == known).all(1).any() for row in drawn), "samples have the context of rows"
+    spread = known[np.lexsort(-known.T[::-1])][np.linspace(0, 1999, count).astype(int)]
+    assert np.array_equal(drawn, spread), "at even distances among all"
+    samples = next(section for section in sections if section.heading == "Samples")
+    assert "given the context of one of the rows" in samples.paragraphs[0]
+    diagnosis = next(section for section in sections if section.heading == "Diagnosis")
+    first = vae.context_schema_.encode(context, MANY)[:2000]
+    assert len(first) == 2000 and diagnosis.findings
+
+
+def test_one_context_stands_for_all_and_a_wrong_one_is_refused(conditional, conditional_rows):
+    X, vae = conditional_rows[:60], conditional("list")
+    sections = report.model_sections(vae, X, shape=(2, 2), context="b")
+    assert report.diagnosis_section(vae, X, context="b").findings == sections[-3].findings
+    assert report.certainty_section(vae, X, context="b").pictures
+    only = report.model_sections(vae, shape=(2, 2), context="b")
+    assert "given the same context" in only[0].paragraphs[0]
+    with pytest.raises(DataError, match="context: expected the context of 60 rows, one for each; got that of 59"):
+        report.model_sections(vae, X, context=conditions("list")[:59])
+    with pytest.raises(DataError, match="context: the model was fitted with a context and needs that of these rows"):
+        report.model_sections(vae, X)
+
+
+def test_pictures_of_a_report_are_as_bright_as_they_are():
+    bright = np.random.default_rng(0).uniform(0.9, 1.0, (30, 16))
+    vae = om.VAE(latent_dim=2, hidden=(8,), epochs=1, verbose=0).fit(bright)
+    section = report.model_sections(vae, bright, shape=(4, 4))[0]
+    drawn = np.asarray(section.pictures[0].figure.axes[0].get_images()[0].get_array())
+    assert drawn[:4, :4, 0].min() > 0.88
 
 
 # ------------------------------------------------------------------------------------------- how good a detector is
