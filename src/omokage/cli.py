@@ -4,6 +4,9 @@ The flags of `fit` are made from `omokage.settings`. What comes from files and g
 Everything else is loaded when a command runs, so that `omokage --help` needs neither JAX nor Polars.
 """
 
+import errno
+import io
+import os
 import sys
 import tomllib
 import warnings
@@ -64,6 +67,7 @@ _OF_DETECTORS = [name for name in DetectorSettings.model_fields if name not in _
 _Flags: Any = _flags("_Flags", [name for name in _OF_MODELS if name not in ("warm_start", "verbose")])
 _DetectorFlags: Any = _flags("_DetectorFlags", _OF_DETECTORS)
 _UNSET, _NO_DETECTOR = _Flags(), _DetectorFlags()
+_BROKEN_PIPE = 141  # what a shell says of a program that ended by the signal SIGPIPE
 _CALLED = {"vectors": "rows", "images": "pictures", "sequences": "series"}
 
 
@@ -135,6 +139,7 @@ def fit(
     rows = open_rows(Source(data, id, encoding, array), pictures=pictures)
 
     from omokage.estimators import VAE, AnomalyDetector, AutoEncoder
+    from omokage.progress import is_in_nats, raw_history
     from omokage.saving import FILES
     from omokage.storage import check_target
 
@@ -160,9 +165,11 @@ def fit(
     estimator.fit(rows, X_valid=checked, checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume)
     estimator.save(out)
     if not quiet:
-        last = {name: value for name, value in estimator.history_[-1].items() if name.endswith(("loss", "kl"))}
-        terms = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in last.items())
-        print(f"{out}: {described(estimator.schema_)} to {estimator.latent_dim}; {terms} (nats per row)")
+        last = raw_history(estimator)[-1]
+        shown = {name: value for name, value in last.items() if name.endswith(("loss", "kl"))}
+        terms = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items())
+        unit = " (nats per row)" if is_in_nats(last) else ""
+        print(f"{out}: {described(estimator.schema_)} to {estimator.latent_dim}; {terms}{unit}")
 
 
 @app.command
@@ -324,32 +331,26 @@ def sample(
 @app.command
 def info(model: _Folder) -> None:
     """Show what a saved model is made of."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from omokage.estimators import load
+    from omokage.progress import raw_history
     from omokage.row_files import described, facts, names_of
+    from omokage.summary import aligned
 
-    estimator, console = load(model), Console()
+    estimator = load(model)
     schema = estimator.schema_
     print(f"{type(estimator).__name__} of {described(schema)}, in {model}")
-    parts = Table(show_header=False, box=None)
-    for name, part in (vars(estimator.recipe_) | facts(schema)).items():
-        parts.add_row(name, Text(part if name in facts(schema) else repr(part)))
-    console.print(parts)
+    parts = {name: repr(part) for name, part in vars(estimator.recipe_).items()} | facts(schema)
+    print(aligned(list(parts.items())))
     print(estimator.summary())
     if schema.to_json()["kind"] != "images":  # of which nobody wants to see each pixel
-        columns = Table("column", "kind", "location", "scale", "low", "high", box=None)
-        learned = schema.columns
+        columns, learned = [("column", "kind", "location", "scale", "low", "high")], schema.columns
         for j, name in list(enumerate(names_of(schema)))[:50]:
             figures = (learned.location[j], learned.scale[j], learned.low[j], learned.high[j])
-            # As text, since names such as "speed [m]" would be taken for markup.
-            columns.add_row(Text(name, overflow="fold"), learned.kinds[j], *(f"{figure:.6g}" for figure in figures))
-        console.print(columns)
+            columns.append((name, learned.kinds[j], *(f"{figure:.6g}" for figure in figures)))
+        print(aligned(columns, right=range(2, 6)))
         if schema.features > 50:
             print(f"and {schema.features - 50} more columns")
-    for name, value in estimator.history_[-1].items() if estimator.history_ else ():
+    for name, value in raw_history(estimator)[-1].items() if estimator.history_ else ():
         print(f"{name.replace('_', ' ')}: {value:.6g}")
 
 
@@ -377,14 +378,40 @@ def reproduce(
 def main() -> None:
     """Run the command line; what a user can do wrong ends in one line on standard error and exit status 1."""
     warnings.formatwarning = lambda message, *_, **__: f"omokage: warning: {message}\n"
+    _replace_what_cannot_be_shown()
     try:
-        app(exit_on_error=False, print_error=False)
+        try:
+            app(exit_on_error=False, print_error=False)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except (OmokageError, CycloptsError) as error:
         print(f"omokage: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("omokage: interrupted", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # the reader has seen enough, as `head` has
+        _discard_output()
+        sys.exit(_BROKEN_PIPE)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _discard_output()
+        print(f"omokage: {error.filename or 'standard output'}: no space is left on the device.", file=sys.stderr)
+        sys.exit(1)
+
+
+def _discard_output() -> None:
+    """Leave nothing in the buffer that would raise again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _replace_what_cannot_be_shown() -> None:
+    """Make output survive any encoding of the terminal: letters that are not in it become question marks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")
 
 
 def _judging(task: str, values: dict[str, Any], given: dict[str, Any], unused: list[str]) -> dict[str, Any]:

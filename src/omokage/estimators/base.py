@@ -143,7 +143,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 settings = fingerprint(kind, parameters, schema, rows, seed, plan.epochs, context_schema)
                 snapshot = (read_checkpoint(checkpoint, snapshot, settings) if resume else None) or snapshot
                 keep = keeper(checkpoint, checkpoint_every, plan.epochs, settings)
-            with display(plan.epochs, parameters["verbose"]) as shown:
+            with display(plan.epochs, parameters["verbose"], schema.log_jacobian) as shown:
                 result = train(
                     snapshot,
                     recipe.objective,

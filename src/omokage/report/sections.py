@@ -17,6 +17,7 @@ from omokage.batch import Batch
 from omokage.data.kinds import name_of, values
 from omokage.plots.mosaic import grey_limits
 from omokage.posteriors import PointMass
+from omokage.progress import is_in_nats, raw_history
 from omokage.report.page import Cloud, Picture, Section, Table
 
 _ROWS = 2000  # that are looked at, at most
@@ -88,21 +89,6 @@ def certainty_section(estimator: Any, X: Any, labels: Labels = None, *, context:
         context: What the rows are conditioned on, where the model is.
     """
     return _certainty(_looked_at(estimator, X, labels, context))
-
-
-def raw_history(estimator: Any) -> list[dict[str, Any]]:
-    """Return `history_` with the loss and its reconstruction in nats of raw data, as the scores are.
-
-    A density of standardised data differs from one of raw data by the Jacobian of standardising: a constant, or for
-    sequences of unlike lengths its mean over the training series. A loss without a term "reconstruction" is no density,
-    and stays as it is.
-    """
-    jacobian = estimator.schema_.log_jacobian if _is_in_nats(estimator) else 0.0
-    shift = {"loss": -jacobian, "reconstruction": jacobian}
-    return [
-        {name: value + shift.get(name.removeprefix("validation_"), 0.0) for name, value in record.items()}
-        for record in estimator.history_
-    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,10 +210,6 @@ def _limits(estimator: Any) -> tuple[float, float]:
     """Return the values that are black and white in all pictures of a report: by the training pictures."""
     columns = estimator.schema_.columns
     return grey_limits(None, columns.low, columns.high)
-
-
-def _is_in_nats(estimator: Any) -> bool:
-    return "reconstruction" in estimator.history_[0]
 
 
 def _reconstruction_section(rows: _Rows, shape: tuple[int, ...] | None) -> Section:
@@ -409,7 +391,7 @@ def _diagnosis(rows: _Rows) -> Section:
 
 def _training_section(estimator: Any) -> Section:
     history: Sequence[Mapping[str, Any]] = raw_history(estimator)
-    last, unit = history[-1], " nats per row" if _is_in_nats(estimator) else ""
+    last, unit = history[-1], " nats per row" if is_in_nats(history[0]) else ""
     ends = f"After {len(history)} epochs the training loss is {last['loss']:.4g}{unit}"
     if "validation_loss" in last:
         ends += f", the validation loss {last['validation_loss']:.4g}"
