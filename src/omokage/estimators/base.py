@@ -40,7 +40,7 @@ from omokage.latent_density import fitted
 from omokage.likelihoods import Gaussian
 from omokage.posteriors import PointMass
 from omokage.priors import StandardNormal
-from omokage.progress import display
+from omokage.progress import display, raw_history
 from omokage.settings import CommonSettings, check
 from omokage.storage import check_target
 from omokage.summary import Summary, summary
@@ -320,7 +320,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             deviations,
             mask=batch.observed,
             objective=self.recipe_.objective,
-            history=self.history_,
+            history=raw_history(self),
             scales=scales,
             floor=getattr(likelihood, "floor", None) if "log_scale" in learned else None,
             columns=entry_names(self.schema_, batch.x.shape[1:]),

@@ -17,6 +17,7 @@ from omokage.plots.checks import codes
 from omokage.plots.style import (
     CLASSES,
     INK,
+    MUTED,
     PAPER,
     POINTS,
     TEXT,
@@ -135,7 +136,7 @@ def _intervals(values: NDArray[Any]) -> list[Kind]:
         for j in range(_INTERVALS)
     ]
     if len(there) < len(values):
-        found.append(Kind("missing", CLASSES[3], ~np.isfinite(values)))
+        found.append(Kind("missing", MUTED, ~np.isfinite(values)))
     return found
 
 

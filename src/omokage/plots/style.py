@@ -16,9 +16,10 @@ from matplotlib.legend import Legend
 
 INK, MUTED, RULE, PAPER = "#1f2328", "#667079", "#d3d7db", "#fefefe"
 TRAINING, VALIDATION = "#2a78c2", "#d9610f"
-# Ten colours that stay apart in the common kinds of colour blindness, on light and on dark paper.
+# Ten colours that stay apart in the common kinds of colour blindness, on light and on dark paper; none is grey, which
+# stands for all rows, or for what is missing.
 CLASSES = (
-    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
+    "#3f90da", "#ffa90e", "#bd1f01", "#0f6b73", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#d66ba0", "#92dadd",
 )  # fmt: skip
 
 # For drawings and writing: 1 is ink and 0 nothing, so what is behind shows; a report turns the ink white on dark paper.
