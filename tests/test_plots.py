@@ -1,7 +1,10 @@
 """The pictures: what they show is what was given, and nothing outside them changes."""
 
 import base64
+import inspect
 import io
+import pickle
+import pydoc
 import re
 import subprocess
 import sys
@@ -83,7 +86,7 @@ def canvas(figure):
 def test_no_settings_change_and_no_pyplot(tmp_path):
     before = dict(matplotlib.rcParams)
     for figure in all_figures().values():
-        assert type(figure) is Figure
+        assert isinstance(figure, Figure) and figure.canvas.manager is None
         plots.svg(figure)
     assert dict(matplotlib.rcParams) == before
     program = """
@@ -94,6 +97,37 @@ plots.latent_rotation([[0, 0, 1], [1, 2, 3]], [0, 1], sys.argv[1], frames=2)
 assert "matplotlib.pyplot" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "turn.gif")], check=True, timeout=120)
+
+
+def test_a_notebook_shows_every_figure_once_and_sharply():
+    for name, figure in all_figures().items():
+        width, height = (round(side * figure.dpi) for side in figure.get_size_inches())
+        assert Image.open(io.BytesIO(figure._repr_png_())).size == pytest.approx((width, height), abs=1), name
+        data, about = figure._repr_mimebundle_(include=None, exclude=None)
+        assert data.keys() == {"image/png"}, "of several forms a reader would choose one; a notebook shows this one"
+        assert Image.open(io.BytesIO(data["image/png"])).size == pytest.approx((2 * width, 2 * height), abs=2), name
+        assert about == {"image/png": {"width": width, "height": height}}
+        assert not hasattr(figure, "_repr_html_") or figure._repr_html_() is None
+
+
+def test_a_figure_can_be_copied_and_sent_to_another_process():
+    figure = plots.grid(PICTURES, SHAPE)
+    again = pickle.loads(pickle.dumps(figure))
+    assert again._repr_png_() == figure._repr_png_()
+
+
+def test_signatures_can_be_read():
+    for name in plots.__all__:
+        value = getattr(plots, name)
+        if not inspect.isfunction(value):
+            continue
+        signature = inspect.signature(value)
+        kinds = {parameter.kind for parameter in signature.parameters.values()}
+        assert not kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}, name
+        longest = max((len(str(parameter.annotation)) for parameter in signature.parameters.values()), default=0)
+        assert longest < 50, f"{name}: {signature}"
+        shown = pydoc.render_doc(value, renderer=pydoc.plaintext)
+        assert all(f"{parameter}:" in shown for parameter in signature.parameters), name
 
 
 @pytest.mark.parametrize("style", ["dark_background", "ggplot"])

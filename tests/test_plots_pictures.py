@@ -9,6 +9,7 @@ from PIL import Image
 
 from omokage import plots
 from omokage.errors import DataError
+from omokage.plots import mosaic
 
 RNG = np.random.default_rng(0)
 PICTURES = RNG.random((6, 12))
@@ -224,3 +225,152 @@ def test_codes_far_out_have_the_norms_and_share_their_directions():
 def test_what_cannot_be_drawn_is_said(draw, message):
     with pytest.raises(DataError, match=message):
         draw()
+
+
+# ------------------------------------------------------------------------------------- columns as asked, grey as it is
+
+
+def widths(figure, shape):
+    """Return how many pictures stand beside and below each other, by the size of the drawn image."""
+    (image,) = images(figure)
+    gap = max(1, round(min(shape) / 12))
+    return (image.shape[1] + gap) / (shape[1] + gap), (image.shape[0] + gap) / (shape[0] + gap)
+
+
+@pytest.mark.parametrize(
+    ("count", "columns", "expected"),
+    [
+        (5, 10, (10, 1)),  # fewer pictures than columns
+        (1, 4, (4, 1)),
+        (10, 4, (4, 3)),  # the last line is not full
+        (12, 4, (4, 3)),
+        (7, 1, (1, 7)),
+        (400, 20, (20, 20)),
+        (30, 15, (15, 2)),
+        (1, None, (1, 1)),
+        (2, None, (2, 1)),
+        (9, None, (3, 3)),
+        (10, None, (4, 3)),
+        (225, None, (15, 15)),  # a square of codes stays one
+        (400, None, (20, 20)),
+    ],
+)
+def test_a_grid_has_as_many_columns_as_were_asked_for(count, columns, expected):
+    pictures = np.ones((count, 6))
+    figure = plots.grid(pictures, (2, 3), columns=columns)
+    assert widths(figure, (2, 3)) == expected
+    (image,) = images(figure)
+    filled = image[..., 3].reshape(-1).sum() / 6
+    assert filled == count, "places without a picture are empty"
+
+
+def test_a_square_of_codes_is_laid_out_as_it_is():
+    z = plots.quantile_grid(13)
+    drawn = images(plots.grid(np.repeat(z[:, :1], 4, 1), (2, 2), limits=(z.min(), z.max())))[0]
+    first = drawn[0, ::3, 0]
+    assert (np.diff(first) > 0).all() and len(first) == 13, "the first dimension rises to the right"
+    assert (drawn[::3, 0, 0] == first[0]).all()
+
+
+def test_a_grid_of_absurdly_many_columns_is_refused_before_it_is_made():
+    with pytest.raises(DataError, match=r"columns: expected at most 1,000; got 1,000,000,000\. Draw"):
+        plots.grid(PICTURES, SHAPE, columns=10**9)
+
+
+WHOLE = np.uint8([[200, 200, 200, 200]])
+
+
+@pytest.mark.parametrize(
+    ("picture", "grey"),
+    [
+        (np.full((1, 4), 0.0), 0.0),
+        (np.full((1, 4), 0.5), 0.5),
+        (np.full((1, 4), 1.0), 1.0),
+        (np.full((1, 4), 0.95), 0.95),
+        (np.full((1, 4), True), 1.0),
+        (WHOLE, 200 / 255),
+        (WHOLE.astype(float), 200 / 255),
+        (np.full((1, 4), 40.0), 40 / 255),
+        (np.uint8([[10, 10, 10, 20]]), 10 / 255),
+        (np.uint8([[1, 1, 1, 1]]), 1.0),  # 0 and 1 in whole numbers
+        (np.full((1, 4), 255), 1.0),
+    ],
+)
+def test_a_picture_of_one_grey_is_drawn_in_it(picture, grey):
+    flat, shape = np.asarray(picture), (2, 2)
+    figures = [
+        plots.grid(flat, shape),
+        plots.picture_rows(flat[None], shape),
+        plots.far_out(flat[None], [3.0], shape),
+        plots.reconstructions(flat, flat, shape),
+        plots.best_and_worst(np.repeat(flat, 2, 0), np.repeat(flat, 2, 0), shape),
+        plots.interpolation(Straight(), flat, flat, shape, steps=2),
+        plots.heat_maps(flat, flat, np.ones((1, 4)), shape),
+    ]
+    for figure in figures:
+        assert abs(images(figure)[0][0, 0, 0] - grey) < 1 / 250
+
+
+def test_nearly_white_pictures_stay_so_and_what_lies_beyond_is_clipped():
+    originals = np.array([[0.9, 1.0, 0.95, 0.92], [0.91, 0.98, 1.0, 0.9]])
+    made = originals + np.array([-2.0, 3.0, 0.0, 0.0])
+    drawn = images(plots.reconstructions(originals, made, (2, 2)))[0][..., 0]
+    assert abs(drawn[0, 0] - 0.9) < 0.01 and drawn[0, 1] == 1.0
+    assert (drawn[3, 0], drawn[3, 1]) == (0.0, 1.0), "below black is black, above white is white"
+    assert abs(drawn[4, 0] - 0.95) < 0.01, "the same number is the same grey beside it"
+
+
+def test_decoded_pictures_go_a_little_beyond_black_and_white():
+    for white in (1.0, 255.0):
+        decoded = white * np.array([[-0.1, 0.0, 0.5, 1.2]])
+        assert np.allclose(images(plots.grid(decoded, (2, 2)))[0][..., 0], [[0, 0], [0.5, 1]], atol=1 / 250)
+
+
+def test_numbers_of_other_kinds_have_their_extremes():
+    for low, high in [(-1.0, 1.0), (0.0, 16.0), (-3.0, 5.0), (0.0, 1000.0), (-0.5, 0.5)]:
+        assert mosaic.grey_limits(None, [low, high], beyond=0.25) == (low, high)
+    assert mosaic.grey_limits(None, [-0.1, 1.1]) == (-0.1, 1.1), "of data, nothing is clipped"
+    assert mosaic.grey_limits(None, [np.nan]) == (0.0, 1.0)
+    assert mosaic.grey_limits(None, [0.2, np.nan, np.inf]) == (0.0, 1.0)
+    assert mosaic.grey_limits((1, 0), [5]) == (1.0, 0.0), "as asked for, a negative too"
+
+
+@pytest.mark.parametrize("limits", [(0, 0), (0,), "ab", 3, (0, np.nan), (0, 1, 2), (None, 1)])
+def test_limits_that_are_none_are_refused(limits):
+    with pytest.raises(DataError, match="limits: expected two different numbers, for black and for white; got"):
+        plots.grid(PICTURES, SHAPE, limits=limits)
+
+
+class Straight:
+    """A model whose codes are the rows themselves."""
+
+    def transform(self, X):
+        return np.asarray(X, float)
+
+    inverse_transform = transform
+
+
+class Conditional:
+    """A model whose codes are the rows and whose rows are codes plus the context, of each row or of all."""
+
+    def __init__(self):
+        self.asked = []
+
+    def transform(self, X, *, context):
+        self.asked.append(context)
+        return np.asarray(X)
+
+    def inverse_transform(self, Z, *, context):
+        self.asked.append(context)
+        return np.asarray(Z) + np.reshape(context, (-1, 1))
+
+
+@pytest.mark.parametrize("context", [[10.0, 20.0], 5.0])
+def test_an_interpolation_takes_the_context_of_its_pairs(context):
+    a, b = np.zeros((2, 4)), np.full((2, 4), 30.0)
+    model = Conditional()
+    drawn = images(plots.interpolation(model, a, b, (2, 2), steps=4, context=context, limits=(0, 100)))[0]
+    assert all(asked is context for asked in model.asked)
+    per_pair = np.broadcast_to(context, 2)
+    expected = (np.linspace(0, 30, 4) + per_pair[:, None]) / 100
+    assert np.allclose(drawn[::3, ::3, 0], expected, atol=1 / 250)

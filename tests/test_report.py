@@ -1,5 +1,6 @@
 """The report: one whole file that refers to nothing outside, and what it shows of a model of each kind of data."""
 
+import copy
 import json
 import os
 import re
@@ -9,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 
@@ -468,3 +470,155 @@ def test_the_template_is_in_the_package():
         "from importlib.resources import files; assert (files('omokage') / 'templates/report.html.jinja').is_file()"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+# ------------------------------------------------------------------------------------------------ conditional models
+
+MANY = 2100  # more than are looked at
+
+
+def conditions(form):
+    """Return the context of 2,100 rows, a label and a quantity of each row, in one of its forms."""
+    label = np.array(["a", "b", "c"])[np.arange(MANY) % 3]
+    size = np.arange(MANY) / MANY
+    return {
+        "list": label.tolist(),
+        "array": label,
+        "matrix": np.column_stack([size, -size]),
+        "mapping": {"label": label, "size": size},
+        "polars": pl.DataFrame({"label": label, "size": size}),
+        "pandas": pd.DataFrame({"label": label, "size": size}, index=np.arange(MANY)[::-1]),
+        "series": pl.Series(label),
+    }[form]
+
+
+@pytest.fixture(scope="module")
+def conditional_rows():
+    return np.random.default_rng(5).random((MANY, 4))
+
+
+@pytest.fixture(scope="module")
+def conditional(conditional_rows):
+    """Return a function from a form of context to a model that was fitted with one of its columns."""
+    fitted = {}
+
+    def model(form):
+        kind = {"series": "list", "mapping": "polars", "pandas": "polars"}.get(form, form)
+        if kind not in fitted:
+            vae = om.VAE(latent_dim=2, hidden=(8,), epochs=1, batch_size=512, verbose=0)
+            fitted[kind] = vae.fit(conditional_rows, context=conditions(kind))
+        return fitted[kind]
+
+    return model
+
+
+@pytest.mark.parametrize("form", ["list", "series", "matrix", "mapping", "polars", "pandas"])
+def test_a_conditional_model_is_shown_with_the_context_of_its_rows(form, conditional, conditional_rows, monkeypatch):
+    vae, context, X = conditional(form), conditions(form), conditional_rows
+    asked, sample = [], vae.sample
+    monkeypatch.setattr(vae, "sample", lambda n, **how: asked.append((n, how["context"])) or sample(n, **how))
+    sections = report.model_sections(vae, X, shape=(2, 2), context=context)
+    assert [section.heading for section in sections][:2] == ["Reconstruction", "Codes"]
+    (((count, given)),) = asked
+    drawn = vae.context_schema_.encode(given, count)
+    known = vae.context_schema_.encode(context, MANY)[:2000]
+    assert all((row == known).all(1).any() for row in drawn), "samples have the context of rows"
+    spread = known[np.lexsort(-known.T[::-1])][np.linspace(0, 1999, count).astype(int)]
+    assert np.array_equal(drawn, spread), "at even distances among all"
+    samples = next(section for section in sections if section.heading == "Samples")
+    assert "given the context of one of the rows" in samples.paragraphs[0]
+    diagnosis = next(section for section in sections if section.heading == "Diagnosis")
+    first = vae.context_schema_.encode(context, MANY)[:2000]
+    assert len(first) == 2000 and diagnosis.findings
+
+
+def test_one_context_stands_for_all_and_a_wrong_one_is_refused(conditional, conditional_rows):
+    X, vae = conditional_rows[:60], conditional("list")
+    sections = report.model_sections(vae, X, shape=(2, 2), context="b")
+    assert report.diagnosis_section(vae, X, context="b").findings == sections[-3].findings
+    assert report.certainty_section(vae, X, context="b").pictures
+    only = report.model_sections(vae, shape=(2, 2), context="b")
+    assert "given the same context" in only[0].paragraphs[0]
+    with pytest.raises(DataError, match="context: expected the context of 60 rows, one for each; got that of 59"):
+        report.model_sections(vae, X, context=conditions("list")[:59])
+    with pytest.raises(DataError, match="context: the model was fitted with a context and needs that of these rows"):
+        report.model_sections(vae, X)
+
+
+def test_pictures_of_a_report_are_as_bright_as_they_are():
+    bright = np.random.default_rng(0).uniform(0.9, 1.0, (30, 16))
+    vae = om.VAE(latent_dim=2, hidden=(8,), epochs=1, verbose=0).fit(bright)
+    section = report.model_sections(vae, bright, shape=(4, 4))[0]
+    drawn = np.asarray(section.pictures[0].figure.axes[0].get_images()[0].get_array())
+    assert drawn[:4, :4, 0].min() > 0.88
+
+
+# ------------------------------------------------------------------------------------------- how good a detector is
+
+
+@pytest.fixture(scope="module")
+def detector():
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    small = om.VAE(latent_dim=2, hidden=(8,), epochs=3, verbose=0)
+    return om.AnomalyDetector(small, ensemble=2, false_alarm_rate=0.05, verbose=0).fit(X)
+
+
+def labelled():
+    """Return 100 rows of which 0 to 9 are anomalies: 0 to 3 are far out, the others look like normal rows."""
+    X = np.random.default_rng(1).normal(size=(100, 3))
+    X[:4] += 20
+    X[4:10] *= 0.1
+    return X, np.arange(100) < 10
+
+
+def looked_at(path):
+    """Return the heading and the rows of the table of rows to look at, and the whole text."""
+    text = path.read_text(encoding="utf-8")
+    found = re.search(r"<h2>([^<]*to look at[^<]*)</h2>", text)
+    heading, part = found[1], text[found.end() :]
+    body = part[part.index("<tbody>") : part.index("</tbody>")]
+    rows = [re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", row) for row in body.split("</tr>")[:-1]]
+    return heading, rows, text
+
+
+def test_the_page_tells_missed_from_found_by_the_decision(detector, tmp_path):
+    X, y = labelled()
+    path = report.evaluation_page(tmp_path / "page.html", detector, X, y, om.evaluate_detector(detector, X, y))
+    heading, rows, text = looked_at(path)
+    flagged = detector.predict(X) == -1
+    expected = {"found": y & flagged, "missed": y & ~flagged, "false alarm": ~y & flagged}
+    assert all(which.any() for which in expected.values()), "the rows have some of each"
+    for kind, which in expected.items():
+        listed = [int(row[1]) for row in rows if row[0] == kind]
+        assert set(listed) <= set(np.flatnonzero(which)) and len(listed) == min(10, which.sum()), kind
+        assert all(row[2] == ("anomaly" if y[int(row[1])] else "normal") for row in rows if row[0] == kind)
+    counts = [int(which.sum()) for which in expected.values()]
+    words = f"{counts[0]} found, {counts[1]} missed, {counts[2]} false alarm{'s' * (counts[2] != 1)}"
+    assert heading == f"Rows to look at: {words}" and f"By the detector&#39;s own decision: {words}." in text
+    assert "its rate of false alarms is set to 0.05" in text
+
+
+def test_the_page_follows_another_rate_of_the_detector(detector, tmp_path):
+    X, y = labelled()
+    other = copy.copy(detector)
+    other.offset_ = -np.inf  # nothing is flagged
+    heading, rows, _ = looked_at(
+        report.evaluation_page(tmp_path / "page.html", other, X, y, om.evaluate_detector(other, X, y))
+    )
+    assert heading == "Rows to look at: 0 found, 10 missed, 0 false alarms"
+    assert {row[0] for row in rows} == {"missed"}
+
+
+def test_the_page_of_a_model_without_a_decision_says_ranked(tmp_path):
+    class Distance:
+        def score_samples(self, X):
+            return -np.abs(X).sum(1)
+
+    X, y = labelled()
+    path = report.evaluation_page(tmp_path / "page.html", Distance(), X, y, om.evaluate_detector(Distance(), X, y))
+    heading, rows, text = looked_at(path)
+    assert heading == "Rows to look at, ranked" and "decides nothing" in text
+    assert not {"found", "missed", "false alarm"} & {row[0] for row in rows}
+    assert [row[1] for row in rows if row[0] == "highest score"] == [
+        str(row) for row in np.argsort(-np.abs(X).sum(1), kind="stable")[:10]
+    ]

@@ -4,6 +4,7 @@
 
     vae = om.VAE(latent_dim=10).fit(X)
     vae.transform(X), vae.reconstruct(X), vae.score_samples(X), vae.sample(100)
+    om.plots.latent_scatter(vae.transform(X))
 
 Everything is loaded at its first use, so that `import omokage` and `omokage --help` are quick.
 """
@@ -14,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from omokage import data, errors, likelihoods, nets, objectives, posteriors, priors
+    from omokage import data, errors, likelihoods, nets, objectives, plots, posteriors, priors, report
     from omokage.data import datasets
     from omokage.estimators import VAE, AnomalyDetector, AutoEncoder, evaluate_detector, load
     from omokage.files.opening import read
 
 __all__ = [
     "VAE", "AnomalyDetector", "AutoEncoder", "data", "datasets", "errors", "evaluate_detector", "likelihoods", "load",
-    "nets", "objectives", "posteriors", "priors", "read",
+    "nets", "objectives", "plots", "posteriors", "priors", "read", "report",
 ]  # fmt: skip
 
 _HOMES = {
@@ -36,9 +37,11 @@ _HOMES = {
     "likelihoods": "omokage.likelihoods",
     "nets": "omokage.nets",
     "objectives": "omokage.objectives",
+    "plots": "omokage.plots",
     "posteriors": "omokage.posteriors",
     "priors": "omokage.priors",
     "read": "omokage.files.opening",
+    "report": "omokage.report",
 }
 
 
@@ -52,4 +55,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -3,6 +3,9 @@
 Each command is a module of `omokage.commands`. Here stands what all share: how errors end, with which exit status.
 """
 
+import errno
+import io
+import os
 import sys
 import warnings
 
@@ -22,6 +25,7 @@ from omokage.commands.score import score
 from omokage.errors import OmokageError
 
 FAILED, INTERRUPTED = 1, 130  # exit statuses
+_BROKEN_PIPE = 141  # what a shell says of a program that ended by the signal SIGPIPE
 
 app = App(
     name="omokage",
@@ -37,11 +41,37 @@ for _command in (demo, fit, encode, reconstruct, score, evaluate, impute, sample
 def main() -> None:
     """Run the command line; what a user can do wrong ends in one line on standard error and exit status 1."""
     warnings.formatwarning = lambda message, *_, **__: f"omokage: warning: {message}\n"
+    _replace_what_cannot_be_shown()
     try:
-        app(exit_on_error=False, print_error=False)
+        try:
+            app(exit_on_error=False, print_error=False)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except (OmokageError, CycloptsError) as error:
         print(f"omokage: {error}", file=sys.stderr)
         sys.exit(FAILED)
     except KeyboardInterrupt:
         print("omokage: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # the reader has seen enough, as `head` has
+        _discard_output()
+        sys.exit(_BROKEN_PIPE)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _discard_output()
+        print(f"omokage: {error.filename or 'standard output'}: no space is left on the device.", file=sys.stderr)
+        sys.exit(FAILED)
+
+
+def _discard_output() -> None:
+    """Leave nothing in the buffer that would raise again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _replace_what_cannot_be_shown() -> None:
+    """Make output survive any encoding of the terminal: letters that are not in it become question marks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")

@@ -31,8 +31,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table as Shown
 from sklearn.decomposition import PCA
 
 from omokage import plots
@@ -50,12 +48,14 @@ from omokage.report import (
     raw_history,
     write_report,
 )
+from omokage.summary import aligned
 
 LEVELS = 16  # a pixel is k/16, k = 0..16
 LATENT_DIM = 10
 EPOCHS = 60
 _COPIES = 5  # of each training picture, each with noise of its own
 _DRAWS = 500  # for the importance-weighted bound
+_ABSENT = "–"
 _PAIRS = ((0, 6), (1, 7), (3, 8), (4, 9), (5, 2))
 _LOOK: dict[str, Any] = {"limits": (0.0, 1.0), "colours": plots.INK_ON_PAPER}
 
@@ -250,7 +250,7 @@ def _comparison(figures: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
     def row(name: str, form: str, vae: str, other: str) -> list[str]:
         own = format(figures[vae], form)
-        return [name, own, *(format(model[other], form) if other else "–" for model in (pca, best))]
+        return [name, own, *(format(model[other], form) if other else _ABSENT for model in (pca, best))]
 
     rows = [
         row("ELBO, nats", ".1f", "elbo", ""),
@@ -435,14 +435,9 @@ def _meaning(figures: dict[str, Any]) -> list[str]:
 
 
 def _print(figures: dict[str, Any]) -> None:
-    columns, rows = _comparison(figures)
-    shown = Shown(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for number, name in enumerate(columns):
-        shown.add_column(name, justify="left" if number == 0 else "right", no_wrap=number == 0)
-    for row in rows:
-        shown.add_row(*row)
-    console = Console(highlight=False)
-    console.print()
-    console.print(shown)
-    console.print(f"\nreport  {figures['report']}\nmodel   {figures['model']}", soft_wrap=True, markup=False)
-    console.print(f"{figures['seconds']:.0f} seconds in all")
+    (what, *columns), rows = _comparison(figures)
+    headings = [(what, *(name.split(",")[0] for name in columns)), ("", *(name.split(", ")[1] for name in columns))]
+    cells = [[cell.replace(_ABSENT, "-") for cell in row] for row in rows]
+    table = aligned([*headings, *cells], right=(1, 2, 3))
+    print(f"\n{table}\n\nreport  {figures['report']}\nmodel   {figures['model']}")
+    print(f"{figures['seconds']:.0f} seconds in all")

@@ -86,7 +86,7 @@ class CommonSettings(BaseModel):
     initializer: Annotated[
         Initializer,
         Field(
-            description="First weights; auto: uniform in ±1/√inputs (lecun_uniform).",
+            description="First weights; auto: uniform up to 1/sqrt(inputs) either way (lecun_uniform).",
             json_schema_extra=Instance,
         ),
     ] = "auto"

@@ -1,6 +1,8 @@
 """The table of a model's layers: what each gives and how many parameters it has."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+from unicodedata import east_asian_width
 
 import equinox as eqx
 import jax
@@ -47,16 +49,30 @@ class Summary(tuple[Layer, ...]):
             for layer in self
         ]
         lines.append(("total", "", "", f"{self.total:,}"))
-        widths = [max(len(line[i]) for line in lines) for i in range(4)]
-        return "\n".join(
-            " ".join(
-                [
-                    *(cell.ljust(width) for cell, width in zip(line[:3], widths, strict=False)),
-                    line[3].rjust(widths[3]),
-                ]
-            )
-            for line in lines
-        )
+        return aligned(lines, right=(3,))
+
+
+def aligned(lines: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """Return cells in columns, those numbered in `right` flush right; nothing is cut, however narrow the terminal is.
+
+    Japanese letters are two wide.
+
+    Example:
+        >>> print(aligned([("column", "scale"), ("温度", "2.5")], right=(1,)))
+        column scale
+        温度     2.5
+    """
+    widths = [max(_width(line[j]) for line in lines) for j in range(len(lines[0]))] if lines else []
+
+    def padded(cell: str, j: int) -> str:
+        gap = " " * (widths[j] - _width(cell))
+        return gap + cell if j in right else cell + gap
+
+    return "\n".join(" ".join(padded(cell, j) for j, cell in enumerate(line)).rstrip() for line in lines)
+
+
+def _width(text: str) -> int:
+    return sum(1 + (east_asian_width(letter) in "WF") for letter in text)
 
 
 def summary(model: Model) -> Summary:

@@ -93,6 +93,7 @@ def fit(
     from omokage.commands.outputs import check_apart
     from omokage.commands.sources import open_rows
     from omokage.estimators import VAE, AutoEncoder
+    from omokage.progress import is_in_nats, raw_history
     from omokage.saving import FILES
     from omokage.storage import check_target
 
@@ -113,9 +114,11 @@ def fit(
     estimator.fit(rows, X_valid=checked, checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume)
     estimator.save(out)
     if not quiet:
-        last = {name: value for name, value in estimator.history_[-1].items() if name.endswith(("loss", "kl"))}
-        terms = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in last.items())
-        print(f"{out}: {estimator.schema_.described} to {estimator.latent_dim}; {terms} (nats per row)")
+        last = raw_history(estimator)[-1]
+        shown = {name: value for name, value in last.items() if name.endswith(("loss", "kl"))}
+        terms = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items())
+        unit = " (nats per row)" if is_in_nats(last) else ""
+        print(f"{out}: {estimator.schema_.described} to {estimator.latent_dim}; {terms}{unit}")
 
 
 def _fit_detector(model: Any, rows: Any, out: Path, settings: dict[str, Any], quiet: bool) -> None:

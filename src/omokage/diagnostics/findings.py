@@ -29,7 +29,20 @@ class Finding:
     figures: dict[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{self.verdict:8} {self.name}: {self.text}"
+        return plain(f"{self.verdict:8} {self.name}: {self.text}")
+
+
+def plain(text: str) -> str:
+    """Return a text with letters that any terminal can show; names of columns stay as they are.
+
+    Example:
+        >>> plain("β = 1, within ±σ")
+        'beta = 1, within +/-sigma'
+    """
+    return text.translate(_PLAIN)
+
+
+_PLAIN = str.maketrans({"β": "beta", "σ": "sigma", "μ": "mu", "×": "x", "±": "+/-", "−": "-", "–": "-", "‖": "||"})
 
 
 def worst(findings: Sequence[Finding]) -> Verdict:

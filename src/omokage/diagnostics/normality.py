@@ -72,7 +72,7 @@ def _departures(aggregate: Aggregate) -> list[str]:
     words = []
     worst = int(np.abs(aggregate.shift).argmax())
     if abs(aggregate.shift[worst]) > _EFFECT:
-        words.append(f"z{aggregate.dimensions[worst]} has a mean of {aggregate.shift[worst]:.2f}")
+        words.append(f"z{aggregate.dimensions[worst]} has a mean of {aggregate.shift[worst]:z.2f}")
     worst = int(np.abs(aggregate.log_ratio).argmax())
     if abs(aggregate.log_ratio[worst]) > _EFFECT:
         words.append(f"z{aggregate.dimensions[worst]} has a deviation of {np.exp(aggregate.log_ratio[worst]):.2f}")
@@ -80,7 +80,7 @@ def _departures(aggregate: Aggregate) -> list[str]:
     if aggregate.ks_distance[worst] > _KS:
         words.append(
             f"the distribution function of z{aggregate.dimensions[worst]} is up to {aggregate.ks_distance[worst]:.2f} "
-            f"off (skewness {aggregate.skewness[worst]:.2f}, excess kurtosis {aggregate.excess_kurtosis[worst]:.2f})"
+            f"off (skewness {aggregate.skewness[worst]:z.2f}, excess kurtosis {aggregate.excess_kurtosis[worst]:z.2f})"
         )
     if aggregate.largest_correlation > _CORRELATION and aggregate.most_correlated is not None:
         i, j = aggregate.most_correlated
@@ -121,19 +121,23 @@ def _prior(aggregate: Aggregate) -> Finding:
     kinds = "Gaussian" if aggregate.components == 1 else f"mixture of {aggregate.components} Gaussians"
     if max(gaussian, mixture) < _WORTH:
         text = (
-            f"No density fitted to z afterwards is worth having: a Gaussian saves {gaussian:.2f} nats a row, a "
-            f"{kinds} {mixture:.2f}, on draws held out."
+            f"No density fitted to z afterwards is worth having: on draws held out a Gaussian {_saves(gaussian)} a row"
+            + (f", a {kinds} {_saves(mixture)}." if aggregate.components > 1 else ".")
         )
         return Finding("fitted prior", "good", text, figures)
-    text = f"Drawn from a Gaussian fitted to z afterwards, rows cost {gaussian:.2f} nats less"
+    text = f"Drawn from a Gaussian fitted to z afterwards, rows cost {gaussian:z.2f} nats less"
     if aggregate.components > 1:
-        text += f", from a {kinds} {mixture:.2f}"
+        text += f", from a {kinds} {mixture:z.2f}"
     text += " (held-out draws; the ELBO with that prior rises by as much)."
     if gaussian >= mixture - _WORTH:
         text += " The Gaussian does: location, scale and correlation are all that is wrong."
     else:
         text += " The mixture is worth its components: z lies in clumps, or in a bent shape. A mixture prior learns it."
     return Finding("fitted prior", "warning", text, figures)
+
+
+def _saves(nats: float) -> str:
+    return f"saves {nats:z.2f} nats" if nats > -0.005 else f"costs {-nats:.2f} nats more"
 
 
 def _information(aggregate: Aggregate) -> Finding:
@@ -160,7 +164,7 @@ def _codes(aggregate: Aggregate) -> Finding:
         "N(0, I) decode to nothing in particular. To generate, draw from a Gaussian fitted to the codes"
     )
     if more > _WORTH:
-        text += f"; a mixture of {aggregate.components} of them fits held-out codes better by {more:.2f} nats a row"
+        text += f"; a mixture of {aggregate.components} of them fits held-out codes better by {more:z.2f} nats a row"
     figures = {
         "prior_density": aggregate.prior_density,
         "gaussian_density": aggregate.gaussian_density,

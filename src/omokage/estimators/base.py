@@ -32,6 +32,7 @@ from omokage.likelihoods import Gaussian
 from omokage.model import Model
 from omokage.posteriors import PointMass
 from omokage.priors import StandardNormal
+from omokage.progress import raw_record
 from omokage.settings import CommonSettings, check
 from omokage.summary import Summary, summary
 from omokage.training import Record
@@ -319,7 +320,7 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
             deviations,
             mask=batch.observed,
             objective=recipe.objective,
-            history=fit.history,
+            history=[raw_record(record, fit.schema.log_jacobian) for record in fit.history],
             scales=scales,
             floor=getattr(likelihood, "floor", None) if "log_scale" in learned else None,
             columns=fit.schema.entry_names(batch.x.shape[1:]),

@@ -114,7 +114,7 @@ def fit_model(
         settings = fingerprint(kind, parameters, schema, rows, seed, plan.epochs, context_schema)
         snapshot = (read_checkpoint(run.checkpoint, snapshot, settings) if run.resume else None) or snapshot
         keep = keeper(run.checkpoint, run.checkpoint_every, plan.epochs, settings)
-    with display(plan.epochs, parameters["verbose"]) as shown:
+    with display(plan.epochs, parameters["verbose"], schema.log_jacobian) as shown:
         result = train(
             snapshot,
             recipe.objective,

@@ -111,7 +111,7 @@ def fit_members(
                 dealt += len(group.index)
         plan = build.plan(parameters, rows.count, seed)
         plan = replace(plan, optimizer=each_apart(plan.optimizer))
-        with display(plan.epochs, settings.verbose) as shown:
+        with display(plan.epochs, settings.verbose, schema.log_jacobian) as shown:
             result = train(
                 begin(Ensemble.of([first, *rest]), plan),
                 Together(recipe.objective),

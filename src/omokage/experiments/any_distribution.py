@@ -41,7 +41,7 @@ def run(results: Results) -> None:
         vae = results.fit(VAE, "network", train.X, objective=objective)
         history, rebuilt = vae.history_, vae.reconstruct(test.X, sample=True, seed=results.seed)
         if name == "simple":
-            results.add(f"{what}: training loss", "0.065–0.069", f"{history[-1]['loss']:.4f}", history)
+            results.add(f"{what}: training loss", "0.065 to 0.069", f"{history[-1]['loss']:.4f}", history)
         error = np.square(rebuilt - test.X).mean()
         share = np.square(rebuilt - rebuilt.mean(0)).mean() / np.square(test.X - test.X.mean(0)).mean()
         diagnosis = vae.diagnose(test.X)

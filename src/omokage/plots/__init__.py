@@ -12,8 +12,9 @@
     style, checks, files, mosaic    what they share
 
 No pyplot and no settings of matplotlib's are touched, and every colour, size and font is given where it is used, so a
-figure looks the same whatever style the caller has set, and figures can be made in threads. `figure.savefig(path)`
-writes one to a file; `svg(figure)` gives its source, with text that stays text.
+figure looks the same whatever style the caller has set, and figures can be made in threads. A notebook shows a figure
+that is the last line of a cell. `figure.savefig(path)` writes one to a file; `svg(figure)` gives its source, with text
+that stays text.
 
 Rows of pictures are (n, D) with D = height × width (× 3 or 4 for colours), as the estimators take and give them.
 """

@@ -1,5 +1,7 @@
 """How scores of normal rows and of anomalies differ, and whether p-values mean what they say."""
 
+from __future__ import annotations  # so that signatures show `ArrayLike`, not the union behind it
+
 from typing import Any
 
 import numpy as np

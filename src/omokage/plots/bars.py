@@ -1,5 +1,7 @@
 """One number for each of many things: columns, latent dimensions."""
 
+from __future__ import annotations  # so that signatures show `ArrayLike`, not the union behind it
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -3,6 +3,8 @@
 Each function gives an array of codes for `inverse_transform`; `grid` and `picture_rows` draw what comes back.
 """
 
+from __future__ import annotations  # so that signatures show `ArrayLike`, not the union behind it
+
 from statistics import NormalDist
 from typing import Any
 

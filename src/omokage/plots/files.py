@@ -1,5 +1,7 @@
 """Figures as SVG source."""
 
+from __future__ import annotations  # so that signatures show `ArrayLike`, not the union behind it
+
 import io
 import warnings
 

@@ -1,9 +1,14 @@
 """Rows that are pictures.
 
-The arguments `limits` and `colours` are everywhere the same: the values that are black and white, by default the
-extremes of what is shown first; and a colour map of matplotlib's, or `INK_ON_PAPER`, for pictures without colours of
-their own. Missing pixels, NaN, stay empty.
+The arguments `limits` and `colours` are everywhere the same: the values that are black and white; and a colour map of
+matplotlib's, or `INK_ON_PAPER`, for pictures without colours of their own. Missing pixels, NaN, stay empty.
+
+Without `limits`, pictures with values in [0, 1] or [0, 255] have these limits, and others the extremes of what is shown
+first (`mosaic.grey_limits` has the details). All pictures of a figure have the same limits, so the same number is the
+same grey; what lies beyond them is clipped.
 """
+
+from __future__ import annotations  # so that signatures show `ArrayLike`, not the union behind it
 
 import math
 from collections.abc import Sequence
@@ -17,8 +22,11 @@ from numpy.typing import ArrayLike, NDArray
 from omokage.errors import DataError
 from omokage.plots.checks import numbers, whole_number
 from omokage.plots.codes import linear_path
-from omokage.plots.mosaic import Block, as_pictures, extremes, mosaic
+from omokage.plots.mosaic import Block, as_pictures, grey_limits, mosaic
 from omokage.plots.style import HEAT, short_number
+
+_BEYOND = 0.25  # how far decoded pictures may lie beyond black and white, as a share of what is between
+_MOST_COLUMNS = 1000
 
 
 def reconstructions(
@@ -38,7 +46,8 @@ def reconstructions(
         shape: (height, width) or (height, width, 3 or 4).
         draws: Reconstructions through draws of z from q(z|x), (k, n, D), a further row each: what differs between
             them the code leaves open.
-        limits: The values that are black and white; by default the extremes of the originals.
+        limits: The values that are black and white; by default 0 and 1, or 0 and 255, where the originals
+            are such numbers, else their extremes.
         colours: A colour map of matplotlib's, or `INK_ON_PAPER`, for pictures without colours of their own.
 
     Raises:
@@ -54,7 +63,7 @@ def reconstructions(
         for number, draw in enumerate(all_draws, 1):
             rows.append(_as_many(as_pictures(draw, shape, "draws"), "draws", first))
             names.append(f"draw {number}")
-    return mosaic([Block(np.stack(rows), rows=names)], limits or extremes(first), colours)
+    return mosaic([Block(np.stack(rows), rows=names)], grey_limits(limits, originals), colours)
 
 
 def heat_maps(
@@ -74,7 +83,8 @@ def heat_maps(
         contributions: Like `originals`, as `Explanation.contributions`; of colours the sum is shown. The darkest is the
             largest of each picture.
         shape: (height, width) or (height, width, 1, 3 or 4).
-        limits: The values that are black and white; by default the extremes of the originals.
+        limits: The values that are black and white; by default 0 and 1, or 0 and 255, where the originals
+            are such numbers, else their extremes.
         colours: A colour map of matplotlib's, or `INK_ON_PAPER`, for pictures without colours of their own.
 
     Raises:
@@ -87,7 +97,7 @@ def heat_maps(
     largest = np.maximum(np.nanmax(parts, axis=(1, 2), keepdims=True), 1e-30)
     pictures = Block(np.stack([first, expected]), rows=["original", "expected"])
     heat = Block((parts / largest)[None], rows=["to blame"])
-    return mosaic([pictures, heat], limits or extremes(first), colours, each=[None, ((0.0, 1.0), HEAT)])
+    return mosaic([pictures, heat], grey_limits(limits, originals), colours, each=[None, ((0.0, 1.0), HEAT)])
 
 
 def best_and_worst(
@@ -112,7 +122,8 @@ def best_and_worst(
         errors: One for each row, (n,), higher is worse. Without errors and scores, the squared error of a row.
         scores: Instead of errors, one for each row, (n,), higher is better, as those of `score_samples`.
         count: How many of each; half of the rows at most.
-        limits: The values that are black and white; by default the extremes of the originals.
+        limits: The values that are black and white; by default 0 and 1, or 0 and 255, where the originals
+            are such numbers, else their extremes.
         colours: A colour map of matplotlib's, or `INK_ON_PAPER`, for pictures without colours of their own.
 
     Raises:
@@ -145,7 +156,7 @@ def best_and_worst(
         )
         for called, chosen in (("best", order[:shown]), ("worst", order[::-1][:shown]))
     ]
-    return mosaic(blocks, limits or extremes(first), colours)
+    return mosaic(blocks, grey_limits(limits, originals), colours)
 
 
 def grid(
@@ -161,20 +172,25 @@ def grid(
     Args:
         pictures: (n, D).
         shape: (height, width) or (height, width, 3 or 4).
-        columns: How many stand beside each other; by default a square, at most 12.
-        limits: The values that are black and white; by default the extremes of the pictures.
+        columns: How many stand beside each other, 1 to 1,000; places without a picture stay empty. By default as many
+            as rows, or one more, so that a grid of codes, count × count, is laid out as it is.
+        limits: The values that are black and white; by default 0 and 1, or 0 and 255, where the pictures
+            are such numbers (or nearly, as decoded ones are), else their extremes.
         colours: A colour map of matplotlib's, or `INK_ON_PAPER`, for pictures without colours of their own.
 
     Raises:
-        DataError: If rows do not have that shape.
+        DataError: If rows do not have that shape, or columns is no such number.
     """
     all_ = as_pictures(pictures, shape, "pictures")
-    wanted = min(12, math.ceil(math.sqrt(len(all_)))) if columns is None else whole_number(columns, "columns", 1)
-    columns = min(wanted, len(all_))
+    if columns is None:
+        columns = math.isqrt(len(all_) - 1) + 1  # the square root, rounded up
+    whole_number(columns, "columns", 1)
+    if columns > _MOST_COLUMNS:
+        raise DataError(f"columns: expected at most {_MOST_COLUMNS:,}; got {columns:,}. Draw the pictures in parts.")
     missing = -len(all_) % columns
     padded = np.concatenate([all_, np.full((missing, *all_.shape[1:]), np.nan)])
     block = Block(padded.reshape(-1, columns, *all_.shape[1:]))
-    return mosaic([block], limits or extremes(all_), colours)
+    return mosaic([block], grey_limits(limits, pictures, beyond=_BEYOND), colours)
 
 
 def picture_rows(
@@ -193,7 +209,8 @@ def picture_rows(
         shape: (height, width) or (height, width, 3 or 4).
         row_labels: Beside each row, or none.
         column_labels: Above each column, or none.
-        limits: The values that are black and white; by default the extremes of the pictures.
+        limits: The values that are black and white; by default 0 and 1, or 0 and 255, where the pictures
+            are such numbers (or nearly, as decoded ones are), else their extremes.
         colours: A colour map of matplotlib's, or `INK_ON_PAPER`, for pictures without colours of their own.
 
     Raises:
@@ -211,7 +228,7 @@ def picture_rows(
             raise DataError(f"{name}: expected {values.shape[wanted]} texts, or none; got {len(labels)}.")
     flat = as_pictures(values.reshape(-1, *values.shape[2:]), shape, "pictures")
     block = Block(flat.reshape(*values.shape[:2], *shape), rows=row_labels, above=column_labels)
-    return mosaic([block], limits or extremes(flat), colours)
+    return mosaic([block], grey_limits(limits, pictures, beyond=_BEYOND), colours)
 
 
 def far_out(
@@ -228,7 +245,8 @@ def far_out(
         pictures: Decoded codes of `codes_at_norms`, (k, count, D).
         norms: The distances, (k,).
         shape: (height, width) or (height, width, 3 or 4).
-        limits: The values that are black and white; by default the extremes of the pictures.
+        limits: The values that are black and white; by default 0 and 1, or 0 and 255, where the pictures
+            are such numbers (or nearly, as decoded ones are), else their extremes.
         colours: A colour map of matplotlib's, or `INK_ON_PAPER`, for pictures without colours of their own.
 
     Raises:
@@ -238,7 +256,7 @@ def far_out(
     if distances.shape != rows.shape[:1]:
         raise DataError(f"norms: expected one for each row of pictures, {rows.shape[:1]}; got {distances.shape}.")
     labels = [f"‖z‖ = {distance:g}" for distance in distances]
-    return picture_rows(rows, shape, row_labels=labels, limits=limits, colours=colours)
+    return picture_rows(pictures, shape, row_labels=labels, limits=limits, colours=colours)
 
 
 def interpolation(
@@ -248,6 +266,7 @@ def interpolation(
     shape: Sequence[int],
     *,
     steps: int = 10,
+    context: Any = None,
     limits: tuple[float, float] | None = None,
     colours: str | Colormap = "gray",
 ) -> Figure:
@@ -261,20 +280,25 @@ def interpolation(
         x_b: Where they end, (pairs, D).
         shape: (height, width) or (height, width, 3 or 4).
         steps: Pictures on each line, its ends among them.
-        limits: The values that are black and white; by default the extremes of `x_a` and `x_b`.
+        context: What the model is conditioned on, where it is: of each pair, or one for all, as `transform` takes it.
+            It is the same from one end to the other.
+        limits: The values that are black and white; by default 0 and 1, or 0 and 255, where `x_a` and `x_b`
+            are such numbers, else their extremes.
         colours: A colour map of matplotlib's, or `INK_ON_PAPER`, for pictures without colours of their own.
 
     Raises:
-        DataError: If the numbers of rows differ, or rows do not have that shape.
+        DataError: If the numbers of rows differ, or rows do not have that shape, or the context does not fit.
     """
     begin = as_pictures(x_a, shape, "x_a")
-    end = _as_many(as_pictures(x_b, shape, "x_b"), "x_b", begin, "x_a")
-    z_a, z_b = (np.asarray(vae.transform(np.asarray(x))) for x in (x_a, x_b))
+    _as_many(as_pictures(x_b, shape, "x_b"), "x_b", begin, "x_a")
+    given = {} if context is None else {"context": context}
+    z_a, z_b = (np.asarray(vae.transform(np.asarray(x), **given)) for x in (x_a, x_b))
     z = linear_path(z_a, z_b, steps)
-    decoded = np.asarray(vae.inverse_transform(z.reshape(-1, z.shape[-1])))
+    # Step by step, so that the context is that of the pairs in any form that the model takes.
+    decoded = [np.asarray(vae.inverse_transform(z[:, step], **given)).reshape(len(z), -1) for step in range(steps)]
     labels = ["A", *[""] * (steps - 2), "B"]
-    between = decoded.reshape(len(z), steps, -1)
-    return picture_rows(between, shape, column_labels=labels, limits=limits or extremes(begin, end), colours=colours)
+    limits = grey_limits(limits, x_a, x_b)
+    return picture_rows(np.stack(decoded, 1), shape, column_labels=labels, limits=limits, colours=colours)
 
 
 def _as_many(

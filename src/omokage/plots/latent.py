@@ -1,5 +1,7 @@
 """Codes in a plane, and what labels are to points."""
 
+from __future__ import annotations  # so that signatures show `ArrayLike`, not the union behind it
+
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -15,6 +17,7 @@ from omokage.plots.checks import codes
 from omokage.plots.style import (
     CLASSES,
     INK,
+    MUTED,
     PAPER,
     POINTS,
     TEXT,
@@ -133,7 +136,7 @@ def _intervals(values: NDArray[Any]) -> list[Kind]:
         for j in range(_INTERVALS)
     ]
     if len(there) < len(values):
-        found.append(Kind("missing", CLASSES[3], ~np.isfinite(values)))
+        found.append(Kind("missing", MUTED, ~np.isfinite(values)))
     return found
 
 

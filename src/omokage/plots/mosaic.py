@@ -52,10 +52,49 @@ def as_pictures(values: ArrayLike, shape: Sequence[int], name: str) -> NDArray[n
     return found.reshape(len(found), *shape)
 
 
-def extremes(*values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the least and the greatest finite number."""
-    finite = np.concatenate([part[np.isfinite(part)] for part in values])
-    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+def grey_limits(limits: Sequence[float] | None, *values: ArrayLike, beyond: float = 0.0) -> tuple[float, float]:
+    """Return the values that are black and white.
+
+    Numbers from 0 to 1 have these limits whatever is among them, so a bright picture stays bright. 8-bit numbers, and
+    others from 0 to 255 that reach above a half of it or are all the same, have 0 and 255. Others have their extremes.
+
+    Args:
+        limits: Those that were asked for, which are then returned.
+        values: What is drawn, or the part of it that decides.
+        beyond: How far values may lie beyond 0 and 1 (or 0 and 255), as a share, where some lie above a half: a decoder
+            gives a little less than black and more than white, and these are then clipped.
+
+    Raises:
+        DataError: If `limits` are not two different numbers.
+
+    Example:
+        >>> grey_limits(None, [0.9, 1.0]), grey_limits(None, [3, 200]), grey_limits(None, [-2.0, 5.0])
+        ((0.0, 1.0), (0.0, 255.0), (-2.0, 5.0))
+    """
+    if limits is not None:
+        return _given(limits)
+    arrays = [np.asarray(part) for part in values]
+    finite = np.concatenate([part[np.isfinite(part)].astype(np.float64).ravel() for part in arrays])
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = float(finite.min()), float(finite.max())
+    if low >= 0 and high <= 1:
+        return 0.0, 1.0
+    for white in (1.0, 255.0):
+        if -beyond * white <= low and white / 2 < high <= (1 + beyond) * white:
+            return 0.0, white
+    eight_bits = all(part.dtype == np.uint8 for part in arrays)
+    return (0.0, 255.0) if eight_bits or (low == high and 0 <= low <= 255) else (low, high)
+
+
+def _given(limits: Sequence[float]) -> tuple[float, float]:
+    try:
+        low, high = (float(limit) for limit in limits)
+    except (TypeError, ValueError):
+        low = high = 0.0
+    if not (np.isfinite([low, high]).all() and low != high):
+        raise DataError(f"limits: expected two different numbers, for black and for white; got {limits!r}.")
+    return low, high
 
 
 def tiled(shown: NDArray[np.float64], limits: tuple[float, float], colours: str | Colormap) -> NDArray[np.float64]:

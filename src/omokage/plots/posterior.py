@@ -4,6 +4,8 @@ q(z|x) says which z may stand for x; averaged over the data it is the aggregated
 of the model are decoded from the prior p(z): they can be as good as the reconstructions only where q(z) covers it.
 """
 
+from __future__ import annotations  # so that signatures show `ArrayLike`, not the union behind it
+
 from collections.abc import Sequence
 from statistics import NormalDist
 from typing import Any

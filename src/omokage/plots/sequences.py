@@ -1,5 +1,7 @@
 """Rows that are sequences: curves over steps, what a model makes of them, and where it finds them strange."""
 
+from __future__ import annotations  # so that signatures show `ArrayLike`, not the union behind it
+
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -4,6 +4,8 @@ A point (x, y, z) of the box [-1, 1]³ is turned about the upright third axis by
 the elevation, and seen from a distance of seven: what is nearer is a little larger, and covers what is behind.
 """
 
+from __future__ import annotations  # so that signatures show `ArrayLike`, not the union behind it
+
 import io
 import os
 from collections.abc import Callable

@@ -1,5 +1,6 @@
-"""What all pictures share: colours, sizes, fonts, and axes that look alike."""
+"""What all pictures share: colours, sizes, fonts, axes that look alike, and how a notebook shows them."""
 
+import io
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Literal
@@ -15,9 +16,10 @@ from matplotlib.legend import Legend
 
 INK, MUTED, RULE, PAPER = "#1f2328", "#667079", "#d3d7db", "#fefefe"
 TRAINING, VALIDATION = "#2a78c2", "#d9610f"
-# Ten colours that stay apart in the common kinds of colour blindness, on light and on dark paper.
+# Ten colours that stay apart in the common kinds of colour blindness, on light and on dark paper; none is grey, which
+# stands for all rows, or for what is missing.
 CLASSES = (
-    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
+    "#3f90da", "#ffa90e", "#bd1f01", "#0f6b73", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#d66ba0", "#92dadd",
 )  # fmt: skip
 
 # For drawings and writing: 1 is ink and 0 nothing, so what is behind shows; a report turns the ink white on dark paper.
@@ -40,6 +42,26 @@ _CJK = (
 )  # fmt: skip
 
 
+class NotebookFigure(Figure):
+    """A figure that a notebook shows where it is the last line of a cell, without pyplot.
+
+    Where `%matplotlib inline` is on, its formatters come first, as for any figure.
+    """
+
+    def _repr_png_(self) -> bytes:
+        return self._png(self.dpi)
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, bytes], dict[str, dict[str, int]]]:
+        """Return twice as many pixels as are shown, for fine screens, with the size in CSS pixels."""
+        width, height = (round(side * self.dpi) for side in self.get_size_inches())
+        return {"image/png": self._png(2 * self.dpi)}, {"image/png": {"width": width, "height": height}}
+
+    def _png(self, dpi: float) -> bytes:
+        content = io.BytesIO()
+        self.savefig(content, format="png", dpi=dpi)
+        return content.getvalue()
+
+
 @cache
 def cjk_font() -> str | None:
     """Return a Japanese font of this machine's, if there is one."""
@@ -57,7 +79,7 @@ def fonts(*texts: str) -> list[str]:
 
 def blank_figure(height: float, layout: Literal["constrained", "none"] = "constrained") -> Figure:
     """Return a figure of the common width, and so many inches high."""
-    figure = Figure(figsize=(WIDTH, height), dpi=100, facecolor=PAPER, edgecolor="none", frameon=True)
+    figure = NotebookFigure(figsize=(WIDTH, height), dpi=100, facecolor=PAPER, edgecolor="none", frameon=True)
     figure.set_layout_engine(layout)
     return figure
 

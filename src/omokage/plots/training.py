@@ -1,5 +1,7 @@
 """How training went."""
 
+from __future__ import annotations  # so that signatures show `ArrayLike`, not the union behind it
+
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,5 +1,7 @@
 """Weights, layer by layer: one looks at them to see whether and where they grow, die or stay as they were."""
 
+from __future__ import annotations  # so that signatures show `ArrayLike`, not the union behind it
+
 import math
 from collections.abc import Mapping, Sequence
 

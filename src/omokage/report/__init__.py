@@ -5,9 +5,10 @@ evaluation  a page on how good a detector is, where labels are known
 sections    a fitted estimator and rows → such values, for vectors, images and sequences
 """
 
+from omokage.progress import raw_history
 from omokage.report.evaluation import evaluation_page
 from omokage.report.page import Cloud, Picture, Section, Table, write_report
-from omokage.report.sections import certainty_section, diagnosis_section, model_sections, raw_history
+from omokage.report.sections import certainty_section, diagnosis_section, model_sections
 
 __all__ = [
     "Cloud",

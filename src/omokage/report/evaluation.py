@@ -1,8 +1,8 @@
 """A page on how good a detector is: its figures, how scores are spread, which rows to look at."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,11 +50,14 @@ def evaluation_page(
     sections = [_scores_section(scores, truth, threshold, what)]
     if p is not None:
         sections.append(_false_alarms_section(p[~truth & ~np.isnan(p)], what))
-    sections.append(_rows_section(answers, truth, ids, what))
+    outcomes = _outcomes(answers, truth)
+    sections.append(_rows_section(answers, truth, outcomes, ids, what, _rule(estimator, threshold, what)))
     if isinstance(estimator, AnomalyDetector):
         text = "What the detector itself shows, by the rows that its members left out when they were trained."
         sections.append(Section("Before relying on it", [text], findings=estimator.findings_))
     lead = f"{found.heading}{f', in {data}' if data else ''}."
+    if outcomes is not None:
+        lead += f" By the detector's own decision: {outcomes.text}."
     figures = Table(["figure", "value"], found.figures)
     return write_report(path, "How good the detector is", sections, lead=lead, key_figures=figures)
 
@@ -84,7 +87,8 @@ def _scores_section(scores: NDArray[Any], truth: NDArray[np.bool_], threshold: f
     curve = Picture(
         plots.precision_recall(scores, truth),
         "Precision against recall.",
-        f"For every threshold: the more anomalies are to be found, the fewer of the flagged {what} are some.",
+        f"Lowering the threshold finds more of the anomalies, and more of the flagged {what} are then false alarms. "
+        "The curve shows this trade-off, from a high threshold at the left to a low one at the right.",
     )
     return Section("Scores", [], [spread, curve])
 
@@ -99,25 +103,85 @@ def _false_alarms_section(p_values: NDArray[Any], what: str) -> Section:
     return Section("False alarms", [], [picture])
 
 
+class _Outcomes(NamedTuple):
+    """What a detector decided of each row or step, beside the truth; (n,) each."""
+
+    found: NDArray[np.bool_]
+    missed: NDArray[np.bool_]
+    false_alarms: NDArray[np.bool_]
+
+    @property
+    def text(self) -> str:
+        """How many there are of each."""
+        count = int(self.false_alarms.sum())
+        return f"{self.found.sum():,} found, {self.missed.sum():,} missed, {count:,} false alarm{'s' * (count != 1)}"
+
+
+def _outcomes(answers: dict[str, NDArray[Any]], truth: NDArray[np.bool_]) -> _Outcomes | None:
+    """Return what was found and missed; `None` for a model that decides nothing."""
+    if "is_anomaly" not in answers:
+        return None
+    flagged = np.asarray(answers["is_anomaly"], bool)
+    return _Outcomes(truth & flagged, truth & ~flagged, ~truth & flagged)
+
+
 def _rows_section(
-    answers: dict[str, NDArray[Any]], truth: NDArray[np.bool_], ids: Sequence[Sequence[Any]], what: str
+    answers: dict[str, NDArray[Any]],
+    truth: NDArray[np.bool_],
+    outcomes: _Outcomes | None,
+    ids: Sequence[Sequence[Any]],
+    what: str,
+    rule: str,
 ) -> Section:
+    """Return the rows or steps that are worth a look; `rule` says when one is flagged."""
     scores, reasons = answers["anomaly_score"], [name for name in answers if name.startswith("top_feature")]
-    order = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")
-    chosen = [("strangest", place) for place in order[:_SHOWN]]
-    chosen += [("missed", place) for place in order[::-1] if truth[place]][:_SHOWN]
-    chosen += [("false alarm", place) for place in order if not truth[place]][:_SHOWN]
+    # A row without a score is beyond all numbers, and flagged; at a step without one nothing was observed.
+    beyond = np.inf if what == "rows" else -np.inf
+    order = np.argsort(-np.nan_to_num(scores, nan=beyond, posinf=np.inf, neginf=-np.inf), kind="stable")
+    if outcomes is None:
+        chosen = [("highest score", place) for place in order[:_SHOWN]]
+        chosen += [("anomaly ranked low", place) for place in order[::-1] if truth[place]][:_SHOWN]
+        chosen += [("normal ranked high", place) for place in order if not truth[place]][:_SHOWN]
+        heading = f"{what.capitalize()} to look at, ranked"
+        text = (
+            f"The model ranks {what} by their scores and decides nothing: none is flagged. Listed are the {what} with "
+            f"the highest scores, the anomalies with the lowest, and the normal {what} with the highest."
+        )
+    else:
+        chosen = [("found", place) for place in order if outcomes.found[place]][:_SHOWN]
+        chosen += [("missed", place) for place in order[::-1] if outcomes.missed[place]][:_SHOWN]
+        chosen += [("false alarm", place) for place in order if outcomes.false_alarms[place]][:_SHOWN]
+        heading = f"{what.capitalize()} to look at: {outcomes.text}"
+        text = (
+            f"{rule} An anomaly that is flagged is found, one that is not is missed, and a normal {what[:-1]} that is "
+            f"flagged is a false alarm. Of each kind at most {_SHOWN} are listed: those found and the false alarms "
+            "from the highest score down, those missed from the lowest up."
+        )
     columns = ["", "id" if ids else what[:-1], "label", "score"]
     columns += ["p-value"] * ("p_value" in answers) + ["to blame"] * bool(reasons)
     rows = []
     for kind, place in chosen:
         called = ", ".join(map(str, ids[place])) if ids else str(place)
-        cells = [kind, called, "anomaly" if truth[place] else "normal", short_number(float(scores[place]))]
-        cells += [f"{answers['p_value'][place]:.2g}"] if "p_value" in answers else []
+        cells = [kind, called, "anomaly" if truth[place] else "normal", _number(scores[place], short_number)]
+        cells += [_number(answers["p_value"][place], "{:.2g}".format)] if "p_value" in answers else []
         cells += [", ".join(str(answers[name][place]) for name in reasons)] if reasons else []
         rows.append(cells)
-    text = (
-        f"The {what} with the highest scores; the anomalies with the lowest, which are missed first; and the normal "
-        f"{what} with the highest, which are flagged first. Are their labels right?"
-    )
-    return Section(f"{what.capitalize()} to look at", [text], table=Table(columns, rows))
+    return Section(heading, [f"{text} Are their labels right?"], table=Table(columns, rows))
+
+
+def _number(value: float, form: Callable[[float], str]) -> str:
+    return "none" if np.isnan(value) else form(float(value))
+
+
+def _rule(estimator: Any, threshold: float | None, what: str) -> str:
+    """Say when a detector flags a row or a step."""
+    if not isinstance(estimator, AnomalyDetector):
+        return ""
+    if threshold is None:
+        rate = max(estimator.false_alarm_rate, 1 / (len(estimator.judge_.steps) + 1))
+        return f"The detector flags steps whose p-value is at most {rate:.3g}, its rate of false alarms."
+    rate = max(estimator.false_alarm_rate, estimator.calibration_.least_rate)
+    how = f"its rate of false alarms is set to {rate:.3g}"
+    if estimator.contamination != "auto":
+        how = f"it takes a share of {estimator.contamination:.3g} of its training rows for anomalies"
+    return f"The detector flags {what} whose score is above {short_number(threshold)}: {how}."

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
 from omokage import inference, plots
 from omokage.batch import Batch
+from omokage.plots.mosaic import grey_limits
 from omokage.posteriors import PointMass
+from omokage.progress import is_in_nats, raw_history
 from omokage.report.page import Cloud, Picture, Section, Table
 
 _ROWS = 2000  # that are looked at, at most
@@ -27,7 +30,12 @@ Labels = Sequence[Any] | NDArray[Any] | None
 
 
 def model_sections(
-    estimator: Any, X: Any = None, *, shape: Sequence[int] | None = None, labels: Labels = None
+    estimator: Any,
+    X: Any = None,
+    *,
+    shape: Sequence[int] | None = None,
+    labels: Labels = None,
+    context: Any = None,
 ) -> list[Section]:
     """Return what there is to show of a fitted estimator: pictures first, then what they amount to.
 
@@ -37,59 +45,49 @@ def model_sections(
             samples, training and layers are shown. 2,000 of them are looked at, at most.
         shape: (height, width) or (height, width, 3) where rows of vectors are pictures; images have theirs.
         labels: One for each row of X, for the colours of codes.
+        context: What the rows are conditioned on, where the model is, as `estimator.transform` takes it; samples are
+            drawn given the context of some of the rows. Without X it is that of the samples, one value or row for all.
 
     Raises:
-        DataError: If X cannot be used, or there is not one label for each row.
+        DataError: If X or the context cannot be used, or there is not one label for each row.
     """
     shape = _picture_shape(estimator, shape)
     sections: list[Section] = []
+    rows = None
     if X is not None:
-        rows = _looked_at(estimator, X, labels)
+        rows = _looked_at(estimator, X, labels, context)
         sections += [_reconstruction_section(rows, shape), _codes_section(rows)]
         sections += [] if rows.point else [_certainty(rows)]
-    sections += _samples_sections(estimator, shape)
-    if X is not None and len(rows.batch.x) >= _FEWEST:
+    sections += _samples_sections(estimator, shape, context if rows is None else rows.context_of)
+    if rows is not None and len(rows.batch.x) >= _FEWEST:
         sections.append(_diagnosis(rows))
     return [*sections, _training_section(estimator), _layers_section(estimator)]
 
 
-def diagnosis_section(estimator: Any, X: Any) -> Section:
+def diagnosis_section(estimator: Any, X: Any, *, context: Any = None) -> Section:
     """Return what `estimator.diagnose` finds, as a table with verdicts, and for a VAE whether z is normal, drawn.
 
     Args:
         estimator: A fitted `VAE` or `AutoEncoder`.
         X: Rows, 20 at least, of which 2,000 are looked at, at most.
+        context: What the rows are conditioned on, where the model is.
 
     Raises:
-        DataError: If X cannot be used, or there are fewer.
+        DataError: If X or the context cannot be used, or there are fewer.
     """
-    return _diagnosis(_looked_at(estimator, X))
+    return _diagnosis(_looked_at(estimator, X, context=context))
 
 
-def certainty_section(estimator: Any, X: Any, labels: Labels = None) -> Section:
+def certainty_section(estimator: Any, X: Any, labels: Labels = None, *, context: Any = None) -> Section:
     """Return how far z moves for one x, and how much each latent dimension says.
 
     Args:
         estimator: A fitted `VAE`.
         X: Rows, of which 2,000 are looked at, at most.
         labels: One for each row; the first row of each is drawn.
+        context: What the rows are conditioned on, where the model is.
     """
-    return _certainty(_looked_at(estimator, X, labels))
-
-
-def raw_history(estimator: Any) -> list[dict[str, Any]]:
-    """Return `history_` with the loss and its reconstruction in nats of raw data, as the scores are.
-
-    A density of standardised data differs from one of raw data by the Jacobian of standardising: a constant, or for
-    sequences of unlike lengths its mean over the training series. A loss without a term "reconstruction" is no density,
-    and stays as it is.
-    """
-    jacobian = estimator.schema_.log_jacobian if _is_in_nats(estimator) else 0.0
-    shift = {"loss": -jacobian, "reconstruction": jacobian}
-    return [
-        {name: value + shift.get(name.removeprefix("validation_"), 0.0) for name, value in record.items()}
-        for record in estimator.history_
-    ]
+    return _certainty(_looked_at(estimator, X, labels, context))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +102,7 @@ class _Rows:
         errors: The mean squared error of a row over its entries, standardised, (n,).
         Z: Codes, (n, L).
         labels: One for each row, or none.
+        context: What the model is told of them, as it takes it, or none.
     """
 
     estimator: Any
@@ -114,6 +113,7 @@ class _Rows:
     errors: NDArray[np.float64]
     Z: NDArray[np.float32]
     labels: NDArray[Any] | None
+    context: Any
 
     @property
     def point(self) -> bool:
@@ -128,15 +128,25 @@ class _Rows:
                 return np.asarray(first[:count])
         return np.unique(np.linspace(0, len(self.Z) - 1, count).astype(np.int64))
 
+    def context_of(self, count: int) -> Any:
+        """Return the context of so many rows at even distances among all contexts in their order."""
+        if self.batch.context is None:
+            return None
+        order = np.lexsort(-self.batch.context.T[::-1])  # labels in their order, quantities from the largest
+        chosen = order[np.linspace(0, len(order) - 1, count).astype(np.int64)]
+        return _of_rows(self.context, len(order), chosen)
+
     def part(self, chosen: NDArray[np.int64]) -> Batch:
         """Return some of the rows for the model."""
         return self.batch.map(lambda array: array[chosen])
 
 
-def _looked_at(estimator: Any, X: Any, labels: Labels = None) -> _Rows:
+def _looked_at(estimator: Any, X: Any, labels: Labels = None, context: Any = None) -> _Rows:
     schema, model = estimator.schema_, estimator.model_
-    X = _first(X, schema)
-    batch = estimator._asked(X)[1].whole
+    X, total = _first(X, schema)
+    if total > _ROWS:
+        context = _of_rows(context, total, np.arange(_ROWS))
+    batch = estimator._asked(X, context)[1].whole
     x, made = batch.x, inference.reconstruct(model, batch)
     seen = np.broadcast_to(True if batch.observed is None else batch.observed, x.shape)
     entries = tuple(range(1, x.ndim))
@@ -150,14 +160,27 @@ def _looked_at(estimator: Any, X: Any, labels: Labels = None) -> _Rows:
         squares / np.maximum(seen.sum(entries), 1),
         inference.encode(model, batch),
         None if labels is None else np.asarray(labels)[: len(x)],
+        context,
     )
 
 
-def _first(X: Any, schema: Any) -> Any:
-    """Return the first rows of X; of a folder, or of a long table of series, all."""
+def _first(X: Any, schema: Any) -> tuple[Any, int]:
+    """Return the first rows of X, and how many it has; of a folder, or of a long table of series, all, and 0."""
     X = schema.opened(X)
     whole = isinstance(X, str | Path) or len(schema.key_columns) > 0
-    return X if whole else X[:_ROWS]
+    return (X, 0) if whole else (X[:_ROWS], len(X))
+
+
+def _of_rows(context: Any, total: int, chosen: NDArray[np.int64]) -> Any:
+    """Return the context of the chosen ones of so many rows; one that stands for all rows stays as it is."""
+    if isinstance(context, Mapping):
+        return {name: _of_rows(column, total, chosen) for name, column in context.items()}
+    frame = nw.from_native(context, pass_through=True, allow_series=True)
+    if isinstance(context, str) or not hasattr(frame, "__len__") or len(frame) != total:
+        return context
+    if isinstance(frame, nw.DataFrame | nw.Series):
+        return frame[chosen.tolist()].to_native()
+    return frame[chosen] if isinstance(frame, np.ndarray) else [frame[row] for row in chosen.tolist()]
 
 
 def _raw(schema: Any, x: NDArray[Any]) -> NDArray[np.float64]:
@@ -180,8 +203,10 @@ def _pictures(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     return values.reshape(len(values), -1)
 
 
-def _is_in_nats(estimator: Any) -> bool:
-    return "reconstruction" in estimator.history_[0]
+def _limits(estimator: Any) -> tuple[float, float]:
+    """Return the values that are black and white in all pictures of a report: by the training pictures."""
+    columns = estimator.schema_.columns
+    return grey_limits(None, columns.low, columns.high)
 
 
 def _reconstruction_section(rows: _Rows, shape: tuple[int, ...] | None) -> Section:
@@ -192,8 +217,7 @@ def _reconstruction_section(rows: _Rows, shape: tuple[int, ...] | None) -> Secti
 
 
 def _reconstructed_pictures(rows: _Rows, shape: tuple[int, ...]) -> Section:
-    schema, model = rows.estimator.schema_, rows.estimator.model_
-    limits = float(schema.columns.low.min()), float(schema.columns.high.max())
+    schema, model, limits = rows.estimator.schema_, rows.estimator.model_, _limits(rows.estimator)
     originals, made = _pictures(rows.originals, shape), _pictures(rows.made, shape)
     chosen = rows.some(_PICTURES)
     draws = None
@@ -314,15 +338,20 @@ def _certainty(rows: _Rows) -> Section:
     return Section("What codes leave open", [seen], pictures)
 
 
-def _samples_sections(estimator: Any, shape: tuple[int, ...] | None) -> list[Section]:
+def _samples_sections(estimator: Any, shape: tuple[int, ...] | None, context: Any) -> list[Section]:
+    """Return samples; `context` is theirs, or a function from their number to it."""
+
+    def draw(count: int, mean: bool = True) -> Any:
+        return estimator.sample(count, mean=mean, context=context(count) if callable(context) else context)
+
     if shape is not None:
-        limits = float(estimator.schema_.columns.low.min()), float(estimator.schema_.columns.high.max())
-        drawn = _pictures(np.asarray(estimator.sample(_SAMPLES, mean=True)), shape)
+        limits = _limits(estimator)
+        drawn = _pictures(np.asarray(draw(_SAMPLES)), shape)
         figure = plots.grid(drawn, shape, columns=12, limits=limits)
         picture = Picture(figure, f"A grid of {_SAMPLES} generated pictures.", "Means of p(x|z), without its noise.")
     elif estimator.schema_.drawing.style == "series":
         count = 2 * _SERIES if estimator.schema_.features == 1 else _SERIES
-        drawn, means = (estimator.sample(count, mean=mean) for mean in (False, True))
+        drawn, means = (draw(count, mean) for mean in (False, True))
         by_entry = estimator.schema_.by_entry
         figure = plots.sequences(list(by_entry(drawn)), list(by_entry(means)), names=estimator.schema_.names)
         for words, name in zip(figure.legends[0].get_texts(), ("draw of x", "its mean"), strict=True):
@@ -331,12 +360,15 @@ def _samples_sections(estimator: Any, shape: tuple[int, ...] | None) -> list[Sec
     else:
         return []
     prior = "a density of the codes" if isinstance(estimator.recipe_.posterior, PointMass) else "the prior"
-    text = f"Nobody has made these: each is decoded from a z drawn from {prior}. None is picked out."
+    given = ""
+    if estimator.context_schema_ is not None:
+        given = ", given the context of one of the rows" if callable(context) else ", given the same context"
+    text = f"Nobody has made these: each is decoded from a z drawn from {prior}{given}. None is picked out."
     return [Section("Samples", [text], [picture])]
 
 
 def _diagnosis(rows: _Rows) -> Section:
-    diagnosis = rows.estimator.diagnose(rows.X)
+    diagnosis = rows.estimator.diagnose(rows.X, context=rows.context)
     verdicts = [finding.verdict for finding in diagnosis.findings]
     counts = [(verdicts.count(verdict), verdict) for verdict in ("good", "warning", "problem")]
     found = ", ".join(
@@ -357,7 +389,7 @@ def _diagnosis(rows: _Rows) -> Section:
 
 def _training_section(estimator: Any) -> Section:
     history: Sequence[Mapping[str, Any]] = raw_history(estimator)
-    last, unit = history[-1], " nats per row" if _is_in_nats(estimator) else ""
+    last, unit = history[-1], " nats per row" if is_in_nats(history[0]) else ""
     ends = f"After {len(history)} epochs the training loss is {last['loss']:.4g}{unit}"
     if "validation_loss" in last:
         ends += f", the validation loss {last['validation_loss']:.4g}"
