@@ -14,10 +14,10 @@ ROOT = Path(omokage.__file__).parent
 
 # The lowest layer first. An entry is a module, or a folder with all that it holds, whose files may import one another.
 LAYERS = [
-    ["batch", "compilation", "errors", "settings", "storage", "supports"],
-    ["data", "nets"],
+    ["batch", "compilation", "errors", "settings", "special", "storage", "supports"],
+    ["data", "distributions", "nets"],
     ["density", "flows"],
-    ["adapter"],
+    ["adapter", "kl"],
     ["likelihoods", "posteriors", "priors"],
     ["model", "weights"],
     ["objectives", "optimizers", "summary"],
