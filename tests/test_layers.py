@@ -14,11 +14,11 @@ ROOT = Path(omokage.__file__).parent
 
 # The lowest layer first. An entry is a module, or a folder with all that it holds, whose files may import one another.
 LAYERS = [
-    ["batch", "compilation", "errors", "settings", "storage", "supports"],
+    ["batch", "compilation", "errors", "settings", "special", "storage", "supports"],
     ["files"],
-    ["data", "nets"],
+    ["data", "distributions", "nets"],
     ["density", "flows"],
-    ["adapter"],
+    ["adapter", "kl"],
     ["likelihoods", "posteriors", "priors"],
     ["model", "weights"],
     ["draws", "objectives", "optimizers", "summary"],

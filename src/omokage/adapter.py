@@ -14,12 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jax import Array
+from numpy.typing import NDArray
 from numpyro.distributions import constraints
 
+from omokage import distributions as own
 from omokage.batch import Event
 from omokage.density import Fixed, Learned, Output, Parameters
 from omokage.errors import ParameterError, listing, suggest
-from omokage.supports import COUNTS, NONNEGATIVE, POSITIVE, REAL, UNIT, Support
+from omokage.supports import COUNTS, NONNEGATIVE, OPEN_UNIT, POSITIVE, REAL, UNIT, WHOLE, Support
 
 _LEAST = 1e-3  # of a parameter above 0, or a scale could reach 0, where densities are infinite
 _OTHER_WAYS = ("covariance_matrix", "precision_matrix")  # to give a scale_tril
@@ -31,6 +33,8 @@ _SUPPORTS = (
     (constraints.nonnegative, NONNEGATIVE),
     (constraints.nonnegative_integer, COUNTS),
 )
+# Of those from 0 to 1 the ones whose density is 0 or infinite at an end.
+_OPEN = ("Beta", "BetaProportion", "Kumaraswamy", "RelaxedBernoulliLogits")
 _NAMES = tuple(
     name
     for name, member in vars(dist).items()
@@ -44,7 +48,8 @@ class NumPyroFamily:
 
     Attributes:
         name: What NumPyro calls it, such as "Laplace"; the class itself does as well.
-        given: Parameters that stay, name to number (or one number for each entry).
+        given: Parameters that stay, name to number (or one number for each entry). Whole numbers, such as the number
+            of trials of a binomial distribution, stay whole.
         learned: Parameters that are one value for all rows, and are trained.
 
     Raises:
@@ -68,16 +73,19 @@ class NumPyroFamily:
         given = self.given.items() if isinstance(self.given, Mapping) else self.given
         learned = (self.learned,) if isinstance(self.learned, str) else self.learned
         object.__setattr__(self, "name", name)
-        object.__setattr__(self, "given", tuple(sorted((str(key), _plain(value)) for key, value in given)))
+        object.__setattr__(self, "given", tuple(given))
         object.__setattr__(self, "learned", tuple(learned))
         known = self._class.arg_constraints if isinstance(self._class.arg_constraints, dict) else {}
         if unknown := [key for key in (*self._given, *self.learned) if key not in known]:
             raise ParameterError(f"{what}: no parameter {listing(unknown)}; it has {listing(list(known), 10)}.")
+        plain = {str(key): _plain(value, _whole(known[key]), f"{what}: {key}") for key, value in self._given.items()}
+        object.__setattr__(self, "given", tuple(sorted(plain.items())))
         missing = [key for key in self._wanted if key not in self._given and not _free(known[key])]
         if missing:
+            example = 1 if _whole(known[missing[0]]) else 1.0
             raise ParameterError(
                 f"{what}: {listing(missing)} cannot be learned, being a whole number or bound to other parameters. "
-                f"Give a value, as in given={{{missing[0]!r}: 1.0}}."
+                f"Give a value, as in given={{{missing[0]!r}: {example}}}."
             )
         self._try(what)
 
@@ -97,6 +105,11 @@ class NumPyroFamily:
             ) from None
         if made.shape != event.shape or self.event_dim > 1:
             raise ParameterError(f"{what}: is no distribution of one number, nor of vectors of any length.")
+        if moving := self._moving:
+            raise ParameterError(
+                f"{what}: its support depends on {listing(moving)}, so data cannot be checked against it. Give values, "
+                f"as in given={{{moving[0]!r}: 1.0}}."
+            )
 
     @property
     def _smallest(self) -> Event:
@@ -111,7 +124,7 @@ class NumPyroFamily:
 
     @property
     def _class(self) -> Any:
-        return getattr(dist, self.name)
+        return own.OWN.get(self.name) or getattr(dist, self.name)
 
     @property
     def _wanted(self) -> list[str]:
@@ -128,38 +141,67 @@ class NumPyroFamily:
     @property
     def support(self) -> Support:
         """Where its draws lie."""
-        found = self._class.support
-        if isinstance(found, type(dist.Uniform.support)):  # depends on the parameters
-            first = {name: _first_value(value) for name, value in self.parameters(self._smallest).items()}
-            found = self.distribution(**first).support
-        while hasattr(found, "base_constraint"):
-            found = found.base_constraint
+        found = self._constraint({})
         for constraint, support in _SUPPORTS:
             if found is constraint:
-                return support
-        low = float(np.max(getattr(found, "lower_bound", -np.inf)))
-        high = float(np.min(getattr(found, "upper_bound", np.inf)))
-        if found.event_dim or not np.isfinite([low, high]).any():
+                return OPEN_UNIT if self.name in _OPEN else support
+        low, high = _ends(found)
+        if found.event_dim or not (np.isfinite(low).any() or np.isfinite(high).any()):
             return Support(f"a {type(found).__name__.strip('_').replace('_', ' ')}", named=True)
-        return Support(f"numbers from {low:.6g} to {high:.6g}", low, high, whole=found.is_discrete)
+        kind = "whole numbers" if found.is_discrete else "numbers"
+        text = f"{kind} from {_shown(low)}" + (f" to {_shown(high)}" if np.isfinite(high).any() else " on")
+        return Support(text, _nested(low.tolist()), _nested(high.tolist()), whole=found.is_discrete)
+
+    def _constraint(self, moved: dict[str, float]) -> Any:
+        """Return NumPyro's support; where it depends on the parameters, for first values that are moved so far."""
+        found = self._class.support
+        if isinstance(found, type(dist.Uniform.support)):
+            first = {name: _first_value(value) for name, value in self.parameters(self._smallest).items()}
+            found = self.distribution(**{name: value + moved.get(name, 0) for name, value in first.items()}).support
+        while hasattr(found, "base_constraint"):
+            found = found.base_constraint
+        return found
+
+    @property
+    def _moving(self) -> list[str]:
+        """The parameters that are not given and on which the support depends."""
+        if not isinstance(self._class.support, type(dist.Uniform.support)):
+            return []
+        first = _ends(self._constraint({}))
+        free = [name for name in self._wanted if name not in self._given]
+        ends = {name: _ends(self._constraint({name: 1.0})) for name in free}
+        return [name for name in free if not all(map(np.array_equal, first, ends[name]))]
+
+    @property
+    def undefined(self) -> tuple[str, ...]:
+        """Which of "mean" and "variance" it does not have: they are infinite, as a Cauchy's, or NumPyro has no formula."""
+        first = {name: _first_value(value) for name, value in self.parameters(self._smallest).items()}
+        made = self.distribution(**first)
+        return tuple(name for name in ("mean", "variance") if not _is_finite(made, name))
+
+    @property
+    def has_mean(self) -> bool:
+        """Whether it has a mean and a variance."""
+        return not self.undefined
 
     def parameters(self, event: Event) -> Parameters:
         """Return what the distribution needs, each before the map to where it must lie."""
         found: dict[str, Any] = {}
+        first = {name: np.broadcast_to(value, event.shape) for name, value in self.first_values(event).items()}
         for key in self._wanted:
             constraint = self._class.arg_constraints[key]
             if key in self._given:
-                value = np.asarray(self._given[key], np.float64)
+                value = np.asarray(self._given[key], np.int32 if _whole(constraint) else np.float64)
                 found[key] = Fixed(self._spread(key, value, self._shape(constraint, event)))
                 continue
             shape = dist.biject_to(constraint).inverse_shape(self._shape(constraint, event))
-            start = np.zeros(shape)
-            if key == "loc" and shape == event.shape:
-                start = np.array(event.centre)
-            elif key == "scale" and shape == event.shape:
-                start = np.log(np.maximum(event.spread, _LEAST))
+            start = _back(constraint, first[key]) if key in first and shape == event.shape else np.zeros(shape)
             found[key] = Learned(start) if key in self.learned else Output(shape, start)
         return found
+
+    def first_values(self, event: Event) -> Mapping[str, Any]:
+        """Return what parameters start at, by name, each like an entry; those that are not named start at about 1."""
+        return {"loc": event.centre, "scale": event.spread}
 
     def distribution(self, **parameters: Array) -> dist.Distribution:
         """Return the distribution of each entry, or of the vector."""
@@ -226,10 +268,30 @@ def _to(constraint: Any, value: Array) -> Array:
     return dist.biject_to(constraint)(value)
 
 
+def _back(constraint: Any, value: Any) -> NDArray[np.float64]:
+    """Return the real numbers that `_to` takes to parameters, as near to them as it can."""
+    value = np.asarray(value, np.float64)
+    if constraint in (constraints.real, constraints.real_vector, constraints.real_matrix):
+        return value
+    if constraint in (constraints.positive, constraints.nonnegative):
+        return np.log(np.clip(value - _LEAST, 1e-9, 1e12))
+    if constraint == constraints.unit_interval:
+        inner = np.clip(value, 1e-6, 1 - 1e-6)
+        return np.asarray(np.log(inner) - np.log1p(-inner))
+    return np.zeros_like(value)
+
+
 def _first_value(parameter: Any) -> Any:
     if isinstance(parameter, Output):
         return np.broadcast_to(parameter.start, parameter.shape)
     return parameter.start if isinstance(parameter, Learned) else parameter.value
+
+
+def _is_finite(distribution: dist.Distribution, moment: str) -> bool:
+    try:
+        return bool(np.isfinite(getattr(distribution, moment)).all())
+    except NotImplementedError:
+        return False
 
 
 def _free(constraint: Any) -> bool:
@@ -241,11 +303,41 @@ def _free(constraint: Any) -> bool:
     return True
 
 
-def _plain(value: Any) -> Any:
+def _whole(constraint: Any) -> bool:
+    """Say whether a parameter is a whole number."""
+    return bool(getattr(constraint, "is_discrete", False)) and constraint is not constraints.boolean
+
+
+def _ends(constraint: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the ends of an interval, infinite where there are none; one number where all entries have the same."""
+    found = (getattr(constraint, "lower_bound", -np.inf), getattr(constraint, "upper_bound", np.inf))
+    low, high = (np.asarray(end, np.float64) for end in found)
+    return tuple(end.ravel()[0] if end.size and (end == end.ravel()[0]).all() else end for end in (low, high))  # type: ignore[return-value]
+
+
+def _shown(ends: NDArray[np.float64]) -> str:
+    """Return an end as text; of several the first, entry by entry."""
+    if ends.ndim == 0:
+        return f"{ends:.6g}"
+    return f"({', '.join(f'{end:.6g}' for end in ends.ravel()[:3])}{', ...' if ends.size > 3 else ''}) by entry"
+
+
+def _plain(value: Any, whole: bool, what: str) -> Any:
     """Return a number, or numbers as nested tuples."""
-    value = np.asarray(value, np.float64).tolist()
+    try:
+        given = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        raise ParameterError(f"{what}: expected a number, or one for each entry; got {value!r}.") from None
+    if np.isnan(given).any():
+        raise ParameterError(f"{what}: expected numbers; got nan.")
+    if not whole:
+        return _nested(given.tolist())
+    if (given != np.rint(given)).any() or (np.abs(given) > WHOLE).any():
+        wrong = given[(given != np.rint(given)) | (np.abs(given) > WHOLE)].ravel()[0]
+        raise ParameterError(f"{what}: expected a whole number of at most 2^24 = {WHOLE:,}; got {wrong:.10g}.")
+    return _nested(given.astype(int).tolist())
 
-    def frozen(entry: Any) -> Any:
-        return tuple(map(frozen, entry)) if isinstance(entry, list) else entry
 
-    return frozen(value)
+def _nested(entry: Any) -> Any:
+    """Return lists as tuples."""
+    return tuple(map(_nested, entry)) if isinstance(entry, list) else entry

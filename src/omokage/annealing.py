@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from omokage.batch import Batch
 from omokage.inference import common_draws, log_mean_weight, over_rows
-from omokage.model import Model, spread
+from omokage.model import Model, width
 
 _LEAPS = 5
 _ACCEPTED = 0.65  # the share of moves that should be; Neal, "MCMC using Hamiltonian dynamics", 2011
@@ -45,7 +45,7 @@ def annealed_log_likelihood(
 def _annealed(model: Model, batch: Batch, key: Array, chains: int, temperatures: int) -> dict[str, Array]:
     posterior, prior = model.encode(batch), model.latent(batch)
     outputs = model.posterior.outputs(model.seen(batch), batch)
-    widths = jax.lax.stop_gradient(spread(posterior))  # (B, L), so that one step size serves all dimensions
+    widths = jax.lax.stop_gradient(width(posterior))  # (B, L), so that one step size serves all dimensions
     times = jnp.linspace(-4.0, 4.0, temperatures + 1)  # small steps at both ends, where f changes most
     betas = (jax.nn.sigmoid(times) - jax.nn.sigmoid(times[0])) / (jax.nn.sigmoid(times[-1]) - jax.nn.sigmoid(times[0]))
 

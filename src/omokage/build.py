@@ -433,7 +433,7 @@ def check_support(recipe: Recipe, moments: Moments, name: Callable[[int], Any]) 
         ParameterError: If data that must stay as they are would be standardised.
         DataError: If there are values that it has no density for.
     """
-    support, kind = recipe.support, type(recipe.likelihood).__name__
+    support, kind = recipe.support, getattr(recipe.likelihood, "name", type(recipe.likelihood).__name__)
     if support.everything:
         return
     if recipe.standardize is not False:

@@ -48,7 +48,7 @@ class Learned:
 
 @dataclass(frozen=True, eq=False)
 class Fixed:
-    """A parameter that is given and stays."""
+    """A parameter that is given and stays; whole numbers stay whole where they come as int32, else it is float32."""
 
     value: Any
 
@@ -116,7 +116,8 @@ class Density(eqx.Module):
             elif isinstance(parameter, Learned):
                 self.learned[name] = np.asarray(parameter.start, np.float32)
             elif isinstance(parameter, Fixed):
-                self.fixed[name] = Frozen(np.asarray(parameter.value, np.float32))
+                whole = getattr(parameter.value, "dtype", None) == np.int32
+                self.fixed[name] = Frozen(np.asarray(parameter.value, np.int32 if whole else np.float32))
             elif not isinstance(parameter, Encoded) or rows is None:
                 expected = "expected an Output, Learned or Fixed, or in a prior Encoded"
                 raise ParameterError(f"{type(family).__name__}: parameter {name!r}: {expected}; got {parameter!r}.")

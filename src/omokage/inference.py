@@ -22,7 +22,17 @@ from numpy.typing import NDArray
 from omokage.batch import Batch
 from omokage.data.rows import hashes
 from omokage.draws import Draws, content, numbers, over_draws
-from omokage.model import Model, centre, divergence, divergences, is_point_mass, spread
+from omokage.model import (
+    Model,
+    centre,
+    check_defined,
+    check_moment,
+    divergence,
+    divergences,
+    is_point_mass,
+    mean_of,
+    spread,
+)
 
 _ROWS = 256, 8  # of a micro-batch, where rows are short, and where they are long
 _NUMBERS = 2**16  # of the largest layer of a micro-batch; above them it has fewer rows
@@ -38,7 +48,7 @@ Function = Callable[..., Any]
 
 def encode(model: Model, rows: Batch) -> NDArray[np.float32]:
     """Return the posterior means, (n, L)."""
-    return over_rows(row_means, model, rows)
+    return _checked(over_rows(row_means, model, rows), model, "posterior", "mean")
 
 
 def codes(model: Model, rows: Batch, seed: int) -> NDArray[np.float32]:
@@ -52,19 +62,23 @@ def codes(model: Model, rows: Batch, seed: int) -> NDArray[np.float32]:
 
 def deviations(model: Model, rows: Batch) -> NDArray[np.float32]:
     """Return the standard deviations of the posterior in each latent dimension, (n, L)."""
-    return over_rows(_deviations, model, rows)
+    return _checked(over_rows(_deviations, model, rows), model, "posterior", "variance")
 
 
 def decode(model: Model, z: NDArray[np.float32], rows: Batch | None = None) -> NDArray[np.float32]:
     """Return the means of p(x|z), (n, *event), for z of shape (n, L); where rows are sequences, as long as `rows`."""
-    return over_rows(_decode, model, (z, rows))
+    return _checked(over_rows(_decode, model, (z, rows)), model, "likelihood", "mean")
 
 
 def reconstruct(model: Model, rows: Batch, seed: int | None = None) -> NDArray[np.float32]:
     """Return the mean of p(x|z) at the posterior mean, or with a seed at a drawn z, (n, *event)."""
     if seed is None:
-        return over_rows(row_reconstruction, model, rows)
-    return over_rows(_reconstruct_drawn, model, rows, jax.random.key(seed))
+        found = over_rows(row_reconstruction, model, rows)
+        if not np.isfinite(found).all():  # does the fault lie with z, of which it is made?
+            encode(model, rows)
+    else:
+        found = over_rows(_reconstruct_drawn, model, rows, jax.random.key(seed))
+    return _checked(found, model, "likelihood", "mean")
 
 
 def sample(
@@ -86,7 +100,7 @@ def sample(
 
 def scales(model: Model, rows: Batch) -> NDArray[np.float32]:
     """Return the deviation of p(x|z) at the posterior mean for each entry, (n, *event)."""
-    return over_rows(_scales, model, rows)
+    return _checked(over_rows(_scales, model, rows), model, "likelihood", "variance")
 
 
 def terms(model: Model, rows: Batch, samples: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
@@ -155,16 +169,26 @@ def impute(model: Model, rows: Batch, rounds: int, samples: int, seed: int = 0) 
     return over_rows(_impute, model, rows, jnp.int32(rounds), Draws.of(seed, samples))
 
 
+def _checked(values: NDArray[Any], model: Any, part: str, moment: str) -> NDArray[Any]:
+    """Return values that are a moment of the posterior or the likelihood; raises ParameterError if there is none."""
+    if isinstance(model, Model):
+        check_defined(values, getattr(model, part), part, moment)
+    return values
+
+
 def row_means(model: Model, batch: Batch) -> Array:
     """Return what `encode` does, of one micro-batch."""
+    check_moment(model.posterior, "posterior", "mean")
     return centre(model.encode(batch))
 
 
 def _deviations(model: Model, batch: Batch) -> Array:
+    check_moment(model.posterior, "posterior", "variance")
     return spread(model.encode(batch))
 
 
 def _scales(model: Model, batch: Batch) -> Array:
+    check_moment(model.likelihood, "likelihood", "variance")
     given = model.decode(row_means(model, batch), batch)
     return jnp.broadcast_to(jnp.sqrt(given.variance), batch.x.shape)
 
@@ -174,16 +198,16 @@ def _divergences(model: Model, batch: Batch) -> Array | None:
 
 
 def _decode(model: Model, rows: tuple[Array, Batch | None]) -> Array:
-    return model.decode(*rows).mean
+    return mean_of(model.likelihood, model.decode(*rows))
 
 
 def row_reconstruction(model: Model, batch: Batch) -> Array:
     """Return what `reconstruct` does without a seed, of one micro-batch."""
-    return model.decode(row_means(model, batch), batch).mean
+    return mean_of(model.likelihood, model.decode(row_means(model, batch), batch))
 
 
 def _reconstruct_drawn(model: Model, batch: Batch, key: Array) -> Array:
-    return model.decode(_draw_by_content(model, batch, key), batch).mean
+    return mean_of(model.likelihood, model.decode(_draw_by_content(model, batch, key), batch))
 
 
 def _draw_by_content(model: Model, batch: Batch, key: Array, occurrence: Array | None = None) -> Array:
@@ -279,6 +303,15 @@ def _impute(model: Model, batch: Batch, rounds: Array, draws: Draws) -> Array:
     start = (lowest, jnp.zeros(len(batch.x)), jnp.zeros(batch.x.shape))
     _, mass, sums = over_draws(more, start, model, batch, draws, rows=shown)
     return jnp.where(known, batch.x, sums / mass.reshape(-1, *[1] * (batch.x.ndim - 1)))
+    # In the network's eyes the filled entries are observed; in the density only those that were.
+    full = batch._replace(x=jax.lax.fori_loop(0, rounds, filled, batch.x), mask=None)
+    prior = model.latent(batch)
+    z, log_q = common_draws(model, model.posterior.outputs(model.seen(full), full), key, samples)
+    weights = model.log_likelihood(z, batch) + prior.log_prob(z) - log_q  # (K, B)
+    shares = jax.nn.softmax(weights, axis=0)
+    means = mean_of(model.likelihood, model.decode(z, batch)).reshape(*z.shape[:2], *batch.x.shape[1:])
+    average = (shares.reshape(*shares.shape, *[1] * (batch.x.ndim - 1)) * means).sum(0)
+    return jnp.where(known, batch.x, average)
 
 
 def row_terms(model: Model, batch: Batch, draws: Draws) -> dict[str, Array]:

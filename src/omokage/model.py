@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
-from numpyro.distributions import Delta, Distribution, Independent, Laplace, MultivariateNormal
-from numpyro.distributions.kl import kl_divergence
+from numpyro.distributions import Delta, Distribution, Independent
 
 from omokage.batch import Batch
-from omokage.density import Density, is_diagonal_normal
+from omokage.density import Density
 from omokage.errors import ParameterError
+from omokage.kl import exact
 from omokage.nets.layers import TrainingPass
 from omokage.supports import support_of
 
@@ -159,6 +159,53 @@ def centre(distribution: Distribution) -> Array:
         return _mapped_centre(distribution)
 
 
+def check_moment(density: Density, part: str, moment: str) -> None:
+    """Check that a part's distribution has a moment, "mean" or "variance", as a Cauchy distribution has none.
+
+    Raises:
+        ParameterError: If its family says that it is `undefined`.
+    """
+    if moment in getattr(density.family, "undefined", ()):
+        raise ParameterError(_lacking(density, part, moment))
+
+
+def check_defined(values: Any, density: Density, part: str, moment: str) -> None:
+    """Check that a moment came out as numbers, (n, ...); it may be undefined for some parameters only.
+
+    Raises:
+        ParameterError: If one is not a number, or one entry is infinite in all rows.
+    """
+    wrong = np.isnan(values) | np.isinf(values).all(0)
+    if wrong.any():
+        raise ParameterError(_lacking(density, part, moment) + f" (First at row {np.argwhere(wrong)[0][0]}.)")
+
+
+def _lacking(density: Density, part: str, moment: str) -> str:
+    family = density.family
+    remedy = {
+        "posterior": "Take posterior='diagonal', or what needs no features: sample, score_samples, log_likelihood",
+        "likelihood": "Take a likelihood with one, such as 'student_t' for heavy tails, or what needs none: sample, "
+        "score_samples, log_likelihood",
+    }[part]
+    return (
+        f"{part}: {getattr(family, 'name', type(family).__name__)} has no finite {moment} here, and that is what is asked "
+        f"for. {remedy}."
+    )
+
+
+def mean_of(density: Density, given: Distribution) -> Array:
+    """Return the mean of the likelihood, (B, *event); raises ParameterError where it has none."""
+    check_moment(density, "likelihood", "mean")
+    return given.mean
+
+
+def width(distribution: Distribution) -> Array:
+    """Return how wide each entry is: its deviation, and where that is not finite half the middle two thirds of draws."""
+    deviation = spread(distribution)
+    low, high = jnp.quantile(distribution.sample(jax.random.key(0), (_DRAWS,)), jnp.array([1 / 6, 5 / 6]), axis=0)
+    return jnp.where(jnp.isfinite(deviation), deviation, (high - low) / 2)
+
+
 def spread(distribution: Distribution) -> Array:
     """Return the deviation of each entry; of one pushed through a map, where that is not known, from draws."""
     try:
@@ -177,27 +224,8 @@ def _mapped_centre(distribution: Any) -> Array:
 
 
 def divergence(posterior: Distribution, prior: Distribution) -> Array | None:
-    """Return KL(q‖p) of each row in closed form, (B,), or `None` where there is no closed form."""
-    if isinstance(posterior, Laplace) and isinstance(prior, Laplace):
-        apart, ratio = jnp.abs(posterior.loc - prior.loc), posterior.scale / prior.scale
-        return apart / prior.scale + ratio * jnp.exp(-apart / posterior.scale) - 1 - jnp.log(ratio)
-    if isinstance(posterior, Independent) and isinstance(prior, Independent):
-        parts = divergence(posterior.base_dist, prior.base_dist)
-        return None if parts is None else parts.sum(-1)
-    kinds = (posterior, prior)
-    if any(isinstance(kind, MultivariateNormal) for kind in kinds):
-        posterior, prior = (_full(kind) if is_diagonal_normal(kind) else kind for kind in kinds)
-    try:
-        return kl_divergence(posterior, prior)
-    except NotImplementedError:
-        return None
-
-
-def _full(normal: Any) -> Distribution:
-    """Return a normal with independent entries as one with a covariance."""
-    base = normal.base_dist
-    deviations = jnp.broadcast_to(base.scale, base.batch_shape)
-    return MultivariateNormal(base.loc, scale_tril=deviations[..., None] * jnp.eye(deviations.shape[-1]))
+    """Return KL(q‖p) of each row in closed form, (B,), or `None` where no exact one is known; see `omokage.kl`."""
+    return exact(posterior, prior)
 
 
 def kl_form(model: Model) -> str:

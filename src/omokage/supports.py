@@ -8,6 +8,12 @@ from numpy.typing import NDArray
 
 from omokage.errors import ParameterError
 
+# Ends of an interval: one number, or one for each entry as nested tuples.
+Bound = Any
+
+WHOLE = 2**24  # beyond it float32, in which models calculate, does not tell whole numbers apart
+_LEAST = float(np.finfo(np.float32).tiny)  # the smallest positive float32 with an exact logarithm and reciprocal
+
 
 @dataclass(frozen=True)
 class Support:
@@ -15,33 +21,52 @@ class Support:
 
     Attributes:
         text: What it is, after "expected".
-        low, high: The ends, which belong to it where they are finite.
-        whole: Only whole numbers.
+        low, high: The ends, where they are finite; one number, or one for each entry as nested tuples.
+        whole: Only whole numbers, of at most 2²⁴.
         named: No more is known of it than its name, as of sets of vectors.
         remedy: What to do about data that lie outside.
+        open_low, open_high: Whether an end is left out, since the density there is 0 or infinite. So is what float32
+            rounds to it.
 
     Example:
         >>> COUNTS.outside(np.array([-1.0, 0.0, 0.5, 7.0])).tolist()
         [True, False, True, False]
+        >>> OPEN_UNIT.outside(np.array([0.0, 0.5, 1.0 - 1e-12])).tolist()
+        [True, False, True]
     """
 
     text: str
-    low: float = -np.inf
-    high: float = np.inf
+    low: Bound = -np.inf
+    high: Bound = np.inf
     whole: bool = False
     named: bool = False
     remedy: str = "Choose likelihood='gaussian'."
+    open_low: bool = False
+    open_high: bool = False
 
     def outside(self, values: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return which values are not in it; NaN, which stands for a missing one, is."""
-        outside = (values < self.low) | (values > self.high)
-        return outside | ((values != np.rint(values)) & ~np.isnan(values)) if self.whole else outside
+        """Return which values are not in it, for (..., entries); NaN, which stands for a missing one, is."""
+        low, high = (_along(end, values) for end in (self.low, self.high))
+        outside = (values < low) | (values > high)
+        if self.open_low or self.open_high:
+            with np.errstate(over="ignore", under="ignore"):
+                rounded = np.asarray(values, np.float32)
+            if self.open_low:
+                outside |= rounded - np.float32(low) < _LEAST
+            if self.open_high:
+                outside |= rounded >= np.float32(high)
+        if self.whole:
+            outside |= ((values != np.rint(values)) | (np.abs(values) > WHOLE)) & ~np.isnan(values)
+        return np.asarray(outside)
 
     def holds(self, other: "Support") -> bool:
-        """Say whether all of another is within it; where one has but a name, whether they are the same."""
+        """Say whether all of another is within it, but for the ends; where one has but a name, whether they are the
+        same.
+        """
         if self.named or other.named:
             return self == other
-        return other.low >= self.low - _LEAST and other.high <= self.high and (other.whole or not self.whole)
+        within = np.less_equal(self.low, other.low) & np.less_equal(other.high, self.high)
+        return bool(np.all(within)) and (other.whole or not self.whole)
 
     @property
     def everything(self) -> bool:
@@ -49,21 +74,43 @@ class Support:
         return self == REAL
 
     @property
-    def inside(self) -> float:
-        """A value well within it, for places where nothing was observed."""
-        if np.isfinite(self.low + self.high):
-            return float(np.floor((self.low + self.high) / 2)) if self.whole else (self.low + self.high) / 2
-        return float(np.clip(0.0, self.low + 1, self.high - 1))
+    def inside(self) -> Any:
+        """A value well within it, or one for each entry, for places where nothing was observed."""
+        low, high = np.asarray(self.low, np.float64), np.asarray(self.high, np.float64)
+        with np.errstate(invalid="ignore"):
+            middle = np.where(np.isfinite(low + high), (low + high) / 2, np.clip(0.0, low + 1, high - 1))
+        middle = np.floor(middle) if self.whole else middle
+        return middle if middle.ndim else float(middle)
 
 
-# The smallest positive float32 whose logarithm and reciprocal are as exact as any.
-_LEAST = float(np.finfo(np.float32).tiny)
+def _along(end: Bound, values: NDArray[Any]) -> Any:
+    """Return an end as it is compared with (..., entries): one number, or one for each entry."""
+    if np.ndim(end) == 0:
+        return end
+    ends = np.ravel(end)
+    entries = np.shape(values)[-1]
+    return np.tile(ends, entries // len(ends)) if entries % len(ends) == 0 else ends
+
 
 REAL = Support("any numbers")
 UNIT = Support("values from 0 to 1", 0.0, 1.0, remedy="Divide by the largest value, or choose likelihood='gaussian'.")
-POSITIVE = Support("numbers above 0", _LEAST, remedy="Shift them, or choose likelihood='gaussian'.")
+OPEN_UNIT = Support(
+    "numbers above 0 and below 1",
+    0.0,
+    1.0,
+    remedy="Draw x of n rows a little to the middle, as in (x (n - 1) + 0.5) / n, or choose "
+    "likelihood='continuous_bernoulli'.",
+    open_low=True,
+    open_high=True,
+)
+POSITIVE = Support("numbers above 0", 0.0, remedy="Shift them, or choose likelihood='gaussian'.", open_low=True)
 NONNEGATIVE = Support("numbers of at least 0", 0.0)
-COUNTS = Support("whole numbers of at least 0", 0.0, whole=True)
+COUNTS = Support(
+    f"whole numbers of at least 0 and at most 2^24 = {WHOLE:,} (beyond it float32 does not tell them apart)",
+    0.0,
+    whole=True,
+    remedy="Divide large counts by a unit, or choose likelihood='log_normal' or 'gaussian'.",
+)
 
 
 def support_of(family: Any) -> Support:

@@ -266,8 +266,8 @@ def _check_draws(distribution: dist.Distribution, key: Array) -> None:
 
 def _check_masses(distribution: dist.Distribution, support: Support) -> None:
     """Check that the probabilities of whole numbers add up to one."""
-    high = support.high if np.isfinite(support.high) else 20_000
-    numbers = np.arange(support.low, high + 1, dtype=np.float32)
+    high = float(np.max(support.high))
+    numbers = np.arange(np.min(support.low), (high if np.isfinite(high) else 20_000) + 1, dtype=np.float32)
     total = jax.lax.map(lambda x: jnp.exp(distribution.log_prob(jnp.full(distribution.batch_shape, x))), numbers).sum(0)
     _claim(bool(jnp.allclose(total, 1, atol=5e-3)), f"the probabilities of all numbers add up to {np.ravel(total)}")
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from omokage.batch import Batch, Event
 from omokage.density import Density, Output, Parameters
-from omokage.likelihoods.bernoulli import CrossEntropyLogits
+from omokage.distributions import BernoulliLogits
 from omokage.model import Model, divergence
 from omokage.nets import layers
 from omokage.nets.layers import Initializer
@@ -75,7 +75,7 @@ class BernoulliDecoder:
         return entropy, jnp.maximum(-given.log_prob(x) - entropy, 0.0)  # rounding can leave less than 0
 
 
-class ShownLogits(CrossEntropyLogits):
+class ShownLogits(BernoulliLogits):
     """A Bernoulli that gives `out_func` of its logits as its mean, which it is for the sigmoid."""
 
     def __init__(self, logits: Array, out_func: Function):

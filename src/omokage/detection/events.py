@@ -6,6 +6,9 @@ inside an event is what an operator needs; so beside the figures of single steps
 * VUS-PR, the volume under the precision-recall surface (Paparrizos et al., "Volume Under the Surface", 2022): average
   precision with labels that fade out over a buffer on both sides of an event, and a recall that is weighed by the share
   of the events that are met at all; the mean over all buffers from none to a longest one;
+* the same as the Python package `vus` counts it (0.0.6, and with it TSB-AD's tables): a step of a buffer is wanted only
+  where it is flagged. So a detector that flags just the events is perfect at every buffer, where the definition above
+  asks for the buffers, too;
 * recall by events, and false alarms by stretches of alarms that touch no event.
 
 Point-adjusted F1, which counts a whole event as found when one of its steps is, is left out: random scores reach the
@@ -14,6 +17,7 @@ top of its tables (Kim et al., "Towards a Rigorous Evaluation of Time-Series Ano
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +30,7 @@ from omokage.errors import DataError, ParameterError, is_count
 Array = NDArray[np.float64]
 _RATE = 0.01  # of false alarms at which events are counted, where no flags are given
 _LONGEST = 100  # steps of a buffer, unless asked for
+Definition = Literal["paper", "package"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class StepEvaluation:
         prevalence: The share of anomalous steps.
         vus_pr: The volume under the precision-recall surface, up to a buffer of `buffer` steps.
         buffer: In steps.
+        definition: Whose definition of the volume it is, "paper" or "package".
         detected: The share of events of which a step is flagged.
         detected_interval: Its exact 95 % interval.
         false_alarms: Stretches of flagged steps that touch no event, for each 1,000 normal steps.
@@ -58,6 +64,7 @@ class StepEvaluation:
     detected_interval: tuple[float, float]
     false_alarms: float
     flagged: str
+    definition: str = "paper"
 
     @property
     def heading(self) -> str:
@@ -69,8 +76,9 @@ class StepEvaluation:
     def figures(self) -> list[tuple[str, str]]:
         """The figures as text, with their names."""
         low, high = self.detected_interval
+        counted = ", as the package vus counts" if self.definition == "package" else ""
         return [
-            ("VUS-PR", f"{self.vus_pr:.4f} (buffers up to {self.buffer} steps)"),
+            ("VUS-PR", f"{self.vus_pr:.4f} (buffers up to {self.buffer} steps{counted})"),
             ("AUCPR of steps", f"{self.aucpr:.4f} (by chance {self.prevalence:.4f})"),
             ("AUROC of steps", f"{self.auroc:.4f}"),
             ("events detected", f"{self.detected:.1%} ({low:.1%} to {high:.1%}), {self.flagged}"),
@@ -87,6 +95,7 @@ def evaluate_steps(
     flags: Sequence[ArrayLike] | None = None,
     *,
     buffer: int | None = None,
+    definition: Definition = "paper",
 ) -> StepEvaluation:
     """Return the figures of scores of steps, higher for stranger ones.
 
@@ -95,10 +104,11 @@ def evaluate_steps(
         labels: 1 for anomalous steps, 0 for normal ones, (T,) for each series.
         flags: Which steps raise an alarm, (T,) for each series; `None`: those above 99 % of the normal ones.
         buffer: The longest buffer of VUS-PR, in steps; `None`: the median length of the events, 100 at most.
+        definition: Which VUS-PR; see `vus_pr`.
 
     Raises:
         DataError: If labels are of another kind or number, or of one kind only.
-        ParameterError: If the buffer is no number of steps.
+        ParameterError: If the buffer is no number of steps, or there is no such definition.
 
     Example:
         >>> found = evaluate_steps([[0, 0, 9, 0, 0, 1, 0, 0]], [[0, 0, 1, 1, 0, 0, 0, 0]])
@@ -127,12 +137,13 @@ def evaluate_steps(
         auroc=float(roc_auc_score(known, every)),
         aucpr=float(average_precision_score(known, every)),
         prevalence=float(known.mean()),
-        vus_pr=vus_pr(values, truth, buffer),
+        vus_pr=vus_pr(values, truth, buffer, definition),
         buffer=buffer,
         detected=met / len(lengths),
         detected_interval=interval(met, len(lengths)),
         false_alarms=1000 * false / int((~known).sum()),
         flagged=how,
+        definition=definition,
     )
 
 
@@ -147,23 +158,41 @@ def stretches(flags: ArrayLike) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
-def vus_pr(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike], buffer: int) -> float:
+def vus_pr(
+    scores: Sequence[ArrayLike], labels: Sequence[ArrayLike], buffer: int, definition: Definition = "paper"
+) -> float:
     """Return the mean over buffers of 0 to so many steps of the average precision with faded labels.
+
+    "paper" is the definition of the paper: the steps of a buffer count in recall whether they are flagged or not, so the
+    scores have to rise before an event and fall after it to reach 1. "package" is what the Python package `vus` counts:
+    steps of a buffer count where they are flagged, and those that are not are no miss. The package takes 250 thresholds;
+    here it is every score, so a perfect ranking has 1 at any length. Published tables are of single series, one figure
+    each; of several series here the steps are ranked together.
 
     Args:
         scores: (T,) for each series, higher for stranger steps.
         labels: True for anomalous steps, (T,) for each series.
         buffer: The longest, ℓ.
+        definition: "paper" or "package".
+
+    Raises:
+        ParameterError: If there is no such definition.
 
     Example:
         >>> vus_pr([[0, 1, 5, 4, 1, 0]], [[0, 0, 1, 1, 0, 0]], 0)
         1.0
+        >>> ranking = [[0, 0, 0, 5, 5, 0, 0, 0]], [[0, 0, 0, 1, 1, 0, 0, 0]]
+        >>> round(vus_pr(*ranking, buffer=2), 2), vus_pr(*ranking, buffer=2, definition="package")
+        (0.89, 1.0)
     """
+    areas = {"paper": _area, "package": _area_of_package}
+    if definition not in areas:
+        raise ParameterError(f"definition={definition!r}: expected 'paper' or 'package'.")
     truth = [np.asarray(series, bool) for series in labels]
     values = np.concatenate([np.asarray(series, np.float64) for series in scores])
     order = np.argsort(-values, kind="stable")
     ends = np.flatnonzero(np.diff(values[order], append=-np.inf))  # of equal scores
-    return float(np.mean([_area(values, truth, order, ends, width) for width in range(buffer + 1)]))
+    return float(np.mean([areas[definition](values, truth, order, ends, width) for width in range(buffer + 1)]))
 
 
 def _area(
@@ -180,6 +209,51 @@ def _area(
     return float(np.sum(np.diff(recall, prepend=0) * precision))
 
 
+def _area_of_package(
+    values: Array, truth: Sequence[NDArray[np.bool_]], order: NDArray[np.int64], ends: NDArray[np.int64], width: int
+) -> float:
+    """Return the same, where steps of a buffer count only if they are flagged."""
+    faded = np.concatenate([_added(series, width) for series in truth])
+    known = np.concatenate(truth)
+    found = np.cumsum(faded[order])[ends]
+    buffers = np.cumsum(np.where(known, 0, faded)[order])[ends]
+    positives = known.sum() + buffers / 2  # half-way between the events, and events and flagged buffers
+    spans = [(a + offset, b + offset) for series, offset in _placed(truth) for a, b in _reached(series, width)]
+    tops = np.sort([values[a:b].max() for a, b in spans])
+    met = 1 - np.searchsorted(tops, values[order][ends]) / len(tops)
+    recall, precision = np.minimum(found / positives, 1) * met, found / (ends + 1)
+    return float(np.sum(np.diff(recall, prepend=0) * precision))
+
+
+def _added(labels: NDArray[np.bool_], width: int) -> Array:
+    """Return faded labels as `_faded` does, but where buffers overlap their sum, at most 1."""
+    result, half = labels.astype(np.float64), width // 2
+    for start, stop in stretches(labels):
+        for distance in range(1, half + 1):
+            for place in (start - distance, stop - 1 + distance):
+                if 0 <= place < len(result):
+                    result[place] += np.sqrt(1 - distance / width)
+    return np.minimum(result, 1)
+
+
+def _reached(labels: NDArray[np.bool_], width: int) -> list[tuple[int, int]]:
+    """Return the stretches of events with their buffers; those that share a step are one."""
+    half, spans = width // 2, []
+    for start, stop in stretches(labels):
+        a, b = max(start - half, 0), min(stop + half, len(labels))
+        if spans and a < spans[-1][1]:
+            spans[-1] = (spans[-1][0], b)
+        else:
+            spans.append((a, b))
+    return spans
+
+
+def _placed(truth: Sequence[NDArray[np.bool_]]) -> list[tuple[NDArray[np.bool_], int]]:
+    """Return each series with the place of its first step, where series are laid end to end."""
+    starts = np.cumsum([0, *(len(series) for series in truth)])
+    return [(series, int(start)) for series, start in zip(truth, starts, strict=False)]
+
+
 def _faded(labels: NDArray[np.bool_], width: int) -> Array:
     """Return labels of 1 in events, which fall to 0 over half the width on both sides: √(1 - i/ℓ) at distance i."""
     result, half = labels.astype(np.float64), width // 2
@@ -194,11 +268,11 @@ def _faded(labels: NDArray[np.bool_], width: int) -> Array:
 
 def _spans(faded: Array, truth: Sequence[NDArray[np.bool_]]) -> list[tuple[int, int]]:
     """Return the stretches of events with their buffers, in series laid end to end."""
-    spans, offset = [], 0
-    for series in truth:
-        spans += [(a + offset, b + offset) for a, b in stretches(faded[offset : offset + len(series)] > 0)]
-        offset += len(series)
-    return spans
+    return [
+        (a + offset, b + offset)
+        for series, offset in _placed(truth)
+        for a, b in stretches(faded[offset : offset + len(series)] > 0)
+    ]
 
 
 def _filled(scores: ArrayLike) -> Array:

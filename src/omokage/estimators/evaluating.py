@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 
 from omokage.detection.evaluation import Evaluation, evaluate
-from omokage.detection.events import StepEvaluation, evaluate_steps
+from omokage.detection.events import Definition, StepEvaluation, evaluate_steps
 from omokage.errors import ParameterError
 from omokage.estimators.detector import AnomalyDetector
 
 
-def evaluate_detector(detector: Any, X: Any, y: Any, *, buffer: int | None = None) -> Evaluation | StepEvaluation:
+def evaluate_detector(
+    detector: Any, X: Any, y: Any, *, buffer: int | None = None, definition: Definition = "paper"
+) -> Evaluation | StepEvaluation:
     """Return how good a detector is on labelled rows, or labelled steps; it prints as a table.
 
     Parameters
@@ -23,6 +25,8 @@ def evaluate_detector(detector: Any, X: Any, y: Any, *, buffer: int | None = Non
         1 for anomalies, 0 for normal rows or steps.
     buffer : int, optional
         For steps: the longest buffer of VUS-PR, in steps; by default the median length of the events.
+    definition : "paper" or "package"
+        For steps: whose VUS-PR. "package" is the figure of the Python package `vus`, as in published tables.
 
     Returns
     -------
@@ -51,9 +55,11 @@ def evaluate_detector(detector: Any, X: Any, y: Any, *, buffer: int | None = Non
         found = detector.judge_steps(X)
         if isinstance(found["anomaly_score"], np.ndarray):  # of a single series
             found, y = {name: [column] for name, column in found.items()}, [y]
-        return evaluate_steps(found["anomaly_score"], y, found["is_anomaly"], buffer=buffer)
+        return evaluate_steps(found["anomaly_score"], y, found["is_anomaly"], buffer=buffer, definition=definition)
     if buffer is not None:
         raise ParameterError(f"buffer={buffer!r}: only steps have one; X is judged by rows.")
+    if definition != "paper":
+        raise ParameterError(f"definition={definition!r}: only steps have a VUS-PR; X is judged by rows.")
     if isinstance(detector, AnomalyDetector):
         judged = detector.judge(X)
         return evaluate(judged["anomaly_score"], y, judged["p_value"])

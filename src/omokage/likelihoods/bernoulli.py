@@ -12,6 +12,7 @@ from numpyro.distributions.util import promote_shapes
 
 from omokage.batch import Event
 from omokage.density import Output, Parameters
+from omokage.distributions import BernoulliLogits
 from omokage.supports import UNIT, Support
 
 
@@ -30,7 +31,7 @@ class Bernoulli:
 
     def distribution(self, logits: Array) -> dist.Distribution:
         """Return a distribution of batch shape (B, *event)."""
-        return CrossEntropyLogits(logits)
+        return BernoulliLogits(logits)
 
     def saturated(self, x: Array, logits: Array) -> dict[str, Array]:
         """Return the logits that explain x best; those of 0 and 1 are at infinity, and here near enough to it."""
@@ -70,26 +71,13 @@ class ContinuousBernoulli:
         return {"logits": (low + high) / 2}
 
 
-class CrossEntropyLogits(dist.BernoulliLogits):
-    """NumPyro's Bernoulli, for grey values too, and with the right gradient where a logit is exactly 0.
-
-    (NumPyro's is 0 there for x = 0. A decoder whose last hidden layer is dead gives such logits.)
-    """
-
-    def __init__(self, logits: Array):
-        super().__init__(logits, validate_args=False)
-
-    def log_prob(self, value: Array) -> Array:
-        """Return x ℓ - log(1 + e^ℓ) for each value, in nats."""
-        return value * self.logits - jax.nn.softplus(self.logits)
-
-
 class ContinuousBernoulliLogits(dist.Distribution):
     """The continuous Bernoulli, which NumPyro does not have.
 
     With logit ℓ it is an exponential tilted on the unit interval: p(x) = ℓ e^(ℓx) / (e^ℓ - 1), so
     log p(x) = ℓ (x - 1/2) - g(ℓ) with g(ℓ) = log(sinh(ℓ/2) / (ℓ/2)), an even function. Formulas that are 0/0 at ℓ = 0
-    are replaced by their series near it.
+    are replaced by their series near it. |ℓ| is taken by `_size`, whose derivative at 0 is that of the branch that 0
+    takes; that of `jnp.abs` is 1 there, and would turn the sign of gradients round.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {"logits": constraints.real}
@@ -102,7 +90,7 @@ class ContinuousBernoulliLogits(dist.Distribution):
 
     def log_prob(self, value: Array) -> Array:
         """Return the log-density of each value, in nats."""
-        size = jnp.abs(self.logits)
+        size = _size(self.logits)
         near, safe = size < 0.1, jnp.where(size < 0.1, 1.0, size)
         # g(ℓ) = ℓ²/24 - ℓ⁴/2880 + O(ℓ⁶)
         series = self.logits**2 / 24 - self.logits**4 / 2880
@@ -112,7 +100,7 @@ class ContinuousBernoulliLogits(dist.Distribution):
     @property
     def mean(self) -> Array:
         """The mean of each entry."""
-        size = jnp.abs(self.logits)
+        size = _size(self.logits)
         near, safe = size < 0.1, jnp.where(size < 0.1, 1.0, size)
         # 1/(1 - e^-ℓ) - 1/ℓ = 1/2 + ℓ/12 - ℓ³/720 + O(ℓ⁵)
         upper = jnp.where(near, 0.5 + size / 12 - size**3 / 720, -1 / jnp.expm1(-safe) - 1 / safe)
@@ -121,7 +109,7 @@ class ContinuousBernoulliLogits(dist.Distribution):
     @property
     def variance(self) -> Array:
         """The variance of each entry."""
-        size = jnp.abs(self.logits)
+        size = _size(self.logits)
         near, safe = size < 0.3, jnp.where(size < 0.3, 1.0, size)
         # 1/ℓ² - 1/(4 sinh²(ℓ/2)) = 1/12 - ℓ²/240 + ℓ⁴/6048 + O(ℓ⁶)
         tail = jnp.exp(-safe) / jnp.square(jnp.expm1(-safe))
@@ -130,7 +118,7 @@ class ContinuousBernoulliLogits(dist.Distribution):
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
         """Return draws by the inverse of the distribution function."""
         uniform = jax.random.uniform(key, (*sample_shape, *self.batch_shape))
-        size = jnp.abs(self.logits)
+        size = _size(self.logits)
         near, safe = size < 1e-3, jnp.where(size < 1e-3, 1.0, size)
         # The falling side: x = -log(1 - u (1 - e^-ℓ)) / ℓ, and u + ℓ u (u - 1) / 2 near 0.
         falling = jnp.where(
@@ -138,3 +126,7 @@ class ContinuousBernoulliLogits(dist.Distribution):
         )
         falling = jnp.clip(falling, 0.0, 1.0)
         return jnp.where(self.logits > 0, 1 - falling, falling)
+
+
+def _size(logits: Array) -> Array:
+    return jnp.where(logits > 0, logits, -logits)

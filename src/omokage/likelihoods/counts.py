@@ -9,20 +9,23 @@ import numpy as np
 import numpyro.distributions as dist
 from jax import Array
 
+from omokage import distributions as own
 from omokage.batch import Event
 from omokage.density import Fixed, Learned, Output, Parameters
-from omokage.errors import check_choice, check_counts
+from omokage.errors import ParameterError, check_choice, check_counts
+from omokage.likelihoods.moments import overdispersion
 from omokage.nets.views import View
-from omokage.supports import COUNTS, Support, levels
+from omokage.supports import COUNTS, WHOLE, Support, levels
 
 _KINDS = ("shared", "feature", "full")
+_LARGEST = 17.0  # of the logarithm of a mean: e^17 is above the largest count, 2^24
 
 
 @dataclass(frozen=True)
 class Poisson:
     """p(x|z) = λ^x e^(-λ) / x! for each feature, λ(z) from the decoder; networks see standardised log (1 + x).
 
-    In float32: for counts beyond some 100,000 log-densities are off by hundredths of a nat; rates end at 3.3 million.
+    Counts end at 2²⁴ = 16,777,216, beyond which float32 does not tell whole numbers apart.
     """
 
     support: ClassVar[Support] = COUNTS
@@ -37,7 +40,7 @@ class Poisson:
 
     def distribution(self, log_rate: Array) -> dist.Distribution:
         """Return a distribution of batch shape (B, *event)."""
-        return dist.Poisson(jnp.exp(jnp.clip(log_rate, -20.0, 15.0)))
+        return own.Poisson(jnp.exp(jnp.clip(log_rate, -20.0, _LARGEST)))
 
     def saturated(self, x: Array, log_rate: Array) -> dict[str, Array]:
         """Return the rate that explains x best."""
@@ -62,8 +65,11 @@ class NegativeBinomial:
 
     def parameters(self, event: Event) -> Parameters:
         """Return the logarithms of mean and concentration."""
-        shape = () if self.concentration == "shared" else event.shape
-        kind: Any = Output(event.shape) if self.concentration == "full" else Learned(np.zeros(shape))
+        r = np.log(overdispersion(event.centre, event.spread))
+        if self.concentration == "full":
+            kind: Any = Output(event.shape, r)
+        else:  # of one for all entries the logarithm is the mean of theirs
+            kind = Learned(r.mean() if self.concentration == "shared" else r)
         return {"log_mean": Output(event.shape, _log_centre(event)), "log_concentration": kind}
 
     def view(self, event: Event) -> View:
@@ -73,7 +79,7 @@ class NegativeBinomial:
     def distribution(self, log_mean: Array, log_concentration: Array) -> dist.Distribution:
         """Return a distribution of batch shape (B, *event)."""
         concentration = jnp.exp(jnp.clip(log_concentration, -10.0, 10.0))
-        return dist.NegativeBinomial2(jnp.exp(jnp.clip(log_mean, -20.0, 15.0)), concentration)
+        return own.NegativeBinomial2(jnp.exp(jnp.clip(log_mean, -20.0, _LARGEST)), concentration)
 
     def saturated(self, x: Array, log_mean: Array, log_concentration: Array) -> dict[str, Array]:
         """Return the parameters with the mean that explains x best at the concentration that there is."""
@@ -96,6 +102,7 @@ class Categorical:
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
         check_counts(self, "classes")
+        _check_levels(self, "classes", WHOLE)
 
     @property
     def support(self) -> Support:
@@ -140,6 +147,7 @@ class DiscretizedLogistic:
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
         check_counts(self, "levels")
+        _check_levels(self, "levels", WHOLE // 4)  # so that the borders between levels are numbers too
         check_choice(self, "scale", _KINDS)
 
     @property
@@ -167,7 +175,8 @@ class DiscretizedLogistic:
 
     def distribution(self, mean: Array, log_scale: Array, centre: Array, spread: Array) -> dist.Distribution:
         """Return a distribution of batch shape (B, *event)."""
-        return LogisticLevels(centre + spread * mean, jnp.exp(jnp.clip(log_scale, -5.0, 10.0)), self.levels)
+        widest = max(10.0, float(np.log(self.levels)))
+        return LogisticLevels(centre + spread * mean, jnp.exp(jnp.clip(log_scale, -5.0, widest)), self.levels)
 
     def saturated(self, x: Array, mean: Array, **parameters: Array) -> dict[str, Array]:
         """Return the parameters with the location that explains x best; of the last levels, one far beyond."""
@@ -190,7 +199,12 @@ class Classes(dist.CategoricalLogits):
 
     def log_prob(self, value: Array) -> Array:
         """Return log p of each class number, in nats."""
-        return super().log_prob(jnp.asarray(value).astype(jnp.int32))
+        chosen = jnp.asarray(value).astype(jnp.int32)[..., None]
+        logits = jax.nn.log_softmax(self.logits)
+        shape = jnp.broadcast_shapes(chosen.shape[:-1], logits.shape[:-1])
+        chosen = jnp.broadcast_to(chosen, (*shape, 1))
+        logits = jnp.broadcast_to(logits, (*shape, logits.shape[-1]))
+        return jnp.take_along_axis(logits, chosen, -1)[..., 0]
 
 
 class LogisticLevels(dist.Distribution):
@@ -244,6 +258,15 @@ class LogisticLevels(dist.Distribution):
 
         zeros = jnp.zeros_like(self.location)
         return jax.lax.fori_loop(1, self.levels, more, (zeros, zeros))
+
+
+def _check_levels(family: Any, name: str, most: int) -> None:
+    """Check that there are not more levels than float32 tells apart."""
+    if (value := getattr(family, name)) > most:
+        raise ParameterError(
+            f"{type(family).__name__}({name}={value!r}): expected at most {most:,}, beyond which float32 does not tell "
+            "them apart. Take fewer, wider ones, or likelihood='gaussian'."
+        )
 
 
 def _log_centre(event: Event) -> Any:

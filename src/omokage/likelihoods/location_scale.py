@@ -4,16 +4,18 @@ The width is given, or learned and kept above a floor, in the same way for all o
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jax import Array
 
+from omokage import distributions as own
 from omokage.batch import Event
 from omokage.density import Fixed, Learned, Output, Parameters
 from omokage.errors import ParameterError, suggest
+from omokage.likelihoods.moments import logarithms, student_scale
 from omokage.nets.views import View
 from omokage.supports import POSITIVE, REAL, Support
 
@@ -61,13 +63,14 @@ class LocationScale:
         mean = Output(event.shape)
         # A scale that starts far above the data's own spread makes z useless at first, and a posterior that has
         # once collapsed onto the prior stays there.
-        spread = np.log(np.maximum(event.spread, self.floor))
+        scales = self._scale_of(event.spread)
+        start = np.log(np.maximum(scales, self.floor))
         if self.scale == "full":
-            return {"mean": mean, "log_scale": Output(event.shape, spread)}
+            return {"mean": mean, "log_scale": Output(event.shape, start)}
         if self.scale == "feature":
-            return {"mean": mean, "log_scale": Learned(spread)}
+            return {"mean": mean, "log_scale": Learned(start)}
         if self.scale == "shared":
-            return {"mean": mean, "log_scale": Learned(np.log(max(np.sqrt(np.mean(event.spread**2)), self.floor)))}
+            return {"mean": mean, "log_scale": Learned(np.log(max(np.sqrt(np.mean(scales**2)), self.floor)))}
         scale = np.ones(event.shape) if self.scale == "unit" else float(self.scale) / event.unit
         return {"mean": mean, "scale": Fixed(scale)}
 
@@ -86,6 +89,10 @@ class LocationScale:
 
     def _around(self, mean: Array, scale: Array) -> dist.Distribution:
         raise NotImplementedError
+
+    def _scale_of(self, spread: Any) -> Any:
+        """Return the scale with which the distribution has such a standard deviation."""
+        return spread
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,9 @@ class Laplace(LocationScale):
     def _around(self, mean: Array, scale: Array) -> dist.Distribution:
         return dist.Laplace(mean, scale)
 
+    def _scale_of(self, spread: Any) -> Any:
+        return spread / np.sqrt(2)
+
 
 @dataclass(frozen=True)
 class StudentT(LocationScale):
@@ -127,11 +137,14 @@ class StudentT(LocationScale):
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
         super().__post_init__()
-        if not 2 < self.degrees < np.inf:
+        if isinstance(self.degrees, bool | str) or not 2 < self.degrees < np.inf:
             raise ParameterError(f"StudentT(degrees={self.degrees!r}): expected a number above 2.")
 
     def _around(self, mean: Array, scale: Array) -> dist.Distribution:
-        return dist.StudentT(self.degrees, mean, scale)
+        return own.StudentT(min(float(self.degrees), 1e12), mean, scale)  # from there on it is the normal in float32
+
+    def _scale_of(self, spread: Any) -> Any:
+        return student_scale(spread, self.degrees)
 
 
 @dataclass(frozen=True)
@@ -164,6 +177,5 @@ class LogNormal(LocationScale):
 
 def _logarithms(event: Event) -> Event:
     """Return what log x is like if x is log-normal."""
-    middle = np.maximum(event.centre, 1e-30)
-    variance = np.log1p(np.square(event.spread / middle))
-    return Event(event.shape, np.ones(event.shape), np.sqrt(variance).clip(1e-3), np.log(middle) - variance / 2)
+    centre, spread = logarithms(event.centre, event.spread)
+    return Event(event.shape, np.ones(event.shape), spread, centre)

@@ -1,6 +1,8 @@
 """Likelihoods made of NumPyro's distributions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jax import Array
@@ -8,6 +10,7 @@ from jax import Array
 from omokage.adapter import NumPyroFamily
 from omokage.batch import Event
 from omokage.errors import ParameterError
+from omokage.likelihoods.moments import STARTS
 from omokage.nets.views import View
 
 _TOP_AT_LOCATION = ("Normal", "Laplace", "StudentT", "Logistic", "Cauchy", "Gumbel")
@@ -33,6 +36,15 @@ class NumPyro(NumPyroFamily):
                 f"NumPyro({self.name!r}): a distribution of whole vectors has no density for each entry, which scores "
                 "need. Take one of single numbers."
             )
+        if {*self._given, *self.learned}.issuperset(self._wanted):
+            raise ParameterError(
+                f"NumPyro({self.name!r}): every parameter is given or learned, so nothing depends on z. Leave one to the "
+                f"decoder, as in NumPyro({self.name!r}, given={{...}}) with fewer names, or pass the class alone."
+            )
+
+    def first_values(self, event: Event) -> Mapping[str, Any]:
+        """Return parameters with which each entry has about the mean and the deviation that it has in the data."""
+        return STARTS[self.name](event.centre, event.spread, self._given) if self.name in STARTS else {}
 
     def view(self, event: Event) -> View | None:
         """Return what networks see of x: standardised numbers, as which real data come already."""
