@@ -286,13 +286,13 @@ def _impute(model: Model, batch: Batch, rounds: Array, draws: Draws) -> Array:
         shown = batch._replace(x=jax.lax.fori_loop(1, rounds, filled, first), mask=None)
     posterior, prior = model.encode(shown), model.latent(batch)
     if is_point_mass(posterior):
-        return jnp.where(known, batch.x, model.decode(posterior.mean, batch).mean)
+        return jnp.where(known, batch.x, mean_of(model.likelihood, model.decode(posterior.mean, batch)))
 
     def more(total: tuple[Array, Array, Array], z: Array, log_q: Array, kept: Array) -> tuple[Array, Array, Array]:
         top, mass, sums = total
         # By the density of what was observed alone.
         weights = jnp.where(kept, model.log_likelihood(z, batch) + prior.log_prob(z) - log_q, -jnp.inf)  # (k, B)
-        means = model.decode(z, batch).mean.reshape(*z.shape[:2], *batch.x.shape[1:])
+        means = mean_of(model.likelihood, model.decode(z, batch)).reshape(*z.shape[:2], *batch.x.shape[1:])
         now = jnp.maximum(top, weights.max(0))
         shares, before = jnp.exp(weights - now), jnp.exp(top - now)
         spread = [1] * (batch.x.ndim - 1)
@@ -303,15 +303,6 @@ def _impute(model: Model, batch: Batch, rounds: Array, draws: Draws) -> Array:
     start = (lowest, jnp.zeros(len(batch.x)), jnp.zeros(batch.x.shape))
     _, mass, sums = over_draws(more, start, model, batch, draws, rows=shown)
     return jnp.where(known, batch.x, sums / mass.reshape(-1, *[1] * (batch.x.ndim - 1)))
-    # In the network's eyes the filled entries are observed; in the density only those that were.
-    full = batch._replace(x=jax.lax.fori_loop(0, rounds, filled, batch.x), mask=None)
-    prior = model.latent(batch)
-    z, log_q = common_draws(model, model.posterior.outputs(model.seen(full), full), key, samples)
-    weights = model.log_likelihood(z, batch) + prior.log_prob(z) - log_q  # (K, B)
-    shares = jax.nn.softmax(weights, axis=0)
-    means = mean_of(model.likelihood, model.decode(z, batch)).reshape(*z.shape[:2], *batch.x.shape[1:])
-    average = (shares.reshape(*shares.shape, *[1] * (batch.x.ndim - 1)) * means).sum(0)
-    return jnp.where(known, batch.x, average)
 
 
 def row_terms(model: Model, batch: Batch, draws: Draws) -> dict[str, Array]:
