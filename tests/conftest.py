@@ -1,6 +1,10 @@
-"""What all tests share: a compilation cache for the run, and a watch over global state."""
+"""What all tests share: compiled programs, files of the data folder, and a watch over global state."""
 
+import datetime
+import importlib.metadata
 import os
+import shutil
+import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -8,8 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# Programs compiled by one test or worker serve the others; a fixed place would hide what a cold cache costs.
-_CACHE = os.environ.setdefault("OMOKAGE_CACHE", tempfile.mkdtemp(prefix="omokage-tests-"))
+# Compiling is most of a test's time, so what one test, worker or run compiled serves the others, however
+# quick it was to compile. Programs are kept for a week, for one version of JAX and Python; so once a week a run is cold.
+_WEEK = "{}-{:02}".format(*datetime.date.today().isocalendar()[:2])
+_KEPT = Path(os.environ.get("OMOKAGE_TEST_CACHE") or Path(tempfile.gettempdir()) / "omokage-test-cache")
+_NAME = f"python{sys.version_info[0]}.{sys.version_info[1]}-jaxlib{importlib.metadata.version('jaxlib')}-{_WEEK}"
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    for old in _KEPT.iterdir() if _KEPT.is_dir() else ():
+        if old.name != _NAME:
+            shutil.rmtree(old, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_KEPT / _NAME)
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+os.environ.setdefault("OMOKAGE_CACHE", tempfile.mkdtemp(prefix="omokage-tests-"))
 
 DATA = Path(os.environ["OMOKAGE_DATA"]) if os.environ.get("OMOKAGE_DATA") else None
 
