@@ -112,7 +112,7 @@ class ParquetFile:
 
 
 def as_text(column: pl.Series, place: object) -> pl.Series:
-    """Return keys or labels of any type as text: as `write_table` writes them into a cell of CSV.
+    """Return keys or labels of any type as text: as a cell of CSV has them, times in ISO 8601.
 
     Raises:
         FileFormatError: If they are lists, structures or bytes that are no text.
@@ -124,7 +124,7 @@ def as_text(column: pl.Series, place: object) -> pl.Series:
     kind = column.dtype
     try:
         if kind.is_temporal() and kind != pl.Duration:
-            return column.dt.to_string("iso")
+            return column.dt.to_string("iso:strict")
         if kind.is_nested() or kind == pl.Object:
             raise pl.exceptions.InvalidOperationError
         return column.cast(pl.String)

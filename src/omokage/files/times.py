@@ -50,7 +50,7 @@ def times(column: pl.Series) -> pl.Series:
             and says what to do.
 
     Example:
-        >>> times(pl.Series(["31.01.2024 23:00", "01.02.2024 00:00"])).dt.to_string("iso").to_list()
+        >>> times(pl.Series(["31.01.2024 23:00", "01.02.2024 00:00"])).dt.to_string("iso:strict").to_list()
         ['2024-01-31T23:00:00.000000', '2024-02-01T00:00:00.000000']
         >>> times(pl.Series("t", ["01/02/2024", "02/02/2024"]))
         Traceback (most recent call last):
