@@ -334,7 +334,7 @@ def info(model: _Folder) -> None:
     from omokage.estimators import load
     from omokage.progress import raw_history
     from omokage.row_files import described, facts, names_of
-    from omokage.summary import aligned
+    from omokage.tables import aligned
 
     estimator = load(model)
     schema = estimator.schema_

@@ -22,6 +22,7 @@ from omokage.detection.calibration import Calibration, severity
 from omokage.detection.checks import calibration_finding
 from omokage.detection.drift import Drift, drift
 from omokage.detection.explanation import Explanation
+from omokage.diagnostics.findings import Findings
 from omokage.errors import DataError, ParameterError, suggest
 from omokage.estimators.base import Estimator
 from omokage.estimators.fitting import AnyPath, on_device, read_rows, seed_of
@@ -72,7 +73,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         `predict` flags rows whose `score_samples` is below it.
     calibration_ : omokage.detection.calibration.Calibration
         Scores of the rows that were held out.
-    findings_ : list of Finding
+    findings_ : Findings, a list of Finding
         What to know before relying on the detector: whether the score is but a distance from the mean, whether members
         collapsed, whether there seem to be anomalies among the training rows, what the calibration can tell.
     history_ : list of dict
@@ -375,7 +376,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         self.calibration_ = Calibration.of([scores])
         self.judge_ = dataclasses.replace(judge, reference=codes)
         renewed = calibration_finding(len(scores))
-        self.findings_ = [renewed if finding.name == renewed.name else finding for finding in self.findings_]
+        self.findings_ = Findings(renewed if one.name == renewed.name else one for one in self.findings_)
         self._set_offset(self.false_alarm_rate)
         return self
 

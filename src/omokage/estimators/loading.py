@@ -11,7 +11,7 @@ from omokage import saving
 from omokage.detection.calibration import Calibration
 from omokage.detection.judge import Judge
 from omokage.detection.scores import NAMES
-from omokage.diagnostics.findings import Finding
+from omokage.diagnostics.findings import Finding, Findings
 from omokage.errors import FileFormatError, ParameterError
 from omokage.estimators.autoencoder import AutoEncoder
 from omokage.estimators.base import Estimator
@@ -80,7 +80,7 @@ def _detector(content: saving.Saved, detector: saving.Detector, folder: AnyPath)
         names = tuple(detector.values["scores"])
         estimator.judge_ = Judge.from_arrays(ensemble, content.schema, names, detector.arrays)
         estimator.offset_ = float(detector.values["offset"])
-        estimator.findings_ = [Finding(**finding) for finding in detector.values["findings"]]
+        estimator.findings_ = Findings(Finding(**finding) for finding in detector.values["findings"])
         sound = (
             set(names) <= set(NAMES)
             and len(names) > 0

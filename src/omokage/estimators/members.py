@@ -17,7 +17,7 @@ from omokage.detection import scores, steps
 from omokage.detection.calibration import Calibration
 from omokage.detection.checks import findings
 from omokage.detection.judge import Judge, calibrate_across, calibrate_apart, start
-from omokage.diagnostics.findings import Finding
+from omokage.diagnostics.findings import Findings
 from omokage.ensemble import Ensemble, Together, each_apart
 from omokage.errors import DataError, ParameterError
 from omokage.estimators.base import Estimator
@@ -45,7 +45,7 @@ class Members:
     calibration: Calibration
     recipe: build.Recipe
     result: Result
-    findings: list[Finding]
+    findings: Findings
 
 
 def member(model: Any, table: AnyTable) -> Estimator:
