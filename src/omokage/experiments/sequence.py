@@ -43,8 +43,8 @@ def run(results: Results) -> None:
         losses = [unit * record["validation_loss"] for record in history]
         document = name == "document_settings"
         if document:
-            diagram = model_diagram(vae.summary(), *X.shape[1:])
-            diagram = results.picture("model", diagram, "The document's model, and in colour the terms of its loss.")
+            figure = model_diagram(vae.summary(), *X.shape[1:])
+            diagram = results.picture("model", figure, "The document's model, and in colour the terms of its loss.")
             results.section("Model and input", [], [diagram, first])
         results.add(f"{what}: parameters", "15,194" * document, f"{vae.summary().total:,}", history, exact=True)
         for epoch in _EPOCHS if document else ():
