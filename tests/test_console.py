@@ -15,7 +15,7 @@ import pytest
 import omokage as om
 from omokage import cli, progress
 from omokage.diagnostics import Finding
-from omokage.summary import aligned
+from omokage.tables import aligned
 
 NAMES = ("温度", "圧力 [MPa]", "速度")
 ENCODINGS = ("ascii", "cp932", "latin-1", "utf-8")

@@ -2,6 +2,9 @@
 
 import json
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,3 +145,16 @@ def test_the_demo_is_convincing(tmp_path):
     figures = demo.run_demo(tmp_path / "out", seed=1, verbose=0)
     assert figures["log_likelihood"] > figures["pca_best"]["log_likelihood"] + 10
     assert figures["squared_error"] < 0.9 * figures["pca"]["squared_error"]
+
+
+def test_make_says_what_it_will_download_before_it_does():
+    root = Path(__file__).parents[1]
+    if not (root / "Makefile").exists() or shutil.which("make") is None:
+        pytest.skip("needs make and the Makefile")
+    done = subprocess.run(
+        ["make", "-n", "--always-make", "demo"], cwd=root, capture_output=True, text=True, timeout=60, check=True
+    )
+    said, installed = done.stdout.index("MB to download"), done.stdout.index("pip install")
+    trained = done.stdout.index("-m omokage demo")
+    assert said < installed < done.stdout.index("nothing more is downloaded") < trained
+    assert "--quiet" not in done.stdout, "pip shows how far it is"

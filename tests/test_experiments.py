@@ -1,6 +1,7 @@
 """The experiments: their settings are sound, their errors clear, and a quick run of each leaves what it promises."""
 
 import io
+import itertools
 import re
 import urllib.request
 
@@ -15,9 +16,11 @@ from omokage.build import from_table
 from omokage.errors import FileFormatError, ParameterError
 from omokage.experiments import settings_of
 from omokage.experiments.classic import Unbounded
-from omokage.experiments.results import COLUMNS, markdown
+from omokage.experiments.diagrams import model_diagram, series_picture
+from omokage.experiments.results import COLUMNS, Results, markdown
 from omokage.report import Table
 from omokage.settings import AutoEncoderSettings, VAESettings, check
+from omokage.summary import Layer, Summary
 
 TABLES = [
     (name, table) for name in experiments.NAMES for table, value in settings_of(name).items() if isinstance(value, dict)
@@ -109,6 +112,59 @@ def test_a_printed_table_can_be_read_back():
     assert [cells(line) for line in lines[:4:2]][:1] == [["a", "b", "c"]]
     assert [cells(line) for line in lines[2:4]] == rows
     assert lines[4:] == ["", "Caption."]
+
+
+# ------------------------------------------------------------------------------- pictures of the recurrent model
+
+
+def texts(figure):
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_the_diagram_has_the_layers_of_the_model():
+    layers = Summary(
+        [
+            Layer("posterior.layers.0", "GRU", (40,), 8400),
+            Layer("posterior.log_variance", "Linear", (3,), 123),
+            Layer("posterior.mean", "Linear", (3,), 123),
+            Layer("likelihood.layers.0", "GRU", (40,), 5400),
+            Layer("likelihood.logits", "Linear", (28,), 1148),
+        ]
+    )
+    figure = model_diagram(layers, 28, 28)
+    words = texts(figure)
+    for word in ("40, 8,400 parameters", "mean", "log variance", "28, 1,148 parameters", "28 steps of 28 numbers"):
+        assert word in words
+    assert "KL(q(z|x) ‖ N(0, I))" in words and len(figure.axes[0].patches) == 8
+    corners = [patch.get_bbox() for patch in figure.axes[0].patches]
+    (left, right), (bottom, top) = figure.axes[0].get_xlim(), figure.axes[0].get_ylim()
+    assert all(left < box.x0 and box.x1 < right and bottom < box.y0 and box.y1 < top for box in corners)
+    for one, other in itertools.combinations(corners, 2):
+        assert one.x1 <= other.x0 or other.x1 <= one.x0 or one.y1 <= other.y0 or other.y1 <= one.y0, "apart"
+
+
+def test_an_input_is_drawn_as_a_series_of_its_rows():
+    picture = np.random.default_rng(0).random((5, 7))
+    image, series = series_picture(picture).axes
+    assert np.array_equal(image.get_images()[0].get_array(), picture) and image.get_images()[0].get_clim() == (0, 1)
+    assert len(series.get_lines()) == 5
+    for step, line in enumerate(series.get_lines()):
+        assert np.allclose((step - line.get_ydata()) / 0.9, picture[step])
+
+
+def test_a_quick_run_sets_the_figures_of_the_document_in_brackets(tmp_path):
+    for quick, expected in ((True, ["(0.5)", "3", ""]), (False, ["0.5", "3", ""])):
+        results = Results("theory", tmp_path / str(quick), 0, quick, 0)
+        results.add("loss", "0.5", "0.9")
+        results.add("parameters", "3", "3", exact=True)
+        results.add("ours alone", "", "1")
+        results.finish()
+        lines = (tmp_path / str(quick) / "table.md").read_text(encoding="utf-8").splitlines()
+        assert [cells(line)[1] for line in lines[2:5]] == expected
+        page = (tmp_path / str(quick) / "report.html").read_text(encoding="utf-8")
+        for text in ("\n".join(lines), page):
+            assert ("cannot be compared with the document" in text) == quick
+            assert ("stand in brackets" in text) == quick
 
 
 # -------------------------------------------------------------------------------------------- quick runs

@@ -14,7 +14,7 @@ ROOT = Path(omokage.__file__).parent
 
 # The lowest layer first. An entry is a module, or a folder with all that it holds, whose files may import one another.
 LAYERS = [
-    ["batch", "compilation", "errors", "settings", "special", "storage", "supports"],
+    ["batch", "compilation", "errors", "settings", "special", "storage", "supports", "tables"],
     ["files"],
     ["data", "distributions", "nets"],
     ["density", "flows"],

@@ -48,7 +48,7 @@ from omokage.report import (
     raw_history,
     write_report,
 )
-from omokage.summary import aligned
+from omokage.tables import aligned
 
 LEVELS = 16  # a pixel is k/16, k = 0..16
 LATENT_DIM = 10

@@ -1,8 +1,6 @@
 """The table of a model's layers: what each gives and how many parameters it has."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
-from unicodedata import east_asian_width
 
 import equinox as eqx
 import jax
@@ -12,6 +10,7 @@ from omokage.density import Density
 from omokage.model import Model
 from omokage.nets.layers import trainable
 from omokage.posteriors import PointMass
+from omokage.tables import aligned, html_table
 
 _KINDS = {"Head": "Linear"}  # what a head is where it is no more than that
 
@@ -26,7 +25,7 @@ class Layer(NamedTuple):
 
 
 class Summary(tuple[Layer, ...]):
-    """The layers of a model; it prints as a table.
+    """The layers of a model; it prints as a table, and a notebook shows one.
 
     Example:
         >>> print(Summary([Layer("posterior.layers.0", "Linear", (10,), 50)]))
@@ -51,28 +50,9 @@ class Summary(tuple[Layer, ...]):
         lines.append(("total", "", "", f"{self.total:,}"))
         return aligned(lines, right=(3,))
 
-
-def aligned(lines: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Return cells in columns, those numbered in `right` flush right; nothing is cut, however narrow the terminal is.
-
-    Japanese letters are two wide.
-
-    Example:
-        >>> print(aligned([("column", "scale"), ("温度", "2.5")], right=(1,)))
-        column scale
-        温度     2.5
-    """
-    widths = [max(_width(line[j]) for line in lines) for j in range(len(lines[0]))] if lines else []
-
-    def padded(cell: str, j: int) -> str:
-        gap = " " * (widths[j] - _width(cell))
-        return gap + cell if j in right else cell + gap
-
-    return "\n".join(" ".join(padded(cell, j) for j, cell in enumerate(line)).rstrip() for line in lines)
-
-
-def _width(text: str) -> int:
-    return sum(1 + (east_asian_width(letter) in "WF") for letter in text)
+    def _repr_html_(self) -> str:
+        rows = [(layer.name, layer.kind, " × ".join(map(str, layer.shape)), f"{layer.parameters:,}") for layer in self]
+        return html_table(f"{self.total:,} parameters", ["layer", "kind", "output", "parameters"], rows)
 
 
 def summary(model: Model) -> Summary:

@@ -8,7 +8,7 @@ _SHOWN = 50  # columns
 def info(model: Folder, own: Own = NONE) -> None:
     """Show what a saved model is made of."""
     from omokage.progress import raw_history
-    from omokage.summary import aligned
+    from omokage.tables import aligned
 
     estimator = own.load(model)
     schema = estimator.schema_

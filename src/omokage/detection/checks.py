@@ -6,7 +6,7 @@ from scipy.stats import spearmanr
 
 from omokage.batch import Batch
 from omokage.detection.judge import Calibrated
-from omokage.diagnostics.findings import Finding
+from omokage.diagnostics.findings import Finding, Findings
 
 Array = NDArray[np.float64]
 _LIKE_DISTANCE = 0.98  # rank correlation with ‖x‖
@@ -15,7 +15,7 @@ _FEW = 99  # calibration rows, below which a rate of 1 % cannot be kept
 _SILENT = 0.01  # variance of a code's mean over the rows, for a prior of variance 1
 
 
-def findings(found: Calibrated, point: bool = False) -> list[Finding]:
+def findings(found: Calibrated, point: bool = False) -> Findings:
     """Return what there is to know before relying on a detector.
 
     Args:
@@ -29,7 +29,7 @@ def findings(found: Calibrated, point: bool = False) -> list[Finding]:
     ]
     if not point:
         answers.append(collapse_finding(found.codes))
-    return answers
+    return Findings(answers)
 
 
 def distance_finding(scores: Array, lengths: Array) -> Finding:

@@ -9,6 +9,7 @@ from scipy.stats import ks_2samp, mannwhitneyu
 
 from omokage.detection.calibration import Calibration
 from omokage.errors import DataError
+from omokage.tables import html_table
 
 Array = NDArray[np.float64]
 _FEWEST = 10
@@ -16,7 +17,7 @@ _FEWEST = 10
 
 @dataclass(frozen=True)
 class Drift:
-    """How new rows differ from the calibration rows; it prints as a sentence.
+    """How new rows differ from the calibration rows; it prints as a sentence, and a notebook adds the figures.
 
     Attributes:
         p_value: Of the hypothesis that scores and codes come from the same distributions as at the calibration; by
@@ -34,6 +35,16 @@ class Drift:
     code: int | None
     code_distance: float
     rows: int
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("p-value", f"{self.p_value:.2g}"),
+            ("a new row is stranger than a calibration row", f"{self.stranger:.0%}"),
+            ("largest distance between distribution functions of scores", f"{self.distance:.2f}"),
+        ]
+        if self.code is not None:
+            rows.append((f"the same of latent dimension {self.code}, which moved most", f"{self.code_distance:.2f}"))
+        return html_table(str(self), ["figure", f"{self.rows:,} new rows"], rows)
 
     def __str__(self) -> str:
         if self.p_value > 0.01:

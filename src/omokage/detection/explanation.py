@@ -6,10 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from omokage.tables import aligned, html_table
+
+_SHOWN, _REASONS = 10, 3
+
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Parts of the score of each row.
+    """Parts of the score of each row; the largest print, and a notebook shows them, for the first ten rows.
 
     Attributes:
         contributions: In the shape of X, at least 0; those of a row add up to its score.
@@ -24,6 +28,30 @@ class Explanation:
     by: str
     names: tuple[str, ...]
     shares: NDArray[np.float64]
+
+    def __str__(self) -> str:
+        lines = [("row", "to blame, with the share of the score"), *self._first()]
+        return f"{self._heading}\n{aligned(lines)}{self._more}"
+
+    def _repr_html_(self) -> str:
+        return html_table(self._heading, ["row", "to blame"], self._first(), self._more.strip())
+
+    @property
+    def _heading(self) -> str:
+        return f"What is to blame for the score of each of {len(self.shares):,} rows, by {self.by!r}"
+
+    @property
+    def _more(self) -> str:
+        return f"\nand {len(self.shares) - _SHOWN:,} more rows" if len(self.shares) > _SHOWN else ""
+
+    def _first(self) -> list[tuple[str, str]]:
+        """Return the first rows, with what contributes most to each."""
+        shares = self.shares[:_SHOWN]
+        order = np.argsort(-shares, axis=1, kind="stable")[:, :_REASONS]
+        return [
+            (str(row), ", ".join(f"{self.names[j]} {shares[row, j]:.0%}" for j in columns))
+            for row, columns in enumerate(order)
+        ]
 
     def top(self, count: int = 3, names: tuple[str, ...] | None = None) -> NDArray[np.str_]:
         """Return the names, or those that are given, of what contributes most, the most first, (n, count)."""

@@ -25,19 +25,21 @@ from omokage.diagnostics.collapse import (
     units_finding,
     weight_finding,
 )
-from omokage.diagnostics.findings import Finding, Verdict, worst
+from omokage.diagnostics.findings import Finding, Findings, Verdict, html_of, worst
 from omokage.diagnostics.normality import normality_findings
 from omokage.diagnostics.stability import scale_finding, training_finding
 from omokage.errors import DataError
 
-__all__ = ["Aggregate", "Diagnosis", "Finding", "diagnose", "effective_beta", "scale_finding", "training_finding"]
+__all__ = [
+    "Aggregate", "Diagnosis", "Finding", "Findings", "diagnose", "effective_beta", "scale_finding", "training_finding",
+]  # fmt: skip
 
 _FEWEST = 20
 
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """What was found; it prints as a report.
+    """What was found; it prints as a report, and a notebook shows a table.
 
     Attributes:
         rows: How many rows it rests on.
@@ -79,6 +81,9 @@ class Diagnosis:
         for finding in self.findings:
             lines += textwrap.wrap(str(finding), 110, subsequent_indent=" " * 9)
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return html_of(self.findings, f"{self.rows:,} rows, {len(self.active)} latent dimensions: {self.verdict}")
 
 
 def diagnose(

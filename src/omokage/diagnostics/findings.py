@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from omokage.tables import html_table
+
 Verdict = Literal["good", "warning", "problem"]
 
 
@@ -30,6 +32,30 @@ class Finding:
 
     def __str__(self) -> str:
         return plain(f"{self.verdict:8} {self.name}: {self.text}")
+
+    def _repr_html_(self) -> str:
+        return html_of([self], "Finding")
+
+
+class Findings(list[Finding]):
+    """Several answers; they print a line each, and a notebook shows a table.
+
+    Example:
+        >>> print(Findings([Finding("collapse", "good", "The outputs differ.")]))
+        good     collapse: The outputs differ.
+    """
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self))
+
+    def _repr_html_(self) -> str:
+        return html_of(self, f"{len(self)} findings")
+
+
+def html_of(findings: Sequence[Finding], heading: str) -> str:
+    """Return findings as a table for a notebook."""
+    rows = [(finding.name, finding.verdict, finding.text) for finding in findings]
+    return html_table(heading, ["question", "verdict", "answer"], rows)
 
 
 def plain(text: str) -> str:

@@ -19,7 +19,7 @@ from omokage.detection.checks import calibration_finding
 from omokage.detection.drift import Drift, drift
 from omokage.detection.explanation import Explanation
 from omokage.detection.judge import Judge
-from omokage.diagnostics.findings import Finding
+from omokage.diagnostics.findings import Findings
 from omokage.errors import ParameterError, suggest
 from omokage.estimators.base import Estimator, FittedAttributes
 from omokage.estimators.fitting import AnyPath, check_names, on_device, read_rows, seed_of
@@ -71,7 +71,7 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         `predict` flags rows whose `score_samples` is below it.
     calibration_ : omokage.detection.calibration.Calibration
         Scores of the rows that were held out.
-    findings_ : list of Finding
+    findings_ : Findings, a list of Finding
         What to know before relying on the detector: whether the score is but a distance from the mean, whether members
         collapsed, whether there seem to be anomalies among the training rows, what the calibration can tell.
     history_ : list of dict
@@ -290,7 +290,7 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         return self._fit.calibration
 
     @property
-    def findings_(self) -> list[Finding]:
+    def findings_(self) -> Findings:
         """What to know before relying on the detector."""
         return self._fit.findings
 
@@ -375,7 +375,7 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
             fit,
             judge=dataclasses.replace(judge, reference=codes),
             calibration=Calibration.of([scores]),
-            findings=[renewed if finding.name == renewed.name else finding for finding in fit.findings],
+            findings=Findings(renewed if one.name == renewed.name else one for one in fit.findings),
         ).at_rate(self.false_alarm_rate)
         return self
 

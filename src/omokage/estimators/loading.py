@@ -12,7 +12,7 @@ from omokage import saving
 from omokage.detection.calibration import Calibration
 from omokage.detection.judge import Judge
 from omokage.detection.scores import NAMES
-from omokage.diagnostics.findings import Finding
+from omokage.diagnostics.findings import Finding, Findings
 from omokage.errors import FileFormatError, ParameterError
 from omokage.estimators.autoencoder import AutoEncoder
 from omokage.estimators.base import Estimator
@@ -80,7 +80,7 @@ def _detector(content: saving.Saved, detector: saving.Detector, folder: AnyPath)
             member=detector.values["model"],
             judge=Judge.from_arrays(ensemble, content.schema, names, detector.arrays),
             calibration=Calibration(groups),
-            findings=[Finding(**finding) for finding in detector.values["findings"]],
+            findings=Findings(Finding(**finding) for finding in detector.values["findings"]),
             offset=float(detector.values["offset"]),
         )
         sound = (

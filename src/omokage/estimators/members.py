@@ -17,7 +17,7 @@ from omokage.detection import scores, steps
 from omokage.detection.calibration import Calibration
 from omokage.detection.checks import findings
 from omokage.detection.judge import Judge, calibrate_across, calibrate_apart, start
-from omokage.diagnostics.findings import Finding
+from omokage.diagnostics.findings import Findings
 from omokage.ensemble import Ensemble, Together, each_apart
 from omokage.errors import DataError, ParameterError
 from omokage.estimators.base import Estimator
@@ -53,7 +53,7 @@ class FittedDetector(Fitted):
     member: str
     judge: Judge
     calibration: Calibration
-    findings: list[Finding]
+    findings: Findings
     offset: float
 
     def at_rate(self, rate: float) -> "FittedDetector":

@@ -19,6 +19,10 @@ from omokage.experiments import settings_of
 from omokage.report import Picture, Section, Table, write_report
 from omokage.storage import replace_file
 
+_QUICK = (
+    "A quick run, with few rows and epochs: it shows that everything works, and its figures cannot be compared with "
+    "the document's."
+)
 COLUMNS = ("figure", "document", "ours", "epochs", "seconds", "seed", "command")
 
 
@@ -69,7 +73,9 @@ class Results:
         """Return such an estimator, fitted."""
         return self.make(kind, settings, **more).fit(X, X_valid=X_valid)
 
-    def add(self, figure: str, document: str, ours: str, history: Sequence[Mapping[str, Any]] = ()) -> None:
+    def add(
+        self, figure: str, document: str, ours: str, history: Sequence[Mapping[str, Any]] = (), *, exact: bool = False
+    ) -> None:
         """Add a row to the table.
 
         Args:
@@ -77,7 +83,11 @@ class Results:
             document: What the document says; "" where it says nothing.
             ours: What came out.
             history: `history_` of the model, for epochs and seconds.
+            exact: Whether it is the same however many rows and epochs there are; the document's other figures stand in
+                brackets in a quick run.
         """
+        if self.quick and document and not exact:
+            document = f"({document})"
         seconds = f"{sum(record['seconds'] for record in history):.0f}" if history else ""
         epochs = str(len(history)) if history else ""
         self._rows.append((figure, document, ours, epochs, seconds, str(self.seed), f"`{self.command}`"))
@@ -103,14 +113,14 @@ class Results:
         """Write the table and the report, show the table, and return the path of the report."""
         where = f"omokage {__version__}, JAX {metadata.version('jax')}, {os.cpu_count()} CPU cores"
         caption = f"{where}; {time.monotonic() - self._began:.0f} seconds in all."
+        if self.quick:
+            caption = f"{_QUICK} The document's figures stand in brackets. {caption}"
         table = Table(COLUMNS, self._rows, caption)
         text = "\n\n".join(markdown(one) for one in (table, *self._tables)) + "\n"
         replace_file(self.folder / "table.md", text.encode())
         lead = self.settings["question"]
         if self.quick:
-            lead += (
-                " A quick run, with few rows and epochs: it shows that everything works, and its figures say nothing."
-            )
+            lead += f" {_QUICK}"
         # In the report there is less room, and all rows have the same seed and command.
         short = Table(COLUMNS[:-2], [row[:-2] for row in self._rows], f"{self.command}, seed {self.seed}. {caption}")
         report = write_report(

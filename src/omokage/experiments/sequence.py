@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from omokage import inference, plots
 from omokage.data.datasets import load
 from omokage.estimators import VAE
+from omokage.experiments.diagrams import model_diagram, series_picture
 from omokage.experiments.results import Results
 from omokage.objectives import ELBO
 from omokage.report import Cloud
@@ -32,6 +33,7 @@ def run(results: Results) -> None:
     X = load("mnist", "train").X.reshape(-1, 28, 28)
     train, valid = X[: settings["train_rows"]], X[-settings["valid_rows"] :]
     test = results.mnist("test")
+    first = results.picture("input", series_picture(test.X[0].reshape(28, 28)), "A test picture, and how it is read.")
     pixels, weight = X[0].size, settings["kl_weight"]
     beta, unit = weight * pixels / (1 - weight), (1 - weight) / pixels
     for name in settings["models"]:
@@ -40,7 +42,11 @@ def run(results: Results) -> None:
         history = vae.history_
         losses = [unit * record["validation_loss"] for record in history]
         document = name == "document_settings"
-        results.add(f"{what}: parameters", "15,194" * document, f"{vae.summary().total:,}", history)
+        if document:
+            figure = model_diagram(vae.summary(), *X.shape[1:])
+            diagram = results.picture("model", figure, "The document's model, and in colour the terms of its loss.")
+            results.section("Model and input", [], [diagram, first])
+        results.add(f"{what}: parameters", "15,194" * document, f"{vae.summary().total:,}", history, exact=True)
         for epoch in _EPOCHS if document else ():
             if epoch <= len(losses):
                 loss = f"{losses[epoch - 1]:.4f}"
