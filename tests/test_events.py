@@ -57,8 +57,8 @@ def test_perfect_scores_have_a_volume_of_one_and_chance_about_the_prevalence():
     assert vus_pr([random], [labels], 0) == pytest.approx(labels.mean(), rel=0.4)
 
 
-def by_package(scores, labels, width, longest):
-    """One threshold after the other, as the code of the package vus 0.0.6 has it: what is not flagged of a buffer is 0."""
+def by_package(scores, labels, width):
+    """One threshold after the other, as the package vus 0.0.6 does: what is not flagged of a buffer is 0."""
     half, length = width // 2, len(labels)
     faded = labels.astype(float)
     for start, stop in stretches(labels):
@@ -91,7 +91,7 @@ def test_the_volume_of_the_package_is_as_the_package_has_it(seed):
     scores, labels = series(seed, steps=150)
     assert vus_pr([scores], [labels], 12, "package") == pytest.approx(PACKAGE[seed], rel=1e-9)
     scores = np.round(scores, 1)
-    expected = np.mean([by_package(scores, labels, width, 12) for width in range(13)])
+    expected = np.mean([by_package(scores, labels, width) for width in range(13)])
     assert vus_pr([scores], [labels], 12, "package") == pytest.approx(expected, rel=1e-12)
 
 
