@@ -57,6 +57,63 @@ def test_perfect_scores_have_a_volume_of_one_and_chance_about_the_prevalence():
     assert vus_pr([random], [labels], 0) == pytest.approx(labels.mean(), rel=0.4)
 
 
+def by_package(scores, labels, width):
+    """One threshold after the other, as the package vus 0.0.6 does: what is not flagged of a buffer is 0."""
+    half, length = width // 2, len(labels)
+    faded = labels.astype(float)
+    for start, stop in stretches(labels):
+        for distance in range(1, half + 1):
+            for place in (start - distance, stop - 1 + distance):
+                if 0 <= place < length:
+                    faded[place] += np.sqrt(1 - distance / width)
+    faded, spans = np.minimum(faded, 1), []
+    for start, stop in stretches(labels):
+        a, b = max(start - half, 0), min(stop + half, length)
+        spans = [*spans[:-1], (spans[-1][0], b)] if spans and spans[-1][1] > a else [*spans, (a, b)]
+    area, before = 0.0, 0.0
+    for threshold in np.unique(scores)[::-1]:
+        flagged = scores >= threshold
+        wanted = np.where(labels == 1, 1.0, faded * flagged)
+        met = np.mean([flagged[a:b].any() for a, b in spans])
+        found = (wanted * flagged).sum()
+        recall = min(found / ((labels.sum() + wanted.sum()) / 2), 1) * met
+        area += (recall - before) * found / flagged.sum()
+        before = recall
+    return area
+
+
+# What vus 0.0.6 gives (RangeAUC_volume_opt with as many thresholds as steps), by `series(seed, steps=150)`.
+PACKAGE = [0.6873890321386581, 0.8077521301031421, 0.7053587601416822]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_volume_of_the_package_is_as_the_package_has_it(seed):
+    scores, labels = series(seed, steps=150)
+    assert vus_pr([scores], [labels], 12, "package") == pytest.approx(PACKAGE[seed], rel=1e-9)
+    scores = np.round(scores, 1)
+    expected = np.mean([by_package(scores, labels, width) for width in range(13)])
+    assert vus_pr([scores], [labels], 12, "package") == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_perfect_ranking_has_one_by_the_package_at_every_buffer_and_length():
+    for steps in (1_000, 10_000):
+        labels = np.zeros(steps, int)
+        labels[300:310] = 1
+        ranking = labels + np.linspace(0, 0.5, steps)
+        assert [vus_pr([ranking], [labels], buffer, "package") for buffer in (0, 10, 40)] == pytest.approx([1, 1, 1])
+        assert vus_pr([labels], [labels], 40, "package") == pytest.approx(1)
+        assert vus_pr([labels], [labels], 40) < 0.7
+
+
+def test_the_definition_of_the_volume_is_one_of_two_and_is_said():
+    scores, labels = series(0)
+    found = evaluate_steps([scores], [labels], definition="package")
+    assert "as the package vus counts" in str(found) and "package" not in str(evaluate_steps([scores], [labels]))
+    assert found.vus_pr == vus_pr([scores], [labels], found.buffer, "package")
+    with pytest.raises(ParameterError, match="definition='vus': expected 'paper' or 'package'"):
+        evaluate_steps([scores], [labels], definition="vus")
+
+
 def test_only_the_order_of_scores_matters_and_series_are_apart():
     (first, truth), (second, other) = series(3), series(4)
     found = vus_pr([first, second], [truth, other], 10)

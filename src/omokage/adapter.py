@@ -174,10 +174,11 @@ class NumPyroFamily:
 
     @property
     def undefined(self) -> tuple[str, ...]:
-        """Which of "mean" and "variance" it does not have: they are infinite, as a Cauchy's, or NumPyro has no formula."""
+        """Which of "mean" and "variance" it never has: infinite, as of a Cauchy, or without a formula in NumPyro."""
         first = {name: _first_value(value) for name, value in self.parameters(self._smallest).items()}
-        made = self.distribution(**first)
-        return tuple(name for name in ("mean", "variance") if not _is_finite(made, name))
+        free = {name: value if name in self._given else value + 2.0 for name, value in first.items()}
+        tried = [self.distribution(**values) for values in (first, free)]  # some have one for large parameters only
+        return tuple(name for name in ("mean", "variance") if not any(_is_finite(made, name) for made in tried))
 
     @property
     def has_mean(self) -> bool:

@@ -188,7 +188,7 @@ def _lacking(density: Density, part: str, moment: str) -> str:
         "score_samples, log_likelihood",
     }[part]
     return (
-        f"{part}: {getattr(family, 'name', type(family).__name__)} has no finite {moment} here, and that is what is asked "
+        f"{part}: {getattr(family, 'name', type(family).__name__)} has no finite {moment} here, which is what is asked "
         f"for. {remedy}."
     )
 
@@ -200,7 +200,7 @@ def mean_of(density: Density, given: Distribution) -> Array:
 
 
 def width(distribution: Distribution) -> Array:
-    """Return how wide each entry is: its deviation, and where that is not finite half the middle two thirds of draws."""
+    """Return the deviation of each entry; where that is not finite, half the range of the middle two thirds of draws."""
     deviation = spread(distribution)
     low, high = jnp.quantile(distribution.sample(jax.random.key(0), (_DRAWS,)), jnp.array([1 / 6, 5 / 6]), axis=0)
     return jnp.where(jnp.isfinite(deviation), deviation, (high - low) / 2)

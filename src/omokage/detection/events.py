@@ -163,11 +163,11 @@ def vus_pr(
 ) -> float:
     """Return the mean over buffers of 0 to so many steps of the average precision with faded labels.
 
-    "paper" is the definition of the paper: the steps of a buffer count in recall whether they are flagged or not, so the
-    scores have to rise before an event and fall after it to reach 1. "package" is what the Python package `vus` counts:
-    steps of a buffer count where they are flagged, and those that are not are no miss. The package takes 250 thresholds;
-    here it is every score, so a perfect ranking has 1 at any length. Published tables are of single series, one figure
-    each; of several series here the steps are ranked together.
+    "paper" is the definition of the paper: the steps of a buffer count in recall whether they are flagged or not. So
+    scores that are high in the events alone do not reach 1. "package" is what the Python package `vus` counts: steps of
+    a buffer count where they are flagged, and those that are not are no miss. The package takes 250 thresholds; here
+    every score is one, so a perfect ranking has 1 at any length. Published tables have one figure for each series; here
+    the steps of several series are ranked together.
 
     Args:
         scores: (T,) for each series, higher for stranger steps.

@@ -38,8 +38,8 @@ class NumPyro(NumPyroFamily):
             )
         if {*self._given, *self.learned}.issuperset(self._wanted):
             raise ParameterError(
-                f"NumPyro({self.name!r}): every parameter is given or learned, so nothing depends on z. Leave one to the "
-                f"decoder, as in NumPyro({self.name!r}, given={{...}}) with fewer names, or pass the class alone."
+                f"NumPyro({self.name!r}): every parameter is given or learned, so nothing depends on z. Leave one to "
+                "the decoder: give fewer of them, or pass the class in the place of an instance."
             )
 
     def first_values(self, event: Event) -> Mapping[str, Any]:
