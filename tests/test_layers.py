@@ -14,7 +14,7 @@ ROOT = Path(omokage.__file__).parent
 
 # The lowest layer first. An entry is a module, or a folder with all that it holds, whose files may import one another.
 LAYERS = [
-    ["batch", "compilation", "errors", "settings", "storage", "supports"],
+    ["batch", "compilation", "errors", "paths", "settings", "storage", "supports"],
     ["data", "nets"],
     ["density", "flows"],
     ["adapter"],
@@ -30,7 +30,8 @@ LAYERS = [
 # What imports a module of its own layer, and which.
 BESIDE = {
     "settings": {"errors"},
-    "storage": {"errors"},
+    "paths": {"errors"},
+    "storage": {"errors", "paths"},
     "supports": {"errors"},
     "priors": {"posteriors"},
     "annealing": {"inference"},
