@@ -1,4 +1,4 @@
-"""What a path may be, how a file from elsewhere is read, and how writers of one folder keep out of one another's way."""
+"""What a path may be, how a file from elsewhere is read, and how writers of one folder take turns."""
 
 import os
 import stat

@@ -115,13 +115,15 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             If a parameter, the data or a file cannot be used; the text says where and what to do.
         TrainingError
             If the loss stopped being finite; the last good weights are kept in `model_`.
+        KeyboardInterrupt
+            At Ctrl-C in the first epoch; later, what was learned so far is kept, with a warning.
         """
         parameters = self._checked()
         if checkpoint is not None:
             check_target(checkpoint, CHECKPOINT_FILES)
         elif resume:
             raise ParameterError("resume=True: expected a checkpoint folder to go on from; give checkpoint=.")
-        seed = seed_of(parameters["random_state"])
+        seed = seed_of(parameters["random_state"], checkpoint if resume else None)
         table = open_data(X, parameters["data"], sample_weight, estimator=type(self).__name__)
         fitted = self if self.warm_start and hasattr(self, "model_") else None
         if isinstance(table, Table):
@@ -139,8 +141,8 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             plan = build.plan(parameters, rows.count, seed)
             snapshot, keep = begin(start, plan), None
             if checkpoint is not None:
-                kind = type(self).__name__
-                settings = fingerprint(kind, parameters, schema, rows, seed, plan.epochs, context_schema)
+                run = (type(self).__name__, parameters, schema, rows, seed, plan, context_schema, validation, snapshot)
+                settings = fingerprint(*run)
                 snapshot = (read_checkpoint(checkpoint, snapshot, settings) if resume else None) or snapshot
                 keep = keeper(checkpoint, checkpoint_every, plan.epochs, settings)
             with display(plan.epochs, parameters["verbose"]) as shown:
@@ -155,6 +157,8 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                     on_progress=shown.advance,
                     keep=keep,
                 )
+        if result.interrupted and not result.history:
+            raise KeyboardInterrupt  # no whole epoch, nothing to keep
         self.model_, self.history_, self.schema_, self.recipe_ = result.model, result.history, schema, recipe
         self.context_schema_ = context_schema
         self.n_features_in_ = schema.features
@@ -430,7 +434,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """
         check_is_fitted(self)
         content = saving.Saved(
-            type(self).__name__,
+            saving.class_name(type(self)),
             self._fitted_parameters,
             self.recipe_,
             self.schema_,
@@ -476,8 +480,9 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def _checked(self) -> dict[str, Any]:
         """Return the parameters, with NumPy numbers and lists made plain, and NumPyro's distributions made families."""
-        given = build.families(self.get_params(deep=False))
-        settings = check(self._settings, given)
+        known = self._settings.model_fields  # the constructor of a class of the user's may have others
+        given = build.families({name: getattr(self, name) for name in known} | self.get_params(deep=False))
+        settings = check(self._settings, {name: given[name] for name in known})
         return {name: getattr(settings, name) if name in settings.model_fields_set else given[name] for name in given}
 
     def _device(self) -> contextlib.AbstractContextManager[None]:

@@ -126,7 +126,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters, as the constructor was given them."""
         own = super().get_params(deep=deep)
-        return {**own, "score": self.__dict__["score"]}
+        return {**own, "score": self.__dict__["score"]} if "score" in own else own
 
     def fit(self, X: Any, y: Any = None, *, on_epoch: Callable[[Record], object] | None = None) -> Self:
         """Learn what normal rows are.
@@ -162,12 +162,15 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         parameters = model._checked()
         found = fit_members(parameters, table, settings, seed, on_epoch)
         if found.result.interrupted:
+            if not found.result.history:
+                raise KeyboardInterrupt  # no whole epoch, nothing to keep
             epochs = len(found.result.history)
             warnings.warn(f"Interrupted after {epochs} epochs: the weights so far are kept.", stacklevel=2)
         self.judge_, self.recipe_, self.history_ = found.judge, found.recipe, found.result.history
         self.calibration_, self.findings_ = found.calibration, found.findings
         self.n_features_in_ = found.judge.schema.features
-        self._fitted_parameters, self._kind = parameters, type(model).__name__
+        self._fitted_parameters, self._kind = parameters, saving.class_name(type(model))
+        self._fitted_settings = {**self.get_params(deep=False), **dict(settings)}
         self._set_offset(settings.false_alarm_rate)
         if settings.contamination != "auto":
             self.offset_ = float(np.quantile(self.score_samples(X), settings.contamination))
@@ -372,11 +375,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             scores, codes = judge.scores(rows).mean(1), judge.codes(rows)
             if isinstance(judge.schema, SequenceSchema):
                 judge = dataclasses.replace(judge, steps=steps.held_out(judge.ensemble, rows, seed=0))
-        self.calibration_ = Calibration.of([scores])
-        self.judge_ = dataclasses.replace(judge, reference=codes)
+        calibration, rate = Calibration.of([scores]), self.false_alarm_rate
+        self.offset_ = -calibration.threshold(max(rate, calibration.least_rate))  # raises where that is no rate
+        self._fitted_settings = {**self._fitted_settings, "false_alarm_rate": rate}
+        self.calibration_, self.judge_ = calibration, dataclasses.replace(judge, reference=codes)
         renewed = calibration_finding(len(scores))
         self.findings_ = [renewed if finding.name == renewed.name else finding for finding in self.findings_]
-        self._set_offset(self.false_alarm_rate)
         return self
 
     def drift(self, X: Any) -> Drift:
@@ -403,10 +407,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             If a parameter is an object that cannot be written down, such as a function.
         """
         check_is_fitted(self)
-        settings = {name: value for name, value in self.get_params(deep=False).items() if name != "model"}
+        settings = {name: value for name, value in self._fitted_settings.items() if name != "model"}
         values = {
             "settings": saving.described_parameters(settings),
-            "given": self.model is not None,
+            "given": self._fitted_settings["model"] is not None,
             "model": self._kind,
             "scores": list(self.judge_.names),
             "offset": self.offset_,
@@ -417,7 +421,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         groups = {f"calibration.{number}": group for number, group in enumerate(self.calibration_.groups)}
         detector = saving.Detector(values, {**self.judge_.to_arrays(), **groups})
         content = saving.Saved(
-            type(self).__name__,
+            saving.class_name(type(self)),
             self._fitted_parameters,
             self.recipe_,
             self.judge_.schema,
@@ -444,8 +448,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return read_rows(self, X, self.judge_.schema, self.recipe_)
 
     def _checked(self) -> DetectorSettings:
-        given = self.get_params(deep=False)
-        model = given.pop("model")
+        fields = DetectorSettings.model_fields  # of a class of the user's, some may be no parameters of its constructor
+        given, model = {name: self.__dict__[name] for name in fields}, self.model
         if isinstance(model, Mapping):
             check(VAESettings, model)
             early = model.get("early_stopping", False)

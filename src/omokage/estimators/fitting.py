@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
 from omokage import build, saving
-from omokage.checkpoints import write_checkpoint
+from omokage.checkpoints import digest_of, seed_in, write_checkpoint
 from omokage.compilation import keep_compiled, make_room
 from omokage.data.context import ContextSchema, encoded
 from omokage.data.encoded import Encoded
@@ -24,7 +24,7 @@ from omokage.data.schema import Schema
 from omokage.data.sequences import SequenceSchema
 from omokage.errors import DataError, ParameterError, is_count, listing
 from omokage.model import Model
-from omokage.training import Record, Snapshot
+from omokage.training import Plan, Record, Snapshot
 
 AnyPath = str | os.PathLike[str]
 
@@ -105,8 +105,10 @@ def fingerprint(
     schema: AnySchema,
     rows: RowSource,
     seed: int,
-    epochs: int,
+    plan: Plan,
     context: ContextSchema | None,
+    validation: RowSource | None,
+    start: Snapshot,
 ) -> dict[str, Any]:
     """Return, as JSON values, all that a run depends on."""
     described = {name: value for name, value in saving.described_parameters(parameters).items() if name != "verbose"}
@@ -116,9 +118,11 @@ def fingerprint(
         "kind": kind,
         **described,
         "random_state": seed,
-        "epochs": epochs,
+        "epochs": plan.epochs,
         "rows": rows.count,
         "digest": rows.digest,
+        "validation": None if validation is None else validation.digest,
+        "training": digest_of(start, *(parameters[name] for name in ("optimizer", "schedule", "initializer"))),
         **columns,
         **({} if context is None else {"context": context.to_json()}),
     }
@@ -133,10 +137,11 @@ def read_rows(estimator: Any, X: Any, schema: AnySchema, recipe: build.Recipe, n
     return rows
 
 
-def seed_of(random_state: Any) -> int:
-    """Return a seed for a `random_state`; `None` gives another one each time."""
+def seed_of(random_state: Any, checkpoint: AnyPath | None = None) -> int:
+    """Return a seed for a `random_state`; `None` gives another one each time, or that of the run of a checkpoint."""
     if random_state is None:
-        return secrets.randbits(31)
+        found = None if checkpoint is None else seed_in(checkpoint)
+        return secrets.randbits(31) if found is None else found
     return int(random_state)
 
 
