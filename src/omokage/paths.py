@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from errno import ELOOP, ENAMETOOLONG
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,8 +29,26 @@ def location(path: Any, name: str = "folder") -> Path:
         'b'
 
     Raises:
+        ParameterError, FileFormatError: As `as_path` does, or if the current folder is gone.
+    """
+    path = as_path(path, name)
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise FileFormatError(f"{path}: cannot be found ({_words(error)}). Name another {name}.") from None
+
+
+def is_folder(path: Any) -> bool:
+    """Say whether something is the path of a folder, whatever else it may be."""
+    return isinstance(path, str | os.PathLike) and os.path.isdir(path)  # noqa: PTH112 - which raises nothing
+
+
+def as_path(path: Any, name: str = "path") -> Path:
+    """Return a path as it is; `name` is what messages call the parameter.
+
+    Raises:
         ParameterError: If it is no path at all.
-        FileFormatError: If links lead round in a circle, or the current folder is gone.
+        FileFormatError: If it is longer than the system allows, or its links lead round in a circle.
     """
     try:
         text = os.fspath(path)
@@ -48,11 +67,14 @@ def location(path: Any, name: str = "folder") -> Path:
     except UnicodeEncodeError:
         raise ParameterError(f"{name}: this system cannot have the path {text!r}; it is no sound text.") from None
     try:
-        return Path(text).resolve()
-    except RuntimeError:
-        raise FileFormatError(f"{text}: its links lead round in a circle. Name another {name}.") from None
+        os.stat(text)  # noqa: PTH116
     except OSError as error:
-        raise FileFormatError(f"{text}: cannot be found ({error.strerror or error}). Name another {name}.") from None
+        if error.errno in (ENAMETOOLONG, ELOOP):
+            shown = text if len(text) <= 1000 else f"{text[:1000]}..."
+            raise FileFormatError(
+                f"{shown}: cannot be read or written ({_words(error)}). Name another {name}."
+            ) from None
+    return Path(text)
 
 
 def read_regular(path: Path, *, check: Check | None = None) -> bytes:
@@ -169,6 +191,10 @@ def _lock(folder: Path, shared: bool) -> int | None:
                 os.close(descriptor)
         time.sleep(pause)
         pause = min(2 * pause, 0.05)
+
+
+def _words(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _same(folder: Path, descriptor: int) -> bool:

@@ -12,7 +12,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from omokage.weights import arrays_in, check_header, fetched, filled, named_arra
 FORMAT = 2  # 1 had all that is known of columns as text
 _WEIGHTS = "weights.safetensors"
 FILES = ("schema.json", _WEIGHTS, "history.json", "README.md")
-_READ = FILES[:-1]  # the card may be edited
+_READ_FILES = FILES[:-1]  # the card may be edited
 _STOWED = ("parameters", "recipe")  # parts of the index whose long lists are kept as arrays
 _DAMAGED = (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError, MemoryError, RecursionError)
 _OF_DETECTOR = "detector."  # before the names of arrays that are of no model
@@ -104,18 +104,19 @@ def save(folder: str | os.PathLike[str], content: Saved) -> Path:
     if content.detector is not None:
         index["detector"] = content.detector.values
         arrays |= {_OF_DETECTOR + name: array for name, array in content.detector.arrays.items()}
-    index, schema, history = (json.loads(_json(value)) for value in (index, schema, content.history))
-    try:
-        _restored(index, schema, history, dict(arrays), _own_classes(content))
-    except FileFormatError as error:
-        raise ParameterError(
-            f"{folder}: not written, since it could not be read back ({error}). Something was changed after the fit."
-        ) from None
     for name in _STOWED:
         index[name], more = stowed(index[name], name)
         arrays |= more
     schema, more = stowed(schema, "schema")
-    contents = (_json(schema), to_bytes(arrays | more), _json(history), _card(content).encode())
+    arrays |= more
+    index, schema, history = (json.loads(_json(value)) for value in (index, schema, content.history))
+    try:
+        _read(dict(index), schema, history, dict(arrays), _own_classes(content))
+    except FileFormatError as error:
+        raise ParameterError(
+            f"{folder}: not written, since it could not be read back ({error}). Something was changed after the fit."
+        ) from None
+    contents = (_json(schema), to_bytes(arrays), _json(history), _card(content).encode())
     return write_folder(folder, index, dict(zip(FILES, contents, strict=True)))
 
 
@@ -129,28 +130,29 @@ def load(folder: str | os.PathLike[str], custom: Mapping[str, type]) -> Saved:
     Raises:
         FileFormatError: If anything is missing, damaged, newer, or not what it should be.
     """
-    index, files = read_folder(folder, _READ, version=FORMAT, header=check_header)
+    index, files = read_folder(folder, _READ_FILES, version=FORMAT, header=check_header)
     try:
         arrays = arrays_in(files["weights.safetensors"], "weights.safetensors")
-        schema = fetched(parse_json(files["schema.json"], "schema.json", dict), arrays, "schema")
+        schema = parse_json(files["schema.json"], "schema.json", dict)
         history = parse_json(files["history.json"], "history.json", list)
-        for name in _STOWED:
-            index[name] = fetched(index.get(name), arrays, name)
-        return _restored(index, schema, history, arrays, custom)
+        return _read(index, schema, history, arrays, custom)
     except FileFormatError as error:
         raise FileFormatError(f"{os.fspath(folder)}/{error}") from None
     except (MemoryError, RecursionError) as error:
         raise FileFormatError(f"{folder}: does not describe a model ({type(error).__name__}).") from None
 
 
-def _restored(
-    index: Mapping[str, Any], schema: Any, history: Any, arrays: dict[str, NDArray[Any]], custom: Mapping[str, type]
+def _read(
+    index: dict[str, Any], schema: Any, history: Any, arrays: dict[str, NDArray[Any]], custom: Mapping[str, type]
 ) -> Saved:
-    """Return what the values and arrays of a folder say.
+    """Return what the values and arrays of a folder say; lists that are kept as arrays are put back.
 
     Raises:
         FileFormatError: If they say no model; it begins with the name of the file.
     """
+    schema = fetched(schema, arrays, "schema")
+    for name in _STOWED:
+        index[name] = fetched(index.get(name), arrays, name)
     described, context = restored_schema(schema)
     for number, record in enumerate(history):
         if not isinstance(record, dict):
@@ -219,11 +221,23 @@ def _setting(place: str, value: Any, custom: Mapping[str, type]) -> Any:
         raise FileFormatError(
             f"spec.json: {place}: does not describe a model ({type(error).__name__}: {error})."
         ) from None
+    most = 2**32 if place == "parameters.random_state" else 2**31
+    if any(type(number) is int and abs(number) >= most for number in _inner(value)):
+        raise FileFormatError(f"spec.json: {place}: does not describe a model: it holds a number beyond {most:.0g}.")
     if (within := _difference(value, json.loads(_json(again)))) is not None:
         raise FileFormatError(
             f"spec.json: {place}{within and '.'}{within}: does not describe a model: not what omokage writes there."
         )
     return setting
+
+
+def _inner(value: Any) -> Iterator[Any]:
+    """Yield all that a JSON value holds, but lists and objects."""
+    if isinstance(value, dict | list):
+        for entry in value.values() if isinstance(value, dict) else value:
+            yield from _inner(entry)
+    else:
+        yield value
 
 
 def _difference(given: Any, again: Any) -> str | None:
@@ -373,7 +387,7 @@ def _card(content: Saved) -> str:
     ]
     names = content.schema.names
     columns = f"{content.schema.features}" + (
-        f" ({', '.join(names[:20])}{', ...' if len(names) > 20 else ''})" if names else ""
+        f" ({', '.join(map(str, names[:20]))}{', ...' if len(names) > 20 else ''})" if names else ""
     )
     return "\n".join(
         [

@@ -236,7 +236,8 @@ def _read(
         )
     if index["format"] > version:
         raise FileFormatError(
-            f"{path}: format version {index['format']} is newer than this omokage reads (up to {version}). "
+            f"{folder / INDEX}: format version {str(index['format'])[:40]} is newer than this omokage reads (up to "
+            f"{version}). "
             f"It was written by omokage {str(index.get('omokage', '(unknown)'))[:40]}: upgrade with "
             "`pip install -U omokage`."
         )

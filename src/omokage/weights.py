@@ -162,11 +162,11 @@ def fetched(value: Any, arrays: dict[str, NDArray[Any]], name: str) -> Any:
         array = arrays.pop(place, None) if isinstance(place, str) and place.startswith(f"{name}.") else None
         expected = (np.float64, np.int64, np.bool_) if words is None else (np.uint8,)
         if array is None or array.ndim != 1 or array.dtype not in expected:
-            raise FileFormatError(f"{name}: its array {str(place)[:80]!r} is missing, or of another shape or type.")
+            raise FileFormatError(f"weights.safetensors: {str(place)[:80]}: missing, or no array of {name}.")
         if words is None:
             return array.tolist()
         if not isinstance(words, list) or not words or (len(array) and array.max() >= len(words)):
-            raise FileFormatError(f"{name}: its array {place!r} does not go with its words.")
+            raise FileFormatError(f"weights.safetensors: {place}: it does not go with the words in {name}.")
         return [words[number] for number in array.tolist()]
 
     return walk(value)

@@ -6,7 +6,6 @@ All pixels of a channel share one scale, and each has a centre of its own: stand
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ from omokage.data.rows import RowSource
 from omokage.data.schema import Schema, Standardization
 from omokage.data.table import Table
 from omokage.errors import DataError, DataTypeError, FileFormatError, ParameterError
+from omokage.paths import is_folder
 from omokage.supports import REAL, Support
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -91,7 +91,7 @@ class ImageSchema:
 
     def rows(self, X: Any, *, support: Support = REAL, name: str = "X", estimator: str = "") -> Encoded:
         """Return images, checked and encoded; raises DataError if they cannot be used."""
-        if _is_folder(X):
+        if is_folder(X):
             X, _ = self.pictures(X)
         flat, shape, _ = read_images(X, self.reading, name)
         self.check_shape(shape, name)
@@ -210,7 +210,7 @@ def read_images(X: Any, reading: Images, name: str) -> tuple[NDArray[Any], tuple
     Raises:
         DataError: If X is not numbers of such a shape, or holds NaN or infinity.
     """
-    if _is_folder(X):
+    if is_folder(X):
         from omokage.data.pictures import read_pictures
 
         X, _ = read_pictures(X, size=reading.size, colours=reading.colours)
@@ -238,10 +238,6 @@ def read_images(X: Any, reading: Images, name: str) -> tuple[NDArray[Any], tuple
                 f"{bad.sum() - 1} more such entries. Expected finite numbers; leave these images out."
             )
     return flat, shape, array.ndim == 3
-
-
-def _is_folder(X: Any) -> bool:
-    return isinstance(X, str | os.PathLike) and Path(X).is_dir()
 
 
 def _pixel(index: int, shape: tuple[int, int, int]) -> str:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from omokage.data.images import Images, ImageSchema, ImageTable
@@ -12,6 +11,7 @@ from omokage.data.sequences import SequenceSchema, SequenceTable
 from omokage.data.series import Sequences
 from omokage.data.table import Table, opened
 from omokage.errors import FileFormatError, ParameterError
+from omokage.paths import is_folder
 
 AnySchema = Schema | ImageSchema | SequenceSchema
 AnyTable = Table | ImageTable | SequenceTable
@@ -39,7 +39,7 @@ def open_data(X: Any, kind: Any, sample_weight: Any = None, *, estimator: str = 
     Raises:
         DataError: If X cannot be used.
     """
-    X = X if _is_folder(X) else opened(X)
+    X = X if is_folder(X) else opened(X)
     reading = _kind(X, kind)
     if isinstance(reading, Vectors):
         return Table(X, sample_weight, estimator=estimator)
@@ -50,7 +50,7 @@ def open_data(X: Any, kind: Any, sample_weight: Any = None, *, estimator: str = 
 
 def values(X: Any, *, shaped: bool = False) -> Any:
     """Return the rows of a file where X is one or the path of one, else X; IDX pictures flat, unless `shaped`."""
-    if _is_folder(X):
+    if is_folder(X):
         return X
     X = opened(X)
     if not hasattr(X, "batches"):
@@ -98,7 +98,7 @@ def _kind(X: Any, kind: Any) -> Vectors | Images | Sequences:
         raise ParameterError(
             f"data: expected 'auto', one of {', '.join(map(repr, KINDS))}, or an instance; got {kind!r}."
         )
-    if _is_folder(X):
+    if is_folder(X):
         return Images()
     dimensions = 2 if isinstance(X, str | os.PathLike) else _dimensions(X)
     return Sequences() if dimensions == 3 else Images() if dimensions == 4 else Vectors()
@@ -113,7 +113,3 @@ def _dimensions(X: Any) -> int:
         unlike = axes == 1 and len({getattr(row, "shape", None) for row in X}) > 1
         return 3 if unlike else 1 + max(1, axes)
     return int(getattr(X, "ndim", 2))
-
-
-def _is_folder(X: Any) -> bool:
-    return isinstance(X, str | os.PathLike) and Path(X).is_dir()

@@ -39,6 +39,7 @@ from polars.io.plugins import register_io_source
 from omokage.data.arrays import ArrayFile, open_idx, open_npy, open_npz
 from omokage.data.delimited import open_text
 from omokage.errors import DataError, FileFormatError, ParameterError, listing, suggest
+from omokage.paths import as_path
 
 Batch = pl.DataFrame | NDArray[Any]
 Columns = pl.DataFrame | Mapping[str, Any]
@@ -132,7 +133,7 @@ def open_table(
         >>> table.names, [batch.height for batch in table.batches(rows=1)]
         (('speed', '部品'), [1, 1])
     """
-    path = Path(path)
+    path = as_path(path)
     _check_file(path)
     with _reading(path):
         extension = Path(path.name.lower().removesuffix(".gz")).suffix
@@ -174,7 +175,7 @@ def write_table(path: str | os.PathLike[str], content: Columns | Iterable[Column
         DataError: If the content is not a table, or a column cannot be written in that format.
         FileFormatError: If the file cannot be written there.
     """
-    path = Path(path)
+    path = as_path(path)
     extension = path.suffix.lower()
     if extension not in SEPARATORS and extension not in PARQUET:
         raise ParameterError(f"path: {path} cannot be written; end it in .csv, .tsv or .parquet.")
