@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import random
-import resource
 import shutil
 import socket
 import subprocess
@@ -589,7 +588,7 @@ def test_settings_within_settings_of_ones_own_come_back(tmp_path):
     folder = untrained(om.VAE(**SMALL, likelihood=outer), X).save(tmp_path / "m")
     custom = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in (Inner, Outer)}
     assert om.load(folder, custom=custom).likelihood == outer
-    with pytest.raises(FileFormatError, match="names the class .*Inner"):
+    with pytest.raises(FileFormatError, match=r"names the class .*Inner"):
         om.load(folder, custom={name: kind for name, kind in custom.items() if kind is Outer})
 
 
