@@ -162,7 +162,7 @@ def largest(jaxpr) -> int:
 
 def test_draws_of_long_series_are_bounded_in_memory(recurrent, series):
     """100 importance-weighted draws take no more room at once than a few do."""
-    model, (_, batch), *_ = recurrent.model_, *recurrent._encoded(series).groups
+    model, (_, batch), *_ = recurrent.model_, *recurrent._asked(series)[1].groups
     height = inference._micro_batch(model, jax.tree.leaves(batch))
     assert height == 8
 
@@ -190,14 +190,14 @@ def test_equal_rows_get_draws_of_their_own_where_a_density_is_fitted(vae):
     order = np.random.default_rng(0).permutation(len(repeated))
     codes = {}
     for name, rows in {"one": repeated, "other": repeated[order]}.items():
-        codes[name] = inference.codes(vae.model_, vae._encoded(rows).whole, 0)
+        codes[name] = inference.codes(vae.model_, vae._asked(rows)[1].whole, 0)
     assert len(np.unique(codes["one"], axis=0)) == len(repeated)
     assert np.array_equal(np.unique(codes["one"], axis=0), np.unique(codes["other"], axis=0))
-    q = vae.model_.encode(vae._encoded(X[:1]).whole)
+    q = vae.model_.encode(vae._asked(X[:1])[1].whole)
     first = codes["one"][:250]
     assert (np.abs(first.mean(0) - q.mean[0]) < 5 * np.sqrt(q.variance[0] / 250)).all()
     # A row that is there once gets the draw that it has always got.
-    assert np.array_equal(inference.codes(vae.model_, vae._encoded(X[:4]).whole, 0), codes["one"][::250])
+    assert np.array_equal(inference.codes(vae.model_, vae._asked(X[:4])[1].whole, 0), codes["one"][::250])
     fitted = om.VAE(**SMALL).fit(X)
     before = fitted.score_samples(repeated).mean()
     after = fitted.fit_density(repeated).score_samples(repeated).mean()

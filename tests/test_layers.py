@@ -14,7 +14,7 @@ ROOT = Path(omokage.__file__).parent
 
 # The lowest layer first. An entry is a module, or a folder with all that it holds, whose files may import one another.
 LAYERS = [
-    ["batch", "compilation", "errors", "settings", "special", "storage", "supports", "tables"],
+    ["batch", "compilation", "errors", "paths", "settings", "special", "storage", "supports", "tables"],
     ["files"],
     ["data", "distributions", "nets"],
     ["density", "flows"],
@@ -31,7 +31,8 @@ LAYERS = [
 # What imports a module of its own layer, and which.
 BESIDE = {
     "settings": {"errors"},
-    "storage": {"errors"},
+    "paths": {"errors"},
+    "storage": {"errors", "paths"},
     "supports": {"errors"},
     "priors": {"posteriors"},
     "annealing": {"inference"},

@@ -5,11 +5,11 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from omokage.data.table import Table
 
 import omokage as om
 from omokage import build
 from omokage.batch import Batch, Event
+from omokage.data.kinds.vectors import Table
 from omokage.ensemble import Ensemble, Together, each_apart
 from omokage.nets.layers import BatchNorm, TrainingPass
 from omokage.settings import VAESettings, check
@@ -123,7 +123,7 @@ def test_masking_sets_the_centre_of_a_column_that_is_not_standardised(kind):
     settings = {"hidden": (4,), "likelihood": "bernoulli", "standardize": False, "epochs": 1, "verbose": 0}
     network = {"network": "mlp"} if kind == "images" else {}
     vae = om.VAE(2, objective=masking, **settings, **network).fit(X)
-    batch = vae._encoded(X).whole
+    batch = vae._asked(X)[1].whole
     hidden = masking(vae.model_, batch, jax.random.key(0), np.float32(np.inf))
     middle = np.broadcast_to(X.mean(0), X.shape).astype(np.float32)
     shown = om.objectives.ELBO()(vae.model_, batch._replace(inputs=middle), jax.random.key(0), np.float32(np.inf))

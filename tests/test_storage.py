@@ -138,9 +138,15 @@ def test_places_without_permission_are_named(tmp_path):
     write_folder(tmp_path / "m", INDEX, FILES)
     tmp_path.chmod(0o500)
     try:
-        for place in ("m", "new", "new/deeper"):
+        for place in ("new", "new/deeper"):
             with refused(FileFormatError, "cannot be written", "permission"):
                 write_folder(tmp_path / place, INDEX, FILES)
+        write_folder(tmp_path / "m", {**INDEX, "note": "inside"}, FILES)  # which may be written itself
+        assert read(tmp_path / "m")[0]["note"] == "inside"
+        (tmp_path / "m").chmod(0o500)
+        with refused(FileFormatError, "cannot be written", "permission"):
+            write_folder(tmp_path / "m", INDEX, FILES)
+        (tmp_path / "m").chmod(0o700)
     finally:
         tmp_path.chmod(0o700)
     (tmp_path / "m" / "weights").chmod(0)
@@ -334,8 +340,8 @@ def test_only_what_is_asked_for_is_opened(folder, monkeypatch):
     hashes = json.loads((folder / "spec.json").read_text("utf-8"))["files"]
     edited(folder, files={**hashes, "../secret": "0", str(outside): "0", "../../../etc/passwd": "0"})
     opened = []
-    real = Path.open
-    monkeypatch.setattr(Path, "open", lambda self, *args, **kw: (opened.append(self), real(self, *args, **kw))[1])
+    real = os.open
+    monkeypatch.setattr(os, "open", lambda path, *args, **kw: (opened.append(Path(path)), real(path, *args, **kw))[1])
     assert read(folder)[1] == FILES
     assert sorted(path.name for path in opened) == ["a.json", "spec.json", "weights"]
     assert {path.parent for path in opened} == {folder}

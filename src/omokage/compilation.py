@@ -6,10 +6,13 @@ import os
 import sys
 from pathlib import Path
 
-_MAPS, _CALLS = Path("/proc/self/maps"), itertools.count(1)
+_MAPS, _SIZE, _CALLS = Path("/proc/self/maps"), Path("/proc/self/statm"), itertools.count(1)
 _CHECK_EVERY = 8  # calls, since counting takes milliseconds
-# Of the 65,530 memory maps that Linux gives a process. A fit takes some 500 of them for its programs.
+# Of the 65,530 memory maps that Linux gives a process. A fit takes some 500 of them, and 25 MB, for its programs.
 _MOST_MAPS = 40_000
+# What programs may take: a process that has grown by so much, and has so many more maps, has grown by programs.
+_MOST_BYTES, _MANY_MAPS = 512 * 2**20, 4_000
+_least: dict[str, int] = {}  # bytes and maps of this process, at the least since programs were let go of
 
 
 def cache_folder() -> Path:
@@ -38,17 +41,30 @@ def keep_compiled() -> None:
 
 
 def make_room() -> None:
-    """Let go of compiled programs where there are so many that there would soon be no room for another.
+    """Let go of compiled programs where they take half a gigabyte, or so many maps that there is no room for more.
 
-    JAX keeps every program that it has compiled. In a search over hundreds of models Linux then runs out of memory maps
-    for the process, and XLA ends it without a word. Programs that are needed again come from the persistent cache.
+    JAX keeps every program that it has compiled, also of models that are gone. In a search over hundreds of models the
+    memory would grow without end, and Linux then runs out of memory maps for the process, and XLA ends it without a
+    word. Programs that are needed again come from the persistent cache.
     """
     if next(_CALLS) % _CHECK_EVERY or not _MAPS.exists():
         return
-    with _MAPS.open("rb") as maps:
-        many = sum(1 for _ in maps) > _MOST_MAPS
-    if many:
+    size, maps = _bytes(), _maps()
+    _least["bytes"], _least["maps"] = min(size, _least.get("bytes", size)), min(maps, _least.get("maps", maps))
+    grown = size - _least["bytes"] > _MOST_BYTES and maps - _least["maps"] > _MANY_MAPS
+    if grown or maps > _MOST_MAPS:
         import jax
 
         jax.clear_caches()
         gc.collect()
+        _least.update(bytes=_bytes(), maps=_maps())
+
+
+def _bytes() -> int:
+    """Return how much memory this process has."""
+    return int(_SIZE.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _maps() -> int:
+    with _MAPS.open("rb") as maps:
+        return sum(1 for _ in maps)

@@ -10,12 +10,17 @@ from omokage.ensemble import Ensemble
 from omokage.model import Model
 
 
+def short(kind: str) -> str:
+    """Return the name of a class without that of its module."""
+    return kind.rpartition(".")[2]
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Fitted:
     """A fitted model, or of a detector an ensemble of them.
 
     Attributes:
-        kind: The name of the estimator's class.
+        kind: The name of the estimator's class; of one's own with its module.
         parameters: Those of the fit, of each model.
         recipe: What the model is made of, with every "auto" decided.
         schema: What was learned of the rows.
@@ -31,6 +36,11 @@ class Fitted:
     model: Any
     history: list[dict[str, Any]]
     context: ContextSchema | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call the estimator."""
+        return short(self.kind)
 
     @property
     def one(self) -> Model:

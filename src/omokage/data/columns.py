@@ -230,16 +230,22 @@ class ColumnSchema:
             and isinstance(textual, bool)
             and len(kinds) > 0
             and all(kind in ("real", "binary", "unit") for kind in kinds)
-            and (names is None or (isinstance(names, list) and len(set(map(str, names))) == len(kinds) == len(names)))
+            and (names is None or (isinstance(names, list) and len(set(names)) == len(kinds) == len(names)))
+            and all(isinstance(name, str) for name in names or ())
             and all(array.shape == (len(kinds),) and np.isfinite(array).all() for array in arrays.values())
             and (arrays["scale"] > 0).all()
             and (arrays["deviation"] >= 0).all()
+            and (arrays["low"] <= arrays["high"]).all()
+            and all(np.abs(array).max() <= 2 * _LARGEST for array in arrays.values())
+            and (arrays["scale"] > 1 / _LARGEST).all()
+            and (arrays["deviation"] <= 1e30 * arrays["scale"]).all()
         )
         if not sound:
             raise FileFormatError("schema.json: its columns, kinds or scales do not fit together.")
-        return ColumnSchema(None if names is None else tuple(map(str, names)), tuple(kinds), **arrays, textual=textual)
+        return ColumnSchema(None if names is None else tuple(names), tuple(kinds), **arrays, textual=textual)
 
 
+_LARGEST = float(np.finfo(np.float32).max)
 _ARRAYS: dict[str, Any] = {
     "location": np.float64, "scale": np.float64, "mean": np.float64, "deviation": np.float64, "constant": bool,
     "low": np.float64, "high": np.float64,

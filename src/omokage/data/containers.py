@@ -14,7 +14,6 @@ an error that names it. Whole numbers beyond 2^53 are rounded to the nearest flo
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import narwhals as nw
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array
 
 from omokage.errors import DataError, DataTypeError, listing
+from omokage.paths import is_folder
 from omokage.supports import Support
 
 Matrix = NDArray[np.float32] | NDArray[np.float64]
@@ -40,11 +40,6 @@ _REMEDIES = {  # what a container that is not read has to be turned into
 }
 
 # ------------------------------------------------------------------------------------------------------- files
-
-
-def is_folder(X: Any) -> bool:
-    """Say whether X names a folder."""
-    return isinstance(X, str | os.PathLike) and Path(X).is_dir()
 
 
 def opened(X: Any) -> Any:

@@ -22,7 +22,7 @@ from omokage.model import Model, is_point_mass
 
 DRAWS = 16  # of z, for "elbo", "divergence" without closed form, and "reconstruction_probability"
 IMPORTANCE_DRAWS = 100  # for "likelihood"
-_MOST_ENTRIES = 1024  # of points in what reconstructions leave over
+MOST_ENTRIES = 1024  # of points in what reconstructions leave over
 _FARTHEST = 1e15  # whose square float32 still holds
 
 
@@ -63,17 +63,17 @@ def _points(model: Model, batch: Batch) -> dict[str, Array]:
 
 
 def _hashed(points: Array) -> Array:
-    """Return points of at most `_MOST_ENTRIES` entries, whose distances are about the same.
+    """Return points of at most `MOST_ENTRIES` entries, whose distances are about the same.
 
     Each entry is added to one place, or taken from it: Weinberger et al., "Feature Hashing for Large Scale Multitask
     Learning", 2009.
     """
     entries = points.shape[1]
-    if entries <= _MOST_ENTRIES:
+    if entries <= MOST_ENTRIES:
         return points
     random = np.random.default_rng(0)
-    places, signs = random.integers(0, _MOST_ENTRIES, entries), random.choice([-1.0, 1.0], entries).astype(np.float32)
-    return jax.ops.segment_sum((points * signs).T, places, _MOST_ENTRIES).T
+    places, signs = random.integers(0, MOST_ENTRIES, entries), random.choice([-1.0, 1.0], entries).astype(np.float32)
+    return jax.ops.segment_sum((points * signs).T, places, MOST_ENTRIES).T
 
 
 def gaps(model: Model, batch: Batch) -> Array:

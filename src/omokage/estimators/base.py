@@ -159,12 +159,15 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
             If a parameter, the data or a file cannot be used; the text says where and what to do.
         TrainingError
             If the loss stopped being finite; the last good weights are kept in `model_`.
+        KeyboardInterrupt
+            At Ctrl-C in the first epoch; later, what was learned so far is kept, with a warning.
         """
         given = Given(X, X_valid, context, context_valid, sample_weight)
         run = Run(checkpoint, checkpoint_every, resume, on_epoch)
         before = self.fitted_ if self.warm_start and "fitted_" in vars(self) else None
         with self._device():
-            self.fitted_, result = fit_model(type(self).__name__, self._checked(), given, run, before, self._completed)
+            kind = saving.class_name(type(self))
+            self.fitted_, result = fit_model(kind, self._checked(), given, run, before, self._completed)
         if result.problem is not None:
             raise result.problem
         return self
@@ -432,8 +435,9 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
 
     def _checked(self) -> dict[str, Any]:
         """Return the parameters, with NumPy numbers and lists made plain, and NumPyro's distributions made families."""
-        given = build.families(self.get_params(deep=False))
-        settings = check(self._settings, given)
+        known = self._settings.model_fields  # the constructor of a class of the user's may have others
+        given = build.families({name: getattr(self, name) for name in known} | self.get_params(deep=False))
+        settings = check(self._settings, {name: given[name] for name in known})
         return {name: getattr(settings, name) if name in settings.model_fields_set else given[name] for name in given}
 
     def _device(self) -> contextlib.AbstractContextManager[None]:

@@ -127,7 +127,7 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters, as the constructor was given them."""
         own = super().get_params(deep=deep)
-        return {**own, "score": self.__dict__["score"]}
+        return {**own, "score": self.__dict__["score"]} if "score" in own else own
 
     def fit(self, X: Any, y: Any = None, *, on_epoch: Callable[[Record], object] | None = None) -> Self:
         """Learn what normal rows are.
@@ -155,11 +155,12 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         settings = self._checked()
         seed = seed_of(settings.random_state)
         given = self.model if isinstance(self.model, Mapping) else vars(self.model) if self.model else {}
-        kind = type(self).__name__
-        table = open_data(X, given.get("data", "auto"), estimator=kind)
+        name = type(self).__name__
+        table = open_data(X, given.get("data", "auto"), estimator=name)
         if (columns := table.columns()) is not None:
-            check_names(kind, columns, None)
-        fitted = fit_members(kind, member(self.model, table), table, settings, seed, on_epoch)
+            check_names(name, columns, None)
+        kind = saving.class_name(type(self))
+        fitted = fit_members(kind, self.model, member(self.model, table), table, settings, seed, on_epoch)
         if settings.contamination != "auto":
             scores = _scores(fitted, read_rows(fitted, X)).mean(1)
             fitted = dataclasses.replace(fitted, offset=float(np.quantile(-scores, settings.contamination)))
@@ -404,10 +405,10 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
             If a parameter is an object that cannot be written down, such as a function.
         """
         fit = self._fit
-        settings = {name: value for name, value in self.get_params(deep=False).items() if name != "model"}
+        settings = {name: value for name, value in fit.settings.items() if name != "model"}
         described: dict[str, Any] = {
             "settings": saving.described_parameters(settings),
-            "given": self.model is not None,
+            "given": fit.settings["model"] is not None,
             "model": fit.member,
             "scores": list(fit.judge.names),
             "offset": fit.offset,
@@ -429,8 +430,8 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         return fit, read_rows(fit, X)
 
     def _checked(self) -> DetectorSettings:
-        given = self.get_params(deep=False)
-        model = given.pop("model")
+        fields = DetectorSettings.model_fields  # of a class of the user's, some may be no parameters of its constructor
+        given, model = {name: self.__dict__[name] for name in fields}, self.model
         if isinstance(model, Mapping):
             check(VAESettings, model)
             early = model.get("early_stopping", False)

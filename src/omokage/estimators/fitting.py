@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from omokage import build, saving
-from omokage.checkpoints import CHECKPOINT_FILES, read_checkpoint, write_checkpoint
+from omokage.checkpoints import CHECKPOINT_FILES, digest_of, read_checkpoint, seed_in, write_checkpoint
 from omokage.compilation import keep_compiled, make_room
 from omokage.data.containers import checked_weight
 from omokage.data.context import ContextSchema, encoded
@@ -23,11 +23,11 @@ from omokage.data.encoded import Encoded
 from omokage.data.kinds import Rows, Schema, open_data
 from omokage.data.rows import MemoryRows, RowSource, together
 from omokage.errors import DataError, ParameterError, is_count, listing
-from omokage.fitted import Fitted
+from omokage.fitted import Fitted, short
 from omokage.model import Model
 from omokage.progress import display
 from omokage.storage import check_target
-from omokage.training import Record, Result, Snapshot, begin, train
+from omokage.training import Plan, Record, Result, Snapshot, begin, train
 
 AnyPath = str | os.PathLike[str]
 
@@ -98,20 +98,21 @@ def fit_model(
     Raises:
         KeyboardInterrupt: If training was interrupted before its first epoch was over.
     """
-    seed = seed_of(parameters["random_state"])
-    table = open_data(given.X, parameters["data"], given.sample_weight, estimator=kind)
+    seed = seed_of(parameters["random_state"], run.checkpoint if run.resume else None)
+    name = short(kind)
+    table = open_data(given.X, parameters["data"], given.sample_weight, estimator=name)
     if (columns := table.columns()) is not None:
-        check_names(kind, columns, before)
+        check_names(name, columns, before)
     context_schema, context = conditions(given.context, table, given.sample_weight, before)
     recipe, schema, start = prepared(parameters, table, seed, context_schema, before)
     early = parameters["early_stopping"] is not False
     held_out = parameters["validation_fraction"] if early and given.X_valid is None else 0.0
     rows, validation = table.rows(schema, held_out, seed, context)
-    validation = _validation(kind, given, schema, recipe, context_schema) or validation
+    validation = _validation(name, given, schema, recipe, context_schema) or validation
     plan = build.plan(parameters, rows.count, seed)
     snapshot, keep = begin(start, plan), None
     if run.checkpoint is not None:
-        settings = fingerprint(kind, parameters, schema, rows, seed, plan.epochs, context_schema)
+        settings = fingerprint(kind, parameters, schema, rows, seed, plan, context_schema, validation, snapshot)
         snapshot = (read_checkpoint(run.checkpoint, snapshot, settings) if run.resume else None) or snapshot
         keep = keeper(run.checkpoint, run.checkpoint_every, plan.epochs, settings)
     with display(plan.epochs, parameters["verbose"], schema.log_jacobian) as shown:
@@ -220,8 +221,10 @@ def fingerprint(
     schema: Schema,
     rows: RowSource,
     seed: int,
-    epochs: int,
+    plan: Plan,
     context: ContextSchema | None,
+    validation: RowSource | None,
+    start: Snapshot,
 ) -> dict[str, Any]:
     """Return, as JSON values, all that a run depends on."""
     described = {name: value for name, value in saving.described_parameters(parameters).items() if name != "verbose"}
@@ -231,9 +234,11 @@ def fingerprint(
         "kind": kind,
         **described,
         "random_state": seed,
-        "epochs": epochs,
+        "epochs": plan.epochs,
         "rows": rows.count,
         "digest": rows.digest,
+        "validation": None if validation is None else validation.digest,
+        "training": digest_of(start, *(parameters[name] for name in ("optimizer", "schedule", "initializer"))),
         **columns,
         **({} if context is None else {"context": context.to_json()}),
     }
@@ -243,9 +248,9 @@ def read_rows(fitted: Fitted, X: Any, context: Any = None) -> Encoded:
     """Return rows, with their context, that a fitted model can be asked about."""
     schema = fitted.schema
     X = schema.opened(X)
-    rows = schema.rows(X, estimator=fitted.kind, support=fitted.recipe.support)
+    rows = schema.rows(X, estimator=fitted.name, support=fitted.recipe.support)
     if (columns := schema.columns_of(X)) is not None:
-        check_names(fitted.kind, columns, fitted)
+        check_names(fitted.name, columns, fitted)
     return rows.with_context(encoded(fitted.context, context, rows.count))
 
 
@@ -272,10 +277,11 @@ def feature_names(schema: Schema) -> NDArray[Any] | None:
     return np.array(schema.names, dtype=object)
 
 
-def seed_of(random_state: Any) -> int:
-    """Return a seed for a `random_state`; `None` gives another one each time."""
+def seed_of(random_state: Any, checkpoint: AnyPath | None = None) -> int:
+    """Return a seed for a `random_state`; `None` gives another one each time, or that of the run of a checkpoint."""
     if random_state is None:
-        return secrets.randbits(31)
+        found = None if checkpoint is None else seed_in(checkpoint)
+        return secrets.randbits(31) if found is None else found
     return int(random_state)
 
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from sklearn.base import clone
 
-from omokage import build
+from omokage import build, saving
 from omokage.data.encoded import Encoded
 from omokage.data.kinds import Rows
 from omokage.data.rows import RowSource, in_memory
@@ -43,6 +43,7 @@ class FittedDetector(Fitted):
     """A fitted detector: the models, and how they judge together.
 
     Attributes:
+        settings: Those of the detector at its fit, with its model.
         member: The name of the class of each model.
         judge: From rows to scores.
         calibration: Scores of rows that were held out.
@@ -50,6 +51,7 @@ class FittedDetector(Fitted):
         offset: `predict` flags rows whose `score_samples` is below it.
     """
 
+    settings: dict[str, Any]
     member: str
     judge: Judge
     calibration: Calibration
@@ -58,7 +60,10 @@ class FittedDetector(Fitted):
 
     def at_rate(self, rate: float) -> "FittedDetector":
         """Return the detector that flags this share of normal rows, or the smallest that its calibration can tell."""
-        return replace(self, offset=-self.calibration.threshold(max(rate, self.calibration.least_rate)))
+        settings = {**self.settings, "false_alarm_rate": rate}
+        return replace(
+            self, settings=settings, offset=-self.calibration.threshold(max(rate, self.calibration.least_rate))
+        )
 
 
 def member(model: Any, table: Rows) -> Estimator:
@@ -75,6 +80,7 @@ def member(model: Any, table: Rows) -> Estimator:
 
 def fit_members(
     kind: str,
+    given: Any,
     model: Estimator,
     table: Rows,
     settings: DetectorSettings,
@@ -85,6 +91,7 @@ def fit_members(
 
     Args:
         kind: The name of the detector's class.
+        given: What the detector was given for a model.
         model: What each member is.
         table: The rows.
         settings: Of the detector.
@@ -140,7 +147,8 @@ def fit_members(
         schema=judge.schema,
         model=judge.ensemble,
         history=result.history,
-        member=type(model).__name__,
+        settings={"model": given, **dict(settings)},
+        member=saving.class_name(type(model)),
         judge=judge,
         calibration=found.calibration,
         findings=answers,

@@ -41,6 +41,7 @@ from omokage.files.delimited import open_text
 from omokage.files.formats import FORMATS, PARQUET, TEXT, first_line
 from omokage.files.options import Options
 from omokage.files.parquet import open_parquet
+from omokage.paths import as_path
 
 Batch = pl.DataFrame | NDArray[Any]
 Types = Mapping[str, Any]  # column name to Polars type
@@ -150,7 +151,7 @@ def open_table(
         >>> table.names, [batch.height for batch in table.batches(rows=1)]
         (('speed', '部品'), [1, 1])
     """
-    path, options = Path(path), options or Options()
+    path, options = as_path(path), options or Options()
     _check_file(path)
     with _reading(path):
         content = content_of(path)

@@ -32,6 +32,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from omokage.errors import DataError, FileFormatError, ParameterError, listing, suggest
 from omokage.files.depths import Depth, depth_of
+from omokage.paths import as_path
 from omokage.storage import replacing
 
 Colours = Literal["auto", "grey", "rgb"]
@@ -81,7 +82,7 @@ def read_pictures(
         >>> X.shape, names
         ((2, 4, 6, 1), ('good/2.png', 'good/10.png'))
     """
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     _check_settings(size, colours)
     paths = _pictures(folder)
     headers = _headers(paths)
@@ -116,7 +117,7 @@ def write_picture(path: str | os.PathLike[str], array: NDArray[Any]) -> Path:
         DataError: If the array is not a picture.
         FileFormatError: If the file cannot be written there.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.suffix.lower() != ".png":
         raise ParameterError(f"path: {path} cannot be written; pictures are written as PNG, so end it in .png.")
     if not path.parent.is_dir():
@@ -145,7 +146,7 @@ def write_pictures(
         DataError: If the array is not one of pictures.
         FileFormatError: If a file cannot be written there; those before it are whole.
     """
-    folder, array = Path(folder), np.asarray(array)
+    folder, array = as_path(folder, "folder"), np.asarray(array)
     if array.ndim not in (3, 4) or 0 in array.shape:
         raise DataError(
             f"array: expected pictures, (n, height, width) or (n, height, width, channels); got the shape "

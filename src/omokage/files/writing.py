@@ -13,6 +13,7 @@ from polars.io.plugins import register_io_source
 
 from omokage.errors import DataError, FileFormatError, ParameterError
 from omokage.files.formats import PARQUET, SEPARATORS, first_line
+from omokage.paths import as_path
 
 Columns = pl.DataFrame | Mapping[str, Any]
 
@@ -33,7 +34,7 @@ def write_table(path: str | os.PathLike[str], content: Columns | Iterable[Column
         DataError: If the content is not a table, or a column cannot be written in that format.
         FileFormatError: If the file cannot be written there.
     """
-    path = Path(path)
+    path = as_path(path)
     extension = path.suffix.lower()
     if extension not in SEPARATORS and extension not in PARQUET:
         raise ParameterError(f"path: {path} cannot be written; end it in .csv, .tsv or .parquet.")

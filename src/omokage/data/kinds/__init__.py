@@ -4,12 +4,13 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from omokage.data.containers import is_folder, opened
+from omokage.data.containers import opened
 from omokage.data.kinds.base import Drawing, Given, Kind, Pictures, Rows, Schema
 from omokage.data.kinds.images import Images
 from omokage.data.kinds.sequences import Sequences
 from omokage.data.kinds.vectors import Vectors
 from omokage.errors import FileFormatError, ParameterError
+from omokage.paths import is_folder
 
 __all__ = [
     "KINDS", "Drawing", "Given", "Images", "Kind", "Pictures", "Rows", "Schema", "Sequences", "Vectors", "open_data",

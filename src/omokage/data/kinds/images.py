@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from omokage.batch import Batch, Event
 from omokage.data.columns import ColumnSchema, Standardization
-from omokage.data.containers import array_of, is_folder, values
+from omokage.data.containers import array_of, values
 from omokage.data.encoded import Encoded
 from omokage.data.kinds.base import Drawing, Form, Given, Kind, Pictures, Schema
 from omokage.data.kinds.vectors import Table
 from omokage.data.rows import RowSource
 from omokage.errors import DataError, FileFormatError, ParameterError
+from omokage.paths import is_folder
 from omokage.supports import REAL, Support
 
 _LARGEST = float(np.finfo(np.float32).max)

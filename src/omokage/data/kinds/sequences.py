@@ -28,6 +28,7 @@ from omokage.supports import REAL, Support
 _MOST_BUCKETS = 4
 _STEP = 8  # padded lengths are multiples of it, but for the longest
 _BLOCK = 65_536  # steps whose moments are taken at once
+_LONGEST = 2**24  # steps of a series, of which none is kept in a model
 
 
 @dataclass(frozen=True)
@@ -356,12 +357,14 @@ class SequenceSchema(Schema):
             and schema.lengths.ndim == 1
             and schema.lengths.shape == schema.counts.shape
             and (schema.counts > 0).all()
+            and np.isfinite(schema.counts.sum())
+            and schema.buckets[-1] <= _LONGEST
             and schema.lengths.size > 0
             and schema.lengths[0] > 0
             and (np.diff(schema.lengths) > 0).all()
             and schema.lengths[-1] == schema.buckets[-1]
             and schema.observed.shape == (schema.features,)
-            and np.isfinite(schema.observed).all()
+            and ((schema.observed > 0) & (schema.observed <= schema.buckets[-1])).all()
         )
         if not sound:
             raise FileFormatError("schema.json: its lengths and channels do not fit together.")
