@@ -113,7 +113,8 @@ def test_named_scores_are_those_of_the_models(detector):
         np.testing.assert_allclose(found[name], sign * np.mean([one[term] for one in terms], 0), rtol=1e-4, atol=1e-3)
     likelihood = np.mean([vae.log_likelihood(X, samples=scores.IMPORTANCE_DRAWS) for vae in vaes], 0)
     np.testing.assert_allclose(found["likelihood"], -likelihood, rtol=1e-4, atol=1e-3)
-    gaps = np.mean([((X - vae.reconstruct(X)) / vae.schema_.scale) ** 2 for vae in vaes], 0)
+    units = [vae.schema_.scale * vae.model_.codec.scale.value for vae in vaes]  # each member has its own
+    gaps = np.mean([((X - vae.reconstruct(X)) / unit) ** 2 for vae, unit in zip(vaes, units, strict=True)], 0)
     np.testing.assert_allclose(found["reconstruction"], gaps.sum(1), rtol=1e-4, atol=1e-4)
 
 

@@ -16,7 +16,7 @@ ROOT = Path(omokage.__file__).parent
 LAYERS = [
     ["batch", "compilation", "errors", "settings", "storage", "supports"],
     ["data", "nets"],
-    ["density", "flows"],
+    ["codec", "density", "flows"],
     ["adapter"],
     ["likelihoods", "posteriors", "priors"],
     ["model", "weights"],

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omokage import __version__, build, likelihoods, nets, objectives, posteriors, priors
+from omokage.codec import Codec
 from omokage.data.context import ContextSchema
 from omokage.data.kinds import KINDS, AnySchema, name_of, schema_from_json
 from omokage.ensemble import Ensemble
@@ -32,6 +33,7 @@ from omokage.weights import arrays_in, filled, named_arrays, to_bytes
 
 FORMAT = 1
 FILES = ("schema.json", "weights.safetensors", "history.json", "README.md")
+_CODEC = "models.codec.scale.value"  # of members that have units of their own
 _READ = FILES[:-1]  # the card may be edited
 _OF_DETECTOR = "detector."  # before the names of arrays that are of no model
 _ENTRIES = {"vectors": "columns", "images": "pixels of images", "sequences": "channels of sequences"}
@@ -157,6 +159,9 @@ def load(folder: str | os.PathLike[str], custom: Mapping[str, type]) -> Saved:
     arrays = arrays_in(weights, source)
     own = {name: array for name, array in arrays.items() if not name.startswith(_OF_DETECTOR)}
     rest = {name.removeprefix(_OF_DETECTOR): array for name, array in arrays.items() if name not in own}
+    if values is not None and _CODEC in own:
+        blank_codec = jax.tree.map(lambda leaf: np.zeros((members, *leaf.shape), np.float32), Codec.of(schema.event))
+        blank = dataclasses.replace(blank, models=dataclasses.replace(blank.models, codec=blank_codec))
     detector = None if values is None else Detector(values, rest)
     return Saved(kind, parameters, recipe, schema, filled(blank, own, source), history, context, detector)
 

@@ -3,6 +3,7 @@
 All pixels of a channel share one scale, and each has a centre of its own: standardising takes the mean picture away.
 """
 
+import copy
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -169,6 +170,7 @@ class ImageTable:
 
     alike = True
     names = None
+    blocks = None
 
     def __init__(self, X: Any, sample_weight: Any, reading: Images, *, estimator: str = ""):
         """Read the images; raises DataError if they or the weights cannot be used."""
@@ -195,6 +197,17 @@ class ImageTable:
     def count(self) -> int:
         """The number of images of X."""
         return self._table.count
+
+    def part(self, index: NDArray[np.int64]) -> "ImageTable":
+        """Return a table of the images at these places of X; see `Table.part`."""
+        part = copy.copy(self)
+        part._table = self._table.part(index)
+        part.moments = part._table.moments
+        return part
+
+    def encoded(self, schema: ImageSchema) -> Encoded:
+        """Return all images as a schema encodes them, in the order of X."""
+        return self._table.encoded(schema)
 
     def rows(
         self, schema: ImageSchema, held_out: float, seed: int, context: Any = None

@@ -76,7 +76,8 @@ def _hashed(points: Array) -> Array:
 
 
 def gaps(model: Model, batch: Batch) -> Array:
-    """Return x less its reconstruction, in standardised units, (B, *event); 0 where nothing was observed."""
+    """Return x less its reconstruction, in the model's own units, (B, *event); 0 where nothing was observed."""
+    model, batch = model.opened(batch)
     found = batch.x - inference.row_reconstruction(model, batch)
     return found if batch.observed is None else jnp.where(batch.observed, found, 0)
 
@@ -148,7 +149,7 @@ def contributions(ensemble: Ensemble, rows: Batch, name: str) -> NDArray[np.floa
 
 
 def reconstructions(ensemble: Ensemble, rows: Batch) -> NDArray[np.float64]:
-    """Return what the members make of rows, on average, in standardised units, (n, *event)."""
+    """Return what the members make of rows, on average, in the units of the rows, (n, *event)."""
     return _averaged(inference.row_reconstruction, ensemble, rows)
 
 
