@@ -15,7 +15,6 @@ from omokage import saving
 from omokage.data.encoded import Encoded
 from omokage.data.kinds import AnySchema, name_of, open_data, values
 from omokage.data.sequences import SequenceSchema
-from omokage.data.series import check_support
 from omokage.data.table import Table
 from omokage.detection import scores, steps
 from omokage.detection.calibration import Calibration, severity
@@ -28,6 +27,7 @@ from omokage.estimators.fitting import AnyPath, on_device, read_rows, seed_of
 from omokage.estimators.members import fit_members, member
 from omokage.settings import DetectorSettings, VAESettings, check
 from omokage.summary import Summary, summary
+from omokage.supports import REAL
 from omokage.training import Record
 
 
@@ -89,6 +89,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     >>> detector.predict([[0.0, 0.0, 0.0], [9.0, -9.0, 9.0]])
     array([ 1, -1])
     """
+
+    accepts = REAL  # values that rows may hold: those that the likelihood does not know are the strangest
 
     def __init__(
         self,
@@ -201,9 +203,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def p_values(self, X: Any) -> NDArray[np.float64]:
         """Return the share of normal rows that are at least as strange, for each row, (n,).
 
-        If a row and the calibration rows are exchangeable, its p-value is at most α with probability at most α (with
-        "cross" at most about 2α in theory, and near α in practice). That is a statement on the average over rows, and
-        over calibrations; it says nothing of a given kind of row, and nothing once what is normal has changed.
+        After "split", or `recalibrate`: if a normal row and the calibration rows are exchangeable, its p-value is at
+        most α with probability at most α. After "cross" that is so in practice, but no theorem. The rate holds on
+        average over normal rows and over calibrations. It says nothing of one kind of row, and nothing once what is
+        normal has changed.
         """
         return self.judge(X)["p_value"]
 
@@ -266,7 +269,6 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         calibration, X = Calibration((judge.steps,)), values(X, shaped=True)
         rate = max(self.false_alarm_rate, calibration.least_rate) if false_alarm_rate is None else false_alarm_rate
         rate, series = calibration.check_rate(rate), schema.series(X)
-        check_support(series, self.recipe_.support, "X")
         windows = schema.reading.windows(series)
         rows = schema.encode(series if windows is None else windows.cut(series))
         with self._device():
@@ -413,6 +415,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             "findings": [vars(finding) for finding in self.findings_],
             "members": len(self.judge_.ensemble),
             "groups": len(self.calibration_.groups),
+            "threshold": "pooled",
         }
         groups = {f"calibration.{number}": group for number, group in enumerate(self.calibration_.groups)}
         detector = saving.Detector(values, {**self.judge_.to_arrays(), **groups})

@@ -127,7 +127,8 @@ def fingerprint(
 def read_rows(estimator: Any, X: Any, schema: AnySchema, recipe: build.Recipe, name: str = "X") -> Encoded:
     """Return rows, which messages call `name`, for the fitted models of an estimator, of this schema and recipe."""
     X = values(X, shaped=not isinstance(schema, Schema))
-    rows = schema.rows(X, name=name, estimator=type(estimator).__name__, support=recipe.support)
+    support = getattr(estimator, "accepts", recipe.support)
+    rows = schema.rows(X, name=name, estimator=type(estimator).__name__, support=support)
     if isinstance(schema, Schema):  # scikit-learn's words on names
         validate_data(estimator, X, reset=False, skip_check_array=True)
     return rows

@@ -56,9 +56,7 @@ def divided(table: AnyTable, share: float, seed: int) -> tuple[AnyTable, AnyTabl
     return table.part(training), table.part(calibrating)
 
 
-def apart(
-    training: Any, calibrating: Any, standardize: Standardization, members: int, seed: int
-) -> Shares:
+def apart(training: Any, calibrating: Any, standardize: Standardization, members: int, seed: int) -> Shares:
     """Return the shares where all members train on the rows of one table, and those of another calibrate."""
     schema = training.schema(standardize)
     if training.streamed if isinstance(training, Table) else False:
@@ -89,10 +87,11 @@ def of_folds(table: Any, standardize: Standardization, fold: NDArray[np.int32], 
     columns = finest([schema.columns for schema in members], whole.columns)
     schema = columns if isinstance(whole, Schema) else replace(whole, columns=columns)
     events = tuple(replace(each.event, missing=schema.event.missing) for each in members)
-    codecs = tuple(codec(each.columns, columns, schema.event.shape) for each in members)
+    same = all(_same(each.columns, columns) for each in members)  # as of counts, which are not standardised
+    codecs = tuple(None if same else codec(each.columns, columns, schema.event.shape) for each in members)
     rows = _source(table.encoded(schema), fold, place)
     calibrating = Encoded.together([group.batch for group in in_memory(rows)])
-    return Shares(rows, calibrating, schema, events, codecs if any(codecs) else (None,) * len(codecs))
+    return Shares(rows, calibrating, schema, events, codecs)
 
 
 def deal(
@@ -133,12 +132,14 @@ def finest(members: Sequence[Schema], whole: Schema) -> Schema:
     return replace(whole, location=location, scale=scale)
 
 
-def codec(member: Schema, common: Schema, shape: tuple[int, ...]) -> Codec | None:
-    """Return the map from common units to a member's; `None` where they are the same, as of counts."""
-    if (member.location == common.location).all() and (member.scale == common.scale).all():
-        return None
+def codec(member: Schema, common: Schema, shape: tuple[int, ...]) -> Codec:
+    """Return the map from common units to a member's own."""
     location, scale = (member.location - common.location) / common.scale, member.scale / common.scale
     return Codec(location.reshape(shape), scale.reshape(shape))
+
+
+def _same(one: Schema, other: Schema) -> bool:
+    return bool((one.location == other.location).all() and (one.scale == other.scale).all())
 
 
 def _learned(table: Any, kept: NDArray[np.int64], standardize: Standardization, fold: int) -> AnySchema:
@@ -163,9 +164,7 @@ def _by_content(rows: Encoded) -> list[NDArray[np.int64]]:
     return [index[canonical_order(batch)] for index, batch in rows.groups]
 
 
-def _source(
-    rows: Encoded, fold: NDArray[np.int32] | None = None, place: NDArray[np.int64] | None = None
-) -> RowSource:
+def _source(rows: Encoded, fold: NDArray[np.int32] | None = None, place: NDArray[np.int64] | None = None) -> RowSource:
     """Return rows to train on, fold after fold: what is in one fold does not move the rows of the others."""
     groups = []
     for index, batch in rows.groups:

@@ -80,6 +80,8 @@ def _detector(content: saving.Saved, detector: saving.Detector, folder: AnyPath)
         names = tuple(detector.values["scores"])
         estimator.judge_ = Judge.from_arrays(ensemble, content.schema, names, detector.arrays)
         estimator.offset_ = float(detector.values["offset"])
+        if detector.values.get("threshold") != "pooled" and len(groups) > 1 and estimator.contamination == "auto":
+            estimator._set_offset(estimator.false_alarm_rate)  # an older file, whose threshold was another
         estimator.findings_ = [Finding(**finding) for finding in detector.values["findings"]]
         sound = (
             set(names) <= set(NAMES)
