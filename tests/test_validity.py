@@ -289,7 +289,8 @@ def _amounts():
 @pytest.mark.parametrize("of", [_binary, _poisson, _classes, _shares, _amounts])
 def test_a_value_that_the_likelihood_does_not_know_is_the_strangest_and_the_others_are_answered(of, tmp_path):
     X, likelihood, value = of()
-    detector = om.AnomalyDetector({**FEW, "likelihood": likelihood}, ensemble=2, verbose=0).fit(X[:50])
+    model = {**FEW, "likelihood": likelihood}
+    detector = om.AnomalyDetector(model, score="mahalanobis", ensemble=2, verbose=0).fit(X[:50])
     new = X[50:].copy()
     new[3, 2] = value
     p = detector.p_values(new)
@@ -298,8 +299,7 @@ def test_a_value_that_the_likelihood_does_not_know_is_the_strangest_and_the_othe
     assert np.isfinite(score).all() and score.argmin() == 3 and score[3] <= -beyond.BEYOND
     others = np.arange(10) != 3
     np.testing.assert_allclose(score[others], detector.score_samples(new[others]), rtol=1e-5)
-    by = "mahalanobis" if "mahalanobis" in detector.scores(new) else "reconstruction"
-    explained = detector.explain(new, by=by)
+    explained = detector.explain(new)
     assert explained.top(1)[3, 0] == "2" and np.isfinite(explained.normal).all()
     np.testing.assert_allclose(explained.shares.sum(1), 1)
     assert detector.severity(new)[3] > 99
@@ -310,7 +310,7 @@ def test_a_value_that_the_likelihood_does_not_know_is_the_strangest_and_the_othe
 def test_such_a_value_in_a_series_is_the_strangest_step():
     X = np.random.default_rng(0).poisson(3.0, (40, 10, 2)).astype(float)
     model = {**FEW, "likelihood": "poisson", "network": "tcn"}
-    detector = om.AnomalyDetector(model, ensemble=2, verbose=0).fit(X)
+    detector = om.AnomalyDetector(model, score="mahalanobis", ensemble=2, verbose=0).fit(X)
     new = X[:5].copy()
     new[2, 6, 1] = -4
     assert detector.p_values(new).argmin() == 2

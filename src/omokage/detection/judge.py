@@ -170,7 +170,7 @@ class Judge:
             total = {name: name in scores.SUMS for name in self.names}
             judge = replace(
                 self,
-                usual={name: [Usual.of(each[name], one.counts, total[name]) for each, one in pairs] for name in total},
+                usual={name: [_usual(each[name], one.counts, total[name]) for each, one in pairs] for name in total},
             )
         if len(self.names) == 1:
             return judge
@@ -317,6 +317,13 @@ def calibrate_across(judge: Judge, rows: Encoded) -> Calibrated:
         part = {name: values[own] for name, values in found.items()}
         groups.append(judge.combined(part, _chosen(about, own), m)[:, 0])
     return Calibrated(judge, Calibration.of(groups), rows.of_fold(0), groups[0], codes[fold == 0])
+
+
+def _usual(values: Array, counts: Any, total: bool) -> Usual:
+    """Return what is usual by the rows whose score is not beyond all others."""
+    inside = values < beyond.BEYOND
+    here = inside if inside.any() else slice(None)
+    return Usual.of(values[here], counts[here], total)
 
 
 def _chosen(rows: Rows, here: NDArray[np.int64]) -> Rows:

@@ -75,7 +75,8 @@ class Usual:
             raise ValueError("not what is usual for series")
         if (numbers[2] <= 0).any() or (numbers[0] < 1).any():
             raise ValueError("not what is usual for series")
-        return Usual(*numbers.astype(np.float64), total)
+        counts, middle, spread = numbers.astype(np.float64)
+        return Usual(counts, middle, spread, total)
 
     def to_array(self) -> Array:
         """Return the numbers, (3, k), for a file."""

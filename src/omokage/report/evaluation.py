@@ -85,8 +85,8 @@ def _scores_section(scores: NDArray[Any], truth: NDArray[np.bool_], threshold: f
     curve = Picture(
         plots.precision_recall(scores, truth),
         "Precision against recall.",
-        f"Lowering the threshold finds more of the anomalies, and more of the flagged {what} are then false alarms. The "
-        "curve shows this trade-off.",
+        f"Lowering the threshold finds more of the anomalies, and more of the flagged {what} are then false alarms. "
+        "The curve shows this trade-off.",
     )
     return Section("Scores", [], [spread, curve])
 
