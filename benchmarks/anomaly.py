@@ -109,8 +109,8 @@ def combinations(rows: Rows, seed: int) -> dict[str, Scorer]:
 
     def answers(new: Rows) -> dict[str, NDArray[np.float64]]:
         judge = fitted.judge_
-        each = judge.each(judge.schema.rows(new))
-        return {"+".join(names): replace(judge, names=names).combined(each).mean(1) for names in COMBINATIONS}
+        asked = judge.schema.rows(new)
+        return {"+".join(names): replace(judge, names=names).scores(asked).mean(1) for names in COMBINATIONS}
 
     return {"*": answers}
 

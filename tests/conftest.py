@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# Compiling is most of a test time, so what one test, worker or run compiled serves the others, however
-# quick it was to compile. Programs are kept for a week, for one version of JAX and Python; so once a week a run is cold.
+# Compiling takes most of the time, so what one test, worker or run compiled serves the others, however
+# quick it was. Programs are kept for a week, for one version of JAX and Python; so once a week a run is cold.
 _WEEK = "{}-{:02}".format(*datetime.date.today().isocalendar()[:2])
 _KEPT = Path(os.environ.get("OMOKAGE_TEST_CACHE") or Path(tempfile.gettempdir()) / "omokage-test-cache")
 _NAME = f"python{sys.version_info[0]}.{sys.version_info[1]}-jaxlib{importlib.metadata.version('jaxlib')}-{_WEEK}"

@@ -1,4 +1,4 @@
-"""What scores mean: calibration, yardsticks, several models trained as one, and the deviance of every likelihood."""
+"""What scores mean: calibration, empirical tails, models trained as one, and the deviance of every likelihood."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from omokage.data.kinds.vectors import Table
 from omokage.data.rows import MemoryRows
 from omokage.detection.calibration import (
     Calibration,
-    Yardstick,
+    EmpiricalTail,
     benjamini_hochberg,
     interval,
     severity,
@@ -72,10 +72,13 @@ def test_a_row_is_above_the_threshold_just_where_its_p_value_is_at_most_the_rate
     )
 
 
-def test_the_threshold_of_several_groups_is_in_their_mean_unit():
-    scores = np.random.default_rng(2).normal(size=99)
-    one, three = Calibration.of([scores]), Calibration.of([scores, 5 * scores, scores + 1])
-    assert three.threshold(0.05) == pytest.approx((7 * one.threshold(0.05) + 1) / 3)
+@pytest.mark.parametrize("rate", [0.02, 1 / 60, 0.05, 0.1, 3 / 60, 0.5])
+def test_of_several_groups_too_threshold_and_p_value_are_one_rule(rate):
+    random = np.random.default_rng(2)
+    calibration = Calibration.of([random.normal(size=20), random.normal(1, 2, size=20), random.normal(size=19)])
+    scores = np.concatenate([np.repeat(calibration.scores[:, None], 3, axis=1), random.normal(size=(500, 3))])
+    flagged = calibration.p_values(scores) <= rate
+    np.testing.assert_array_equal(scores.mean(1) > calibration.threshold(rate), flagged)
 
 
 def test_a_rate_that_no_row_could_reach_is_refused_with_the_number_of_rows_that_it_takes():
@@ -86,18 +89,18 @@ def test_a_rate_that_no_row_could_reach_is_refused_with_the_number_of_rows_that_
             Calibration.of([np.arange(99)]).check_rate(wrong)
 
 
-def test_a_yardstick_keeps_the_order_and_gives_nats_of_surprise():
+def test_an_empirical_tail_keeps_the_order_and_gives_nats_of_surprise():
     reference = np.sort(np.random.default_rng(3).gamma(1, size=500))
-    yardstick = Yardstick(reference)
+    tail = EmpiricalTail(reference)
     tried = np.linspace(reference[0], 3 * reference[-1], 4000)
-    assert (np.diff(yardstick(tried)) > 0).all()
+    assert (np.diff(tail(tried)) > 0).all()
     # The share of the reference that is at least as strange as a reference row is exp(-surprise), but for the one.
-    np.testing.assert_allclose(np.exp(-yardstick(reference)), (501 - np.arange(500)) / 501, rtol=1e-9)
+    np.testing.assert_allclose(np.exp(-tail(reference)), (501 - np.arange(500)) / 501, rtol=1e-9)
 
 
-def test_a_yardstick_of_equal_scores_still_tells_more_from_less():
-    assert np.isfinite(Yardstick(np.ones(5))([0.0, 1.0, 2.0])).all()
-    assert Yardstick(np.ones(5))(2.0) > Yardstick(np.ones(5))(1.0)
+def test_an_empirical_tail_of_equal_scores_still_tells_more_from_less():
+    assert np.isfinite(EmpiricalTail(np.ones(5))([0.0, 1.0, 2.0])).all()
+    assert EmpiricalTail(np.ones(5))(2.0) > EmpiricalTail(np.ones(5))(1.0)
 
 
 def test_false_discoveries_among_conformal_p_values_stay_below_the_rate():

@@ -17,7 +17,7 @@ LAYERS = [
     ["batch", "compilation", "errors", "paths", "settings", "special", "storage", "supports", "tables"],
     ["files"],
     ["data", "distributions", "nets"],
-    ["density", "flows"],
+    ["codec", "density", "flows"],
     ["adapter", "kl"],
     ["likelihoods", "posteriors", "priors"],
     ["model", "weights"],

@@ -2,7 +2,8 @@
 
 An `Ensemble` is to the training loop a model like any other, and `Together` an objective like any other: each member
 gets the same minibatches, noise of its own, and no gradient from the rows of its fold, which it leaves out. Since no
-weight is shared, a step on the sum of the losses is a step of each member on its own.
+weight is shared, a step on the sum of the losses is a step of each member on its own. Members whose rows differ have
+units of their own, which each carries as its codec.
 """
 
 import functools
@@ -66,9 +67,11 @@ class Together:
             if pass_key is not None:
                 training = TrainingPass(jax.random.fold_in(pass_key, number), weight)
                 member = member.in_training(training)
-            # Of a minibatch without a row for this member all rows come in, and none counts: nothing is a mean of none.
+            member, rows = member.opened(batch)
+            # Of a minibatch without a row for this member all rows come in and none counts, since a mean
+            # over no rows would not be a number.
             empty = weight.sum() == 0
-            rows = batch._replace(weight=jnp.where(empty, 1.0, weight), fold=None)
+            rows = rows._replace(weight=jnp.where(empty, 1.0, weight), fold=None)
             terms = self.objective(member, rows, jax.random.fold_in(key, number), epoch)
             counts = (share > 0) & ~empty
             kept = {name: jnp.where(counts, share * term, 0) for name, term in terms.items()}

@@ -8,6 +8,7 @@ from omokage.data.context import ContextSchema
 from omokage.data.kinds import Schema
 from omokage.ensemble import Ensemble
 from omokage.model import Model
+from omokage.supports import Support
 
 
 def short(kind: str) -> str:
@@ -41,6 +42,11 @@ class Fitted:
     def name(self) -> str:
         """What messages call the estimator."""
         return short(self.kind)
+
+    @property
+    def accepts(self) -> Support:
+        """Values that rows may hold."""
+        return self.recipe.support
 
     @property
     def one(self) -> Model:

@@ -237,7 +237,8 @@ def _occurrences(rows: Batch) -> NDArray[np.uint32]:
 def _sample(model: Model, rows: tuple[Array, Batch | None], key: Array) -> Array:
     numbers, batch = rows
     z, keys = _prior_draws(model, numbers, key, batch)
-    return model.likelihood.draw(model.likelihood.outputs(z, batch), keys)[0].astype(jnp.float32)
+    drawn = model.likelihood.draw(model.likelihood.outputs(z, batch), keys)[0].astype(jnp.float32)
+    return drawn if model.codec is None else model.codec.decode(drawn)
 
 
 def _sample_mean(model: Model, rows: tuple[Array, Batch | None], key: Array) -> Array:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from numpyro.distributions import Delta, Distribution, Independent
 
 from omokage.batch import Batch
+from omokage.codec import Codec
 from omokage.density import Density
 from omokage.errors import ParameterError
 from omokage.kl import exact
@@ -43,18 +44,28 @@ class Model(eqx.Module):
     """The three parts; `view` is what the encoder sees of x, `training` is set only inside a training step.
 
     `centre` is there where x is not standardised and the objective has to know its middle.
+
+    A `codec` says in which units the model was trained, where rows come in others; x is then what it makes of them, and
+    all that is said of rows is in their own units.
     """
 
     posterior: Density
     likelihood: Density
     prior: Density
     view: Any = None
+    codec: Codec | None = None
     training: TrainingPass | None = eqx.field(static=True, default=None)
     centre: Centre | None = eqx.field(static=True, default=None)
 
     def in_training(self, training: TrainingPass) -> "Model":
         """Return the model with dropout on and batch statistics from the batch."""
         return dataclasses.replace(self, training=training)
+
+    def opened(self, batch: Batch) -> tuple["Model", Batch]:
+        """Return the model without its codec, and the rows in its own units."""
+        if self.codec is None:
+            return self, batch
+        return dataclasses.replace(self, codec=None), self.codec.encode(batch)
 
     def encode(self, batch: Batch) -> Distribution:
         """Return q(z|x), batch shape (B,), event shape (L,)."""
@@ -68,6 +79,8 @@ class Model(eqx.Module):
 
     def seen(self, batch: Batch) -> Array:
         """Return what the encoder sees of the rows: `inputs` where given, else the view of x, 0 where nothing was."""
+        if self.codec is not None:
+            batch = self.codec.encode(batch)
         if batch.inputs is not None or self.view is None:
             return batch.seen
         seen = self.view(batch.x)
@@ -82,7 +95,8 @@ class Model(eqx.Module):
         if batch is not None and len(batch.x) != len(folded):
             copies = len(folded) // len(batch.x)
             batch = batch.map(lambda a: jnp.broadcast_to(a, (copies, *a.shape)).reshape(-1, *a.shape[1:]))
-        return self.likelihood(folded, batch, self.training)
+        given = self.likelihood(folded, batch, self.training)
+        return given if self.codec is None else self.codec.decoded(given)
 
     def latent(self, batch: Batch | None = None) -> Distribution:
         """Return p(z), event shape (L,); where it depends on the context, batch shape (B,)."""
@@ -115,8 +129,13 @@ class Model(eqx.Module):
 
         A is the least that -log p(x|·) can be at the width that the likelihood has, and M, at least 0, how far
         -log p(x|z) is above it: half the deviance of generalised linear models. For a Gaussian A is ½ log 2πσ² and M is
-        (x-μ)²/2σ². In nats of x.
+        (x-μ)²/2σ². In nats of rows.
         """
+        if self.codec is not None:
+            own, rows = self.opened(batch)
+            deviance, normaliser = own.deviances(z, rows)
+            normaliser = normaliser + self.codec.log_scales()
+            return deviance, normaliser if batch.observed is None else jnp.where(batch.observed, normaliser, 0)
         outputs, x, observed = self.likelihood.outputs(z, batch, self.training), self._filled(batch), batch.observed
         normaliser = -self.likelihood.saturated(outputs, x).log_prob(x)
         deviance = jnp.maximum(-self.likelihood.given(outputs).log_prob(x) - normaliser, 0)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omokage import __version__, build, likelihoods, nets, objectives, posteriors, priors
+from omokage.codec import Codec
 from omokage.data.context import ContextSchema
 from omokage.data.kinds import KINDS, Schema, schema_from_json
 from omokage.ensemble import Ensemble
@@ -37,6 +38,7 @@ FILES = ("schema.json", _WEIGHTS, "history.json", "README.md")
 _READ_FILES = FILES[:-1]  # the card may be edited
 _STOWED = ("parameters", "recipe")  # parts of the index whose long lists are kept as arrays
 _DAMAGED = (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError, MemoryError, RecursionError)
+_CODEC = "models.codec.scale.value"  # of members that have units of their own
 _OF_DETECTOR = "detector."  # before the names of arrays that are of no model
 # Parameters that only matter in training: an object there is left out of the file.
 _TRAINING_ONLY = {"optimizer": "adam", "schedule": "auto", "initializer": "auto", "random_state": None}
@@ -175,6 +177,9 @@ def _read(
         raise FileFormatError(f"spec.json: does not describe a model ({type(error).__name__}: {error}).") from None
     own = {name: array for name, array in arrays.items() if not name.startswith(_OF_DETECTOR)}
     rest = {name.removeprefix(_OF_DETECTOR): array for name, array in arrays.items() if name not in own}
+    if values is not None and _CODEC in own:
+        blank_codec = jax.tree.map(lambda leaf: np.zeros((members, *leaf.shape), np.float32), Codec.of(described.event))
+        blank = dataclasses.replace(blank, models=dataclasses.replace(blank.models, codec=blank_codec))
     model = filled(blank, own, _WEIGHTS)
     _check_values(model, blank)
     detector = None if values is None else Detector(values, rest)

@@ -165,13 +165,13 @@ class Answers:
     def _bad(self, numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return which entries cannot be used: what is not finite, or where the likelihood is no density."""
         bad = ~(np.abs(numbers) <= _LARGEST)  # NaN is within no limits
-        return np.asarray(bad | self.estimator.recipe_.support.outside(numbers))
+        return np.asarray(bad | self.estimator.fitted_.accepts.outside(numbers))
 
     def _text(self, rows: Any, numbers: NDArray[np.float64], place: int, first: int) -> str:
         """Say what is wrong with a row."""
         column = int(np.argmax(self._bad(numbers[place][None])[0]))
         where = repr(rows.columns[column]) if isinstance(rows, pl.DataFrame) else str(column)
-        support = self.estimator.recipe_.support
+        support = self.estimator.fitted_.accepts
         expected = "a finite number" if support.everything else support.text
         return (
             f"{self.source.data}: row {first + place}, column {where}: expected {expected}, got "

@@ -219,6 +219,12 @@ class SpooledRows:
         chosen, self._pieces = np.split(order.permutation(self._pieces), [count])
         return self._encoded(np.sort(chosen))
 
+    def blocks(self, size: int) -> Iterator[NDArray[Any]]:
+        """Yield the rows of an epoch as they were given, about `size` at a time, in their order in the file."""
+        pieces, together = np.sort(self._pieces), max(1, size // self._size)
+        for start in range(0, len(pieces), together):
+            yield np.concatenate([self.read(*self._bounds(piece)) for piece in pieces[start : start + together]])
+
     def epoch(self, order: np.random.Generator, size: int) -> Iterator[Batch]:
         """Yield all rows once, in an order drawn from `order`, `size` at a time."""
         pieces = order.permutation(self._pieces)
@@ -234,8 +240,11 @@ class SpooledRows:
         if rest is not None and len(rest.x):
             yield rest
 
+    def _bounds(self, piece: int) -> tuple[int, int]:
+        return piece * self._size, min(self._written, (piece + 1) * self._size)
+
     def _encoded(self, pieces: NDArray[np.int64]) -> Batch:
-        bounds = [(piece * self._size, min(self._written, (piece + 1) * self._size)) for piece in pieces]
+        bounds = [self._bounds(piece) for piece in pieces]
         rows = Batch(self.encode(np.concatenate([self.read(start, stop) for start, stop in bounds])))
         if self.context is None:
             return rows

@@ -1,12 +1,19 @@
 """What a score means, by the scores of normal rows that were held out. Pure functions of arrays.
 
-Split conformal prediction (Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005): if a new normal
-row and the n calibration rows are exchangeable, the share p of them, the new row included, that are at least as strange
-is at most α with probability at most α, for every α. With folds each member of an ensemble has calibration rows of its
-own, which it has not seen: cross-conformal (Vovk, "Cross-conformal predictors", 2015), which is near that in practice
-and never above about 2α in theory.
+A row has one score, the mean over the members, and one p-value: the share of the calibration rows, the row itself
+included, that are at least as strange. It is flagged at the rate α where its p-value is at most α, which is to say
+where its score is above one threshold.
+
+Split conformal prediction (Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005): where no member
+was trained on a calibration row, and a new normal row and the n calibration rows are exchangeable, the p-value is at
+most α with probability at most α, for every α.
+
+With folds (after Vovk, "Cross-conformal predictors", 2015) each calibration row is judged by the one member that left
+it out, and a new row by the mean over all members. For the small α that one flags at this is careful, since a mean
+varies less than what it is a mean of; but it is no theorem.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +25,7 @@ from omokage.errors import DataError, ParameterError
 
 Array = NDArray[np.float64]
 _SORTED_AT_ONCE = 8192  # scores
+_ENDLESS = 1e299  # scores from here on stand for infinite ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +38,11 @@ class Calibration:
     """
 
     groups: tuple[Array, ...]
+
+    @functools.cached_property
+    def scores(self) -> Array:
+        """The scores of all groups, ascending, (n,)."""
+        return self.groups[0] if len(self.groups) == 1 else np.sort(np.concatenate(self.groups))
 
     @staticmethod
     def of(groups: Sequence[ArrayLike]) -> "Calibration":
@@ -52,8 +65,7 @@ class Calibration:
 
     def p_values(self, scores: Array) -> Array:
         """Return the p-value of each row, (n,), for scores to each member, (n, M)."""
-        compared = zip(self.groups, self.columns(scores), strict=True)
-        above = sum(len(group) - _places(group, column) for group, column in compared)
+        above = self.count - _places(self.scores, scores.mean(1))
         return np.asarray((1 + above) / (self.count + 1))
 
     def check_rate(self, rate: float) -> float:
@@ -73,13 +85,11 @@ class Calibration:
         return float(rate)
 
     def threshold(self, rate: float) -> float:
-        """Return the score above which rows are flagged: of one group, those of a p-value of at most `rate`.
-
-        Of several groups it is a threshold for the mean over them: the mean of those of each, since each may have a
-        unit of its own.
-        """
+        """Return the score above which the p-value of a row is at most `rate`."""
         self.check_rate(rate)
-        return float(np.mean([_quantile(group, rate) for group in self.groups]))
+        least = int(np.rint(rate * (self.count + 1)))  # the largest k for which k / (n + 1) is at most the rate
+        least -= least / (self.count + 1) > rate
+        return float(self.scores[self.count - max(least, 1)])
 
 
 def _places(group: Array, column: Array) -> NDArray[np.int64]:
@@ -95,14 +105,8 @@ def _places(group: Array, column: Array) -> NDArray[np.int64]:
     return places
 
 
-def _quantile(group: Array, rate: float) -> float:
-    """Return the score above which p-values by one group are at most `rate`; its top, where none are."""
-    above = int(np.floor(rate * (len(group) + 1) + 1e-9)) - 1
-    return float(group[len(group) - 1 - max(above, 0)])
-
-
 @dataclass(frozen=True, eq=False)
-class Yardstick:
+class EmpiricalTail:
     """From scores of any unit to nats of surprise, -log of the share of reference rows that are at least as strange.
 
     Scores of several kinds become comparable, so that their mean is one score (Fisher's way to combine p-values).
@@ -114,6 +118,17 @@ class Yardstick:
     """
 
     scores: Array
+
+    @staticmethod
+    def of(scores: ArrayLike) -> "EmpiricalTail":
+        """Return the tail of these scores, in any order; those that are beyond all numbers do not count."""
+        known = np.asarray(scores, np.float64)
+        inside = known[np.abs(known) < _ENDLESS]
+        return EmpiricalTail(np.sort(inside) if len(inside) else np.zeros(1))
+
+    def to_array(self) -> Array:
+        """Return the numbers, (n,), for a file."""
+        return self.scores
 
     def __call__(self, scores: ArrayLike) -> Array:
         """Return the surprise of each score, in nats, at least 0."""
@@ -135,7 +150,7 @@ def severity(scores: ArrayLike, calibration: Calibration) -> Array:
         >>> severity([0, 50, 99, 148], Calibration.of([np.arange(101)])).round()
         array([ 0.,  0., 50., 75.])
     """
-    middle, high = np.mean([np.quantile(group, [0.5, 0.99]) for group in calibration.groups], axis=0)
+    middle, high = np.quantile(calibration.scores, [0.5, 0.99])
     distance = (np.asarray(scores, np.float64) - middle) / max(high - middle, 1e-12)
     return np.asarray(100 * (1 - np.exp2(-np.maximum(distance, 0))))
 

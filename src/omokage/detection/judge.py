@@ -1,8 +1,8 @@
 """From rows to one score for each member of an ensemble, and the calibration of these scores on rows held out."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ from omokage.batch import Batch
 from omokage.data.encoded import Encoded
 from omokage.data.kinds import Schema
 from omokage.data.rows import RowSource
-from omokage.detection import scores
-from omokage.detection.calibration import Calibration, Yardstick
+from omokage.detection import beyond, lengths, scores
+from omokage.detection.calibration import Calibration, EmpiricalTail
+from omokage.detection.lengths import Usual
 from omokage.detection.neighbours import Neighbours
 from omokage.ensemble import Ensemble
 
@@ -22,7 +23,20 @@ Array = NDArray[np.float64]
 _AT_ONCE = 65_536  # rows, or fewer where they are long
 _ENTRIES_AT_ONCE = 2**24  # of points
 _MOST_POINTS = 2_000  # of training rows that distances are taken to
-_YARDSTICK_SHARE = 4  # of held-out rows, one in so many measures scores that are to be combined; the others calibrate
+_MEASURING_SHARE = 4  # of held-out rows, one in so many makes scores comparable; the others calibrate
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What the scores of rows are compared by.
+
+    Attributes:
+        counts: How many entries of each were observed, (n,), where they are series; else `None`.
+        shift: What to add to log p(x) of each to get log p(raw), (n,).
+    """
+
+    counts: NDArray[np.int64] | None
+    shift: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,33 +47,47 @@ class Judge:
         ensemble: M models.
         schema: Of the rows.
         names: Of the scores that make the score: one as it is, several as the mean of their surprises.
-        points: For each score by distance, where each member puts its training rows.
-        yardsticks: For each of several scores, how each member's are measured.
-        reference: Where the first member puts rows that it left out, (m, L); for tests of drift.
+        points: For each score by distance, the points of each member's training rows.
+        tails: For each of several scores and each member, the scores that turn others into surprises.
+        reference: Codes of rows that the first member left out, by this member, (m, L); for tests of drift.
         steps: Scores of steps of series that were held out, ascending; none where rows have no steps.
+        usual: For each score of series and each member, what is usual for so many observed entries.
     """
 
     ensemble: Ensemble
     schema: Schema
     names: tuple[str, ...]
     points: Mapping[str, Sequence[Neighbours]]
-    yardsticks: Mapping[str, Sequence[Yardstick]]
+    tails: Mapping[str, Sequence[EmpiricalTail]]
     reference: NDArray[np.float32]
     steps: Array
+    usual: Mapping[str, Sequence[Usual]] = field(default_factory=dict)
 
     def each(self, rows: Encoded, names: tuple[str, ...] | None = None) -> dict[str, Array]:
         """Return named scores of rows to each member, (n, M); densities are those of raw data."""
-        names, members = self.names if names is None else names, range(len(self.ensemble))
+        found, shift = self._all(rows, self.names if names is None else names), self.about(rows).shift[:, None]
+        return {name: each - shift if name in scores.IN_NATS_OF_X else each for name, each in found.items()}
+
+    def _all(self, rows: Encoded, names: tuple[str, ...]) -> dict[str, Array]:
+        """Return named scores of rows to each member, (n, M); densities are those of encoded rows."""
+        members = range(len(self.ensemble))
 
         def every(raw: Mapping[str, Any], _: Batch) -> dict[str, Array]:
             return {name: np.stack([self._score(name, raw, m) for m in members], 1) for name in names}
 
-        return self._of_raw_data(self._pieces(rows, names, every), rows)
+        return self._pieces(rows, names, every)
+
+    def about(self, rows: Encoded) -> Rows:
+        """Return what the scores of rows are compared by."""
+        series = all(batch.x.ndim == 3 for _, batch in rows.groups)
+        counts = rows.each(lengths.observed) if series else None
+        return Rows(counts, np.broadcast_to(self.schema.log_jacobians(rows), rows.count))
 
     def held_out(self, rows: Encoded) -> tuple[dict[str, Array], NDArray[np.float32]]:
-        """Return named scores of rows that were not trained on, and where each member puts them, (n, M, L).
+        """Return named scores of rows that were not trained on, and their codes by each member, (n, M, L).
 
         Scores are those to each member, (n, M); where rows have a fold, to the member that left it out, (n, 1).
+        Densities are those of encoded rows.
         """
         asked = tuple(dict.fromkeys([*self.names, "latent_neighbours"]))  # the points of the latter are the codes
         members = range(len(self.ensemble))
@@ -77,19 +105,27 @@ class Judge:
 
         found = self._pieces(rows, asked, columns)
         codes = found.pop("codes")
-        return self._of_raw_data(found, rows), codes.astype(np.float32)
+        return found, codes.astype(np.float32)
 
     def _pieces(
         self, rows: Encoded, names: tuple[str, ...], function: Callable[[Mapping[str, Any], Batch], dict[str, Array]]
     ) -> dict[str, Array]:
-        """Return `function` of what members say of rows, some at a time: of the points of each row there are many."""
+        """Return `function` of what members say of rows, some rows at a time, since points take much memory.
+
+        A row with a value that no member can make has the score `BEYOND` in every sense.
+        """
+        known = beyond.support(self.ensemble)
 
         def one(batch: Batch) -> dict[str, Array]:
             parts, entries = [], len(self.ensemble) * max(1, math.prod(batch.x.shape[1:]))
             size = int(np.clip(_ENTRIES_AT_ONCE // entries, 4096, _AT_ONCE))
             for start in range(0, len(batch.x), size):
                 piece = _piece(batch, slice(start, start + size))
-                parts.append(function(scores.ask(self.ensemble, piece._replace(fold=None), names), piece))
+                asked = beyond.moved(known, piece._replace(fold=None))
+                part, strange = function(scores.ask(self.ensemble, asked, names), piece), beyond.outside(known, piece)
+                for name in part.keys() - {"codes"}:
+                    part[name][beyond.of_rows(strange)] = beyond.BEYOND
+                parts.append(part)
             return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
         found: dict[str, Array] = rows.each(one)
@@ -100,41 +136,69 @@ class Judge:
         values = raw[name][here, member]
         if name in scores.BY_DISTANCE:
             values = self.points[name][member].distances(values)
-        return np.asarray(values, np.float64)
+        return beyond.finite(values)
 
-    def _of_raw_data(self, found: dict[str, Array], rows: Encoded) -> dict[str, Array]:
-        shift = np.broadcast_to(self.schema.log_jacobians(rows), rows.count)[:, None]
-        return {name: found[name] - shift if name in scores.IN_NATS_OF_X else found[name] for name in found}
+    def _comparable(self, name: str, values: Array, member: int, rows: Rows) -> Array:
+        """Return one score of rows to one member, (n,), as it is compared with that of others."""
+        if name in self.usual and rows.counts is not None:
+            values, shift = self.usual[name][member](values, rows.counts), self.schema.log_jacobian
+            return values - shift if name in scores.IN_NATS_OF_X else values
+        return values - rows.shift if name in scores.IN_NATS_OF_X else values
 
-    def combined(self, each: Mapping[str, Array], member: int | None = None) -> Array:
-        """Return the score of rows to each member, (n, M), or to one, (n, 1), from named scores."""
-        if len(self.names) == 1:
-            return each[self.names[0]]
+    def combined(self, found: Mapping[str, Array], rows: Rows, member: int | None = None) -> Array:
+        """Return the score of rows to each member, (n, M), or to one, (n, 1), from named scores of encoded rows."""
         members = range(len(self.ensemble)) if member is None else [member]
-        surprises = [
-            np.stack([self.yardsticks[name][m](each[name][:, place]) for place, m in enumerate(members)], 1)
+        several, parts = len(self.names) > 1, []
+        for name in self.names:
+            columns = [self._comparable(name, found[name][:, at], m, rows) for at, m in enumerate(members)]
+            if several:
+                columns = [self.tails[name][m](column) for m, column in zip(members, columns, strict=True)]
+            parts.append(np.stack(columns, 1))
+        strange = np.any([found[name] >= beyond.BEYOND for name in self.names], axis=0)
+        return np.where(strange, beyond.BEYOND, beyond.finite(np.mean(parts, 0)))
+
+    def measured(self, found: Sequence[Mapping[str, Array]], rows: Sequence[Rows]) -> "Judge":
+        """Return a judge that makes scores of several kinds, and of series of unlike lengths, comparable.
+
+        Args:
+            found: For each member, named scores of held-out rows that do not calibrate it, (k,) each.
+            rows: What these are compared by.
+        """
+        members, judge = range(len(self.ensemble)), self
+        if rows[0].counts is not None:
+            pairs = list(zip(found, rows, strict=True))
+            total = {name: name in scores.SUMS for name in self.names}
+            judge = replace(
+                self,
+                usual={name: [_usual(each[name], one.counts, total[name]) for each, one in pairs] for name in total},
+            )
+        if len(self.names) == 1:
+            return judge
+        tails = {
+            name: [EmpiricalTail.of(judge._comparable(name, found[m][name], m, rows[m])) for m in members]
             for name in self.names
-        ]
-        return np.asarray(np.mean(surprises, 0))
+        }
+        return replace(judge, tails=tails)
 
     def codes(self, rows: Encoded) -> NDArray[np.float32]:
-        """Return where the first member puts rows, (n, L)."""
+        """Return the codes of rows by the first member, (n, L)."""
         first = self.ensemble.member(0)
-        found: NDArray[np.float32] = rows.each(lambda batch: inference.encode(first, batch))
+        known = beyond.support(self.ensemble)
+        found: NDArray[np.float32] = rows.each(lambda batch: inference.encode(first, beyond.moved(known, batch)))
         return found
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return what is not in the ensemble, for a file."""
-        points = {f"points.{name}.{m}": one.points for name, each in self.points.items() for m, one in enumerate(each)}
-        yardsticks = {
-            f"yardsticks.{name}.{m}": one.scores for name, each in self.yardsticks.items() for m, one in enumerate(each)
-        }
-        return {**points, **yardsticks, "reference": self.reference, "steps": self.steps}
+        groups = {"points": self.points, "yardsticks": self.tails, "usual": self.usual}
+        each: Any = ((kind, name, m, one) for kind, of in groups.items() for name, m, one in _numbered(of))
+        found = {f"{kind}.{name}.{m}": one.to_array() for kind, name, m, one in each}
+        return {**found, "reference": self.reference, "steps": self.steps}
 
     def references(self, groups: Sequence[Array]) -> list[Array]:
-        """Return the scores that others are compared with: those of a calibration, of steps, and of all yardsticks."""
+        """Return the ascending numbers that others are compared with: of a calibration, steps, tails, and counts."""
         steps = [self.steps] if len(self.steps) else []
-        return [*groups, *steps, *(one.scores for each in self.yardsticks.values() for one in each)]
+        tails = [one.scores for each in self.tails.values() for one in each]
+        return [*groups, *steps, *tails, *(one.counts for each in self.usual.values() for one in each)]
 
     def places(self) -> list[NDArray[np.float32]]:
         """Return all points that distances are taken to, (n, P) each."""
@@ -149,12 +213,22 @@ class Judge:
         near = [name for name in names if name in scores.BY_DISTANCE]
         several = names if len(names) > 1 else ()
         points = {name: tuple(Neighbours(arrays[f"points.{name}.{m}"]) for m in members) for name in near}
-        yardsticks = {name: tuple(Yardstick(arrays[f"yardsticks.{name}.{m}"]) for m in members) for name in several}
-        return Judge(ensemble, schema, names, points, yardsticks, arrays["reference"], arrays.get("steps", np.zeros(0)))
+        tails = {name: [EmpiricalTail(arrays[f"yardsticks.{name}.{m}"]) for m in members] for name in several}
+        counted = [name for name in names if f"usual.{name}.0" in arrays]
+        usual = {
+            name: [Usual.from_array(arrays[f"usual.{name}.{m}"], name in scores.SUMS) for m in members]
+            for name in counted
+        }
+        steps = arrays.get("steps", np.zeros(0))
+        return Judge(ensemble, schema, names, points, tails, arrays["reference"], steps, usual)
 
     def scores(self, rows: Encoded) -> Array:
         """Return the score of rows to each member, (n, M)."""
-        return self.combined(self.each(rows))
+        return self.combined(self._all(rows, self.names), self.about(rows))
+
+
+def _numbered(each: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, int, Any]]:
+    return ((name, m, one) for name, members in each.items() for m, one in enumerate(members))
 
 
 def _piece(batch: Batch, here: slice) -> Batch:
@@ -162,7 +236,7 @@ def _piece(batch: Batch, here: slice) -> Batch:
 
 
 def start(ensemble: Ensemble, schema: Schema, names: tuple[str, ...], rows: RowSource, seed: int) -> Judge:
-    """Return a judge that knows where each member puts the rows it was trained on, but has no yardsticks yet."""
+    """Return a judge that knows the points of each member's training rows; it is not calibrated yet."""
     judge = Judge(ensemble, schema, names, {}, {}, np.zeros((0, 0), np.float32), np.zeros(0))
     near = tuple(name for name in names if name in scores.BY_DISTANCE)
     if not near:
@@ -191,11 +265,11 @@ class Calibrated:
     """What came of a calibration.
 
     Attributes:
-        judge: With yardsticks.
+        judge: The judge, now able to combine its scores.
         calibration: The scores of rows that members left out.
         rows: Those that the first member left out.
         scores: Its scores of them, (n,).
-        codes: Where each member puts them, (n, M, L).
+        codes: Those of each member, (n, M, L).
     """
 
     judge: Judge
@@ -208,36 +282,49 @@ class Calibrated:
 def calibrate_apart(judge: Judge, rows: Encoded, seed: int) -> Calibrated:
     """Calibrate by rows that no member was trained on.
 
-    The rows of the yardsticks do not calibrate: so p-values are exact.
+    Where scores have first to be made comparable, a quarter of these rows serves that and the rest calibrates. No row
+    does both, so p-values stay valid.
     """
-    each, codes = judge.held_out(rows)
+    (found, codes), about = judge.held_out(rows), judge.about(rows)
     calibrating = np.arange(rows.count)
     judge = replace(judge, reference=codes[:_MOST_POINTS, 0])
-    if len(judge.names) > 1:
+    if len(judge.names) > 1 or about.counts is not None:
         order = np.random.default_rng([seed, 6]).permutation(rows.count)
-        measured, calibrating = np.split(order, [max(1, rows.count // _YARDSTICK_SHARE)])
-        yardsticks = {
-            name: tuple(Yardstick(np.sort(column)) for column in values[measured].T) for name, values in each.items()
-        }
-        judge = replace(judge, yardsticks=yardsticks)
-    found = judge.combined(each)
-    return Calibrated(judge, Calibration.of([found[calibrating].mean(1)]), rows, found[:, 0], codes)
+        measuring, calibrating = np.split(order, [max(1, rows.count // _MEASURING_SHARE)])
+        members = range(len(judge.ensemble))
+        each = [{name: values[measuring, m] for name, values in found.items()} for m in members]
+        judge = judge.measured(each, [_chosen(about, measuring)] * len(members))
+    score = judge.combined(found, about)
+    return Calibrated(judge, Calibration.of([score[calibrating].mean(1)]), rows, score[:, 0], codes)
 
 
 def calibrate_across(judge: Judge, rows: Encoded) -> Calibrated:
     """Calibrate by the training rows, each judged by the one member that left it out.
 
-    A member's yardstick is made of the other members' rows.
+    The scores that make those of one member comparable are those of the rows of other folds, by the members that left
+    them out.
     """
-    members, (each, codes) = range(len(judge.ensemble)), judge.held_out(rows)
+    members, (found, codes), about = range(len(judge.ensemble)), judge.held_out(rows), judge.about(rows)
     fold = rows.each(lambda batch: batch.fold)
-    apart = [{name: values[fold == m] for name, values in each.items()} for m in members]
-    codes = codes[fold == 0]
-    judge = replace(judge, reference=codes[:_MOST_POINTS, 0])
-    if len(judge.names) > 1:
-        yardsticks = {
-            name: tuple(Yardstick(np.sort(values[fold != m, 0])) for m in members) for name, values in each.items()
-        }
-        judge = replace(judge, yardsticks=yardsticks)
-    found = [judge.combined(one, m)[:, 0] for m, one in enumerate(apart)]
-    return Calibrated(judge, Calibration.of(found), rows.of_fold(0), found[0], codes)
+    judge = replace(judge, reference=codes[fold == 0][:_MOST_POINTS, 0])
+    if len(judge.names) > 1 or about.counts is not None:
+        others = [np.flatnonzero(fold != m) for m in members]
+        each = [{name: values[here, 0] for name, values in found.items()} for here in others]
+        judge = judge.measured(each, [_chosen(about, here) for here in others])
+    groups = []
+    for m in members:
+        own = np.flatnonzero(fold == m)
+        part = {name: values[own] for name, values in found.items()}
+        groups.append(judge.combined(part, _chosen(about, own), m)[:, 0])
+    return Calibrated(judge, Calibration.of(groups), rows.of_fold(0), groups[0], codes[fold == 0])
+
+
+def _usual(values: Array, counts: Any, total: bool) -> Usual:
+    """Return what is usual by the rows whose score is not beyond all others."""
+    inside = values < beyond.BEYOND
+    here = inside if inside.any() else slice(None)
+    return Usual.of(values[here], counts[here], total)
+
+
+def _chosen(rows: Rows, here: NDArray[np.int64]) -> Rows:
+    return Rows(None if rows.counts is None else rows.counts[here], rows.shift[here])

@@ -41,6 +41,10 @@ class Neighbours:
         spread = float(np.sqrt(self.points.astype(np.float64).var(0).mean()))
         return spread if spread > 0 else 1.0
 
+    def to_array(self) -> NDArray[np.float32]:
+        """Return the points, for a file."""
+        return self.points
+
     def distances(self, points: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the mean distance of each point, (m, P), to its k nearest training rows, (m,).
 

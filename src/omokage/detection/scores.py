@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from omokage import inference
 from omokage.batch import Batch
+from omokage.detection import beyond
 from omokage.draws import Draws
 from omokage.ensemble import Ensemble, of_each
 from omokage.errors import ParameterError
@@ -77,7 +78,8 @@ def _hashed(points: Array) -> Array:
 
 
 def gaps(model: Model, batch: Batch) -> Array:
-    """Return x less its reconstruction, in standardised units, (B, *event); 0 where nothing was observed."""
+    """Return x less its reconstruction, in the model's own units, (B, *event); 0 where nothing was observed."""
+    model, batch = model.opened(batch)
     found = batch.x - inference.row_reconstruction(model, batch)
     return found if batch.observed is None else jnp.where(batch.observed, found, 0)
 
@@ -121,6 +123,7 @@ NAMES = tuple(_SOURCES)
 BY_DISTANCE = ("neighbours", "latent_neighbours")
 NEED_DENSITY = ("divergence", "elbo", "likelihood", "reconstruction_probability")
 BY_DEVIANCE = ("mahalanobis", "normaliser")
+SUMS = tuple(name for name in NAMES if name not in (*BY_DISTANCE, "divergence"))  # over the entries of a row
 IN_NATS_OF_X = ("normaliser", "elbo", "likelihood", "reconstruction_probability")  # which depend on the unit of x
 
 
@@ -145,12 +148,14 @@ CONTRIBUTIONS: dict[str, Callable[[Model, Batch], Array]] = {
 
 def contributions(ensemble: Ensemble, rows: Batch, name: str) -> NDArray[np.float64]:
     """Return the parts of a score, (n, *event), means over the members: at least 0, and the score is their sum."""
-    return _averaged(CONTRIBUTIONS[name], ensemble, rows)
+    known = beyond.support(ensemble)
+    found = _averaged(CONTRIBUTIONS[name], ensemble, beyond.moved(known, rows))
+    return beyond.shared(found, beyond.outside(known, rows))
 
 
 def reconstructions(ensemble: Ensemble, rows: Batch) -> NDArray[np.float64]:
-    """Return what the members make of rows, on average, in standardised units, (n, *event)."""
-    return _averaged(inference.row_reconstruction, ensemble, rows)
+    """Return what the members make of rows, on average, in the units of the rows, (n, *event)."""
+    return _averaged(inference.row_reconstruction, ensemble, beyond.moved(beyond.support(ensemble), rows))
 
 
 def _averaged(function: Callable[[Model, Batch], Array], ensemble: Ensemble, rows: Batch) -> NDArray[np.float64]:

@@ -202,9 +202,10 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
     def p_values(self, X: Any) -> NDArray[np.float64]:
         """Return the share of normal rows that are at least as strange, for each row, (n,).
 
-        If a row and the calibration rows are exchangeable, its p-value is at most α with probability at most α (with
-        "cross" at most about 2α in theory, and near α in practice). That is a statement on the average over rows, and
-        over calibrations; it says nothing of a given kind of row, and nothing once what is normal has changed.
+        After "split", or `recalibrate`: if a normal row and the calibration rows are exchangeable, its p-value is at
+        most α with probability at most α. After "cross" that is so in practice, but no theorem. The rate holds on
+        average over normal rows and over calibrations. It says nothing of one kind of row, and nothing once what is
+        normal has changed.
         """
         return self.judge(X)["p_value"]
 
@@ -415,6 +416,7 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
             "findings": [vars(finding) for finding in fit.findings],
             "members": len(fit.judge.ensemble),
             "groups": len(fit.calibration.groups),
+            "threshold": "pooled",
         }
         groups = {f"calibration.{number}": group for number, group in enumerate(fit.calibration.groups)}
         detector = saving.Detector(described, {**fit.judge.to_arrays(), **groups})

@@ -248,7 +248,7 @@ def read_rows(fitted: Fitted, X: Any, context: Any = None) -> Encoded:
     """Return rows, with their context, that a fitted model can be asked about."""
     schema = fitted.schema
     X = schema.opened(X)
-    rows = schema.rows(X, estimator=fitted.name, support=fitted.recipe.support)
+    rows = schema.rows(X, estimator=fitted.name, support=fitted.accepts)
     if (columns := schema.columns_of(X)) is not None:
         check_names(fitted.name, columns, fitted)
     return rows.with_context(encoded(fitted.context, context, rows.count))

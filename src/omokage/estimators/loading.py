@@ -139,7 +139,7 @@ def _detector(content: saving.Saved, detector: saving.Detector, folder: AnyPath,
         ) from None
     latent, plain = content.parameters["latent_dim"], _of_fit(estimator, content)
     judge = _judge(plain["model"], content.schema, names, detector.arrays, values["groups"], latent, folder)
-    estimator.fitted_ = FittedDetector(
+    fitted = FittedDetector(
         **plain,
         settings={name: field.default for name, field in _FIELDS.items()} | settings | {"model": estimator.model},
         member=values["model"],
@@ -148,6 +148,9 @@ def _detector(content: saving.Saved, detector: saving.Detector, folder: AnyPath,
         findings=findings,
         offset=values["offset"],
     )
+    # An older file has the threshold of another rule where there are several groups.
+    older = values.get("threshold") != "pooled" and values["groups"] > 1 and fitted.settings["contamination"] == "auto"
+    estimator.fitted_ = fitted.at_rate(fitted.settings["false_alarm_rate"]) if older else fitted
     return estimator
 
 
@@ -181,6 +184,8 @@ def _judge(
         judge = Judge.from_arrays(ensemble, schema, names, arrays)
     except KeyError as error:
         raise bad(str(error.args[0]), "is missing") from None
+    except ValueError as error:
+        raise bad("usual", str(error)) from None
     known: dict[str, Any] = {**judge.to_arrays(), **groups}
     if unknown := sorted(arrays.keys() - known.keys()):
         raise bad(unknown[0], "is none of this detector's arrays")
@@ -194,6 +199,9 @@ def _judge(
                 raise bad(name, f"expected points of {wide} numbers, float32; got {array.dtype}{list(array.shape)}")
             if not np.isfinite(array).all():
                 raise bad(name, "expected finite numbers")
+        elif name.startswith("usual."):
+            if array.dtype != np.float64:
+                raise bad(name, f"expected float64; got {array.dtype}")
         elif not _ascending(array) and not (name == "steps" and array.shape == (0,)):
             raise bad(name, "expected finite scores in ascending order, float64")
     return judge, Calibration(tuple(known[name] for name in groups))

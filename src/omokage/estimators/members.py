@@ -10,9 +10,8 @@ import numpy as np
 from sklearn.base import clone
 
 from omokage import build, saving
-from omokage.data.encoded import Encoded
 from omokage.data.kinds import Rows
-from omokage.data.rows import RowSource, in_memory
+from omokage.data.rows import RowSource
 from omokage.detection import scores, steps
 from omokage.detection.calibration import Calibration
 from omokage.detection.checks import findings
@@ -22,12 +21,14 @@ from omokage.ensemble import Ensemble, Together, each_apart
 from omokage.errors import DataError, ParameterError
 from omokage.estimators.base import Estimator
 from omokage.estimators.fitting import both, check_begun, on_device, prepared
+from omokage.estimators.folds import across, apart, divided
 from omokage.estimators.vae import VAE
 from omokage.fitted import Fitted
 from omokage.model import Model, centre
 from omokage.posteriors import PointMass
 from omokage.progress import display
 from omokage.settings import DetectorSettings
+from omokage.supports import REAL, Support
 from omokage.training import Record, begin, train
 
 _FEW = 10_000  # rows, below which none is spared for calibration alone
@@ -57,6 +58,11 @@ class FittedDetector(Fitted):
     calibration: Calibration
     findings: Findings
     offset: float
+
+    @property
+    def accepts(self) -> Support:
+        """Every number: values that the likelihood does not know make the strangest rows."""
+        return REAL
 
     def at_rate(self, rate: float) -> "FittedDetector":
         """Return the detector that flags this share of normal rows, or the smallest that its calibration can tell."""
@@ -102,25 +108,27 @@ def fit_members(
         ParameterError, DataError: If parameters and data do not go together.
         TrainingError: If the loss stopped being finite.
     """
-    parameters, held_out = model._checked(), _held_out(settings, table)
+    parameters = model._checked()
+    held_out, count = _held_out(settings, table), settings.ensemble
     with on_device(parameters["device"]):
-        recipe, schema, first = prepared(parameters, table, seed, None, None)
-        rest = [
-            build.model(parameters, recipe, schema.event, np.random.default_rng([seed, 1, number]), 0)
-            for number in range(1, settings.ensemble)
-        ]
-        rows, spared = table.rows(schema, held_out, seed, None)
-        names = _names(settings.score, first, rows, isinstance(recipe.posterior, PointMass))
+        training, spared = divided(table, held_out, seed) if held_out else (table, None)
+        recipe, _, _ = prepared(parameters, training, seed, None, None)
         if spared is None:
-            order, dealt = np.random.default_rng([seed, 4]), 0
-            for group in in_memory(rows):
-                group.fold(settings.ensemble, order, dealt)
-                dealt += len(group.index)
+            shares = across(table, recipe.standardize, count, seed)
+        else:
+            shares = apart(training, spared, recipe.standardize, count, seed)
+        schema, rows = shares.schema, shares.training
+        seeds: list[list[int]] = [[seed, 1], *([seed, 1, number] for number in range(1, count))]
+        models = [
+            replace(build.model(parameters, recipe, event, np.random.default_rng(chance), 0), codec=codec)
+            for event, codec, chance in zip(shares.events, shares.codecs, seeds, strict=True)
+        ]
+        names = _names(settings.score, models[0], rows, isinstance(recipe.posterior, PointMass))
         plan = build.plan(parameters, rows.count, seed)
         plan = replace(plan, optimizer=each_apart(plan.optimizer))
         with display(plan.epochs, settings.verbose, schema.log_jacobian) as shown:
             result = train(
-                begin(Ensemble.of([first, *rest]), plan),
+                begin(Ensemble.of(models), plan),
                 Together(recipe.objective),
                 rows,
                 plan,
@@ -132,7 +140,7 @@ def fit_members(
             raise result.problem
         check_begun(result)
         judge = start(result.model, schema, names, rows, seed)
-        left_out = Encoded.together([group.batch for group in in_memory(rows if spared is None else spared)])
+        left_out = shares.calibrating
         found = calibrate_across(judge, left_out) if spared is None else calibrate_apart(judge, left_out, seed)
         answers = findings(found, isinstance(recipe.posterior, PointMass))
         judge = found.judge

@@ -35,10 +35,12 @@ class Rows(Protocol):
     Attributes:
         moments: Of the columns.
         alike: Whether entries share a scale whatever their values are, as pixels do.
+        blocks: Which part of X each row shares with its neighbours, (n,), where they do; such rows stay together.
     """
 
     moments: Moments
     alike: bool
+    blocks: NDArray[np.int64] | None
 
     @property
     def kind(self) -> "Kind":
@@ -66,6 +68,18 @@ class Rows(Protocol):
 
     def schema(self, standardize: Standardization) -> "Schema":
         """Return what is learned of the rows."""
+        ...
+
+    def part(self, index: NDArray[np.int64]) -> "Rows":
+        """Return the rows at these places of X, with moments of their own: nothing of the others is in them."""
+        ...
+
+    def spare(self, count: int, order: np.random.Generator) -> "Rows":
+        """Take about so many rows out of a large file, and return them; only of rows that are streamed."""
+        ...
+
+    def encoded(self, schema: Any) -> Encoded:
+        """Return all rows as a schema encodes them."""
         ...
 
     def rows(self, schema: Any, held_out: float, seed: int, context: Any = None) -> tuple[RowSource, RowSource | None]:

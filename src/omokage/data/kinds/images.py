@@ -3,6 +3,7 @@
 All pixels of a channel share one scale, and each has a centre of its own: standardising takes the mean picture away.
 """
 
+import copy
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -212,6 +213,7 @@ class ImageTable:
 
     alike, streamed = True, False
     names = None
+    blocks = None
 
     def __init__(self, X: Any, sample_weight: Any, kind: Images, *, estimator: str = ""):
         """Read the images; raises DataError if they or the weights cannot be used."""
@@ -241,6 +243,17 @@ class ImageTable:
 
     def columns(self) -> None:
         """Return nothing: scikit-learn has no word on images."""
+
+    def part(self, index: NDArray[np.int64]) -> "ImageTable":
+        """Return a table of the images at these places of X; see `Table.part`."""
+        part = copy.copy(self)
+        part._table = self._table.part(index)
+        part.moments = part._table.moments
+        return part
+
+    def encoded(self, schema: ImageSchema) -> Encoded:
+        """Return all images as a schema encodes them, in the order of X."""
+        return self._table.encoded(schema)
 
     def rows(
         self, schema: ImageSchema, held_out: float, seed: int, context: Any = None

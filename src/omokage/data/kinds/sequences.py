@@ -5,6 +5,7 @@ padded or missing counts in no density and in no network (see `omokage.batch.Bat
 `omokage.data.series`, what they are in files in `omokage.data.kinds.long_tables`.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -414,6 +415,19 @@ class SequenceTable:
             holes=bool((seen < self.lengths[:, None]).any()),
             observed=share @ seen / share.sum(),
         )
+
+    def part(self, index: NDArray[np.int64]) -> "SequenceTable":
+        """Return a table of the series at these places of X, which all have one weight; see `Table.part`."""
+        part, here = copy.copy(self), isinstance(self.values, np.ndarray)
+        part.values = self.values[index] if here else [self.values[number] for number in index]
+        part.blocks = None if self.blocks is None else self.blocks[index]
+        part.lengths, part.count, part._kept = self.lengths[index], len(index), np.arange(len(index))
+        part.moments = _moments(part.values, part.lengths, None, self.names)
+        return part
+
+    def encoded(self, schema: SequenceSchema) -> Encoded:
+        """Return all series as a schema encodes them, in groups of one padded length."""
+        return schema.encode(schema.ordered(self.values, self.names))
 
     def rows(
         self, schema: SequenceSchema, held_out: float, seed: int, context: Any = None

@@ -3,6 +3,7 @@
 They are read once for their moments, then split into rows to train on and rows to check on.
 """
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -106,6 +107,7 @@ class Table:
     """Training rows that are vectors; see `omokage.data.kinds.base.Rows`."""
 
     alike = False
+    blocks = None  # of rows that share a part of their content
     kind: Kind = Vectors()
 
     def __init__(self, X: Any, sample_weight: Any = None, *, estimator: str = ""):
@@ -164,6 +166,29 @@ class Table:
         """Return what is learned of the columns."""
         return VectorSchema(ColumnSchema.learn(self.moments, self.names, standardize, textual(self.given)))
 
+    def part(self, index: NDArray[np.int64]) -> "Table":
+        """Return the rows at these places of X, which is held in memory, and nothing else; see `Rows.part`."""
+        part = copy.copy(self)
+        part.matrix, part.weight = self.matrix[index], None if self.weight is None else self.weight[index]
+        part._measure()
+        return part
+
+    def encoded(self, schema: Any) -> Encoded:
+        """Return all rows as a schema encodes them, in the order of X, which is held in memory."""
+        return Encoded.of(Batch(schema.encode(self.matrix)))
+
+    def spare(self, count: int, order: np.random.Generator) -> "Table":
+        """Take about so many rows out of a streamed table, whose moments are then those of the others; return them."""
+        assert self._spool is not None
+        self._spool.encode = lambda raw: raw
+        spared, part = self._spool.hold_out(order, count), copy.copy(self)
+        self.moments = Moments.empty(self._spool.entries)
+        for block in self._spool.blocks(_BLOCK):
+            self.moments = self.moments.updated(block)
+        part.matrix, part._spool = spared.x, None
+        part._measure()
+        return part
+
     def columns(self) -> Any:
         """Return something from which scikit-learn reads the names and number of columns."""
         if hasattr(self.given, "batches"):
@@ -177,6 +202,9 @@ class Table:
     def _in_memory(self, X: Any, sample_weight: Any, estimator: str) -> None:
         self.matrix, self.names = to_matrix(X, minimum_rows=2, estimator=estimator)
         self.weight = None if sample_weight is None else checked_weight(sample_weight, len(self.matrix))
+        self._measure()
+
+    def _measure(self) -> None:
         self.moments = Moments.empty(self.matrix.shape[1])
         for start in range(0, len(self.matrix), _BLOCK):
             here = slice(start, start + _BLOCK)
