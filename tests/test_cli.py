@@ -219,9 +219,10 @@ def test_arrays_without_names(command, refused, files, tmp_path):
 
 def test_text_in_other_encodings(command, refused, files, tmp_path):
     words = ["score", files / "model", files / "cp932.csv", *IDS, "--out", tmp_path / "s.csv"]
-    refused(words, "cp932.csv: byte ", "not text in utf-8", "--encoding cp932")
-    assert command(*words, "--encoding", "cp932")[0] == 0
-    assert pl.read_csv(tmp_path / "s.csv")["ロット"].equals(table()["ロット"])
+    refused([*words, "--encoding", "utf-8"], "cp932.csv: byte ", "not text in utf-8", "--encoding cp932")
+    for how in ([], ["--encoding", "cp932"]):  # found, or named
+        assert command(*words, *how)[0] == 0
+        assert pl.read_csv(tmp_path / "s.csv")["ロット"].equals(table()["ロット"])
     refused([*words, "--encoding", "cp392"], "encoding: 'cp392' is not a text encoding")
 
 
