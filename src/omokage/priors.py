@@ -80,21 +80,37 @@ class Mixture:
 
     def fit(self, z: NDArray[np.floating], seed: int) -> dict[str, NDArray[np.floating]]:
         """Return parameters of great likelihood for codes, (n, L), by expectation maximisation."""
-        from sklearn.mixture import GaussianMixture
-
         z = np.asarray(z, np.float64)
         if len(z) < 2 * self.components:
             raise ParameterError(
                 f"Mixture(components={self.components}): expected at least {2 * self.components} codes to fit to; got "
                 f"{len(z)}. Take fewer components, or 'normal'."
             )
-        mixture = GaussianMixture(self.components, reg_covar=_FLOOR * z.var(0).mean() + 1e-12, random_state=seed)
-        mixture.fit(z)
+        mixture = fitted_mixture(z, self.components, _FLOOR * z.var(0).mean() + 1e-12, seed)
         return {
             "logits": np.log(np.maximum(mixture.weights_, 1e-12)),
             "means": mixture.means_,
             "factors": np.stack([factor_of(covariance) for covariance in mixture.covariances_]),
         }
+
+
+def fitted_mixture(z: NDArray[np.floating], components: int, floor: float, seed: int) -> Any:
+    """Return scikit-learn's mixture of normals fitted to rows, (n, L), on one thread.
+
+    Its steps are products of small matrices. Shared among threads they take many times as long where other programs
+    keep the processor busy, since each product ends with its slowest thread.
+
+    Args:
+        z: Rows.
+        components: How many normals.
+        floor: What is added to variances.
+        seed: Of the first means.
+    """
+    from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        return GaussianMixture(components, reg_covar=floor, random_state=seed).fit(z)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ narrow.
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,8 @@ from scipy.spatial.distance import cdist
 from scipy.special import logsumexp, ndtri
 from scipy.stats import kstest
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
+
+from omokage.priors import fitted_mixture
 
 Floats = NDArray[np.float64]
 
@@ -244,7 +246,7 @@ def _fitted(z: Floats, seed: int) -> tuple[float, float, float, int]:
     location, scale = learned.mean(0), learned.std(0)
     scale = np.where(scale > 0, scale, 1.0)  # in its own units, since the fit adds a fixed number to variances
     learned, standard = (learned - location) / scale, (held_out - location) / scale
-    fits: list[GaussianMixture] = []
+    fits: list[Any] = []
     scores: list[float] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a mixture that is not quite settled is a fair candidate
@@ -252,7 +254,7 @@ def _fitted(z: Floats, seed: int) -> tuple[float, float, float, int]:
             worse = len(scores) - 1 - int(np.argmin(scores)) if scores else 0
             if worse >= 2 or (components > 1 and components * 2 * z.shape[1] > len(learned)):
                 break
-            fit = GaussianMixture(components, random_state=seed).fit(learned)
+            fit = fitted_mixture(learned, components, 1e-6, seed)
             fits.append(fit)
             scores.append(fit.bic(learned))
     best = fits[int(np.argmin(scores))]
