@@ -14,27 +14,32 @@ ROOT = Path(omokage.__file__).parent
 
 # The lowest layer first. An entry is a module, or a folder with all that it holds, whose files may import one another.
 LAYERS = [
-    ["batch", "compilation", "errors", "settings", "storage", "supports"],
+    ["batch", "compilation", "errors", "memory", "settings", "storage", "supports"],
     ["data", "nets"],
     ["density", "flows"],
     ["adapter"],
     ["likelihoods", "posteriors", "priors"],
     ["model", "weights"],
     ["objectives", "optimizers", "summary"],
-    ["annealing", "checkpoints", "diagnostics", "ensemble", "inference", "progress", "training"],
-    ["build", "latent_density", "saving"],
+    ["annealing", "checkpoints", "diagnostics", "ensemble", "inference", "progress", "rehearsal", "training"],
+    ["build", "latent_density", "names", "saving", "trial"],
     ["detection"],
     ["estimators"],
     ["__main__", "classic", "cli", "demo", "experiments", "plots", "report", "row_files", "score_files", "testing"],
 ]
 # What imports a module of its own layer, and which.
 BESIDE = {
+    "batch": {"memory"},
+    "memory": {"errors"},
     "settings": {"errors"},
     "storage": {"errors"},
     "supports": {"errors"},
+    "flows": {"density"},
     "priors": {"posteriors"},
     "annealing": {"inference"},
     "checkpoints": {"training"},
+    "training": {"rehearsal"},
+    "build": {"names"},
     "saving": {"build"},
     "report": {"plots"},
     "classic": {"plots"},

@@ -19,6 +19,7 @@ from numpyro.distributions import constraints
 from omokage.batch import Event
 from omokage.density import Fixed, Learned, Output, Parameters
 from omokage.errors import ParameterError, listing, suggest
+from omokage.memory import filled
 from omokage.supports import COUNTS, NONNEGATIVE, POSITIVE, REAL, UNIT, Support
 
 _LEAST = 1e-3  # of a parameter above 0, or a scale could reach 0, where densities are infinite
@@ -153,7 +154,7 @@ class NumPyroFamily:
                 found[key] = Fixed(self._spread(key, value, self._shape(constraint, event)))
                 continue
             shape = dist.biject_to(constraint).inverse_shape(self._shape(constraint, event))
-            start = np.zeros(shape)
+            start = filled(shape, 0.0, np.float64)
             if key == "loc" and shape == event.shape:
                 start = np.array(event.centre)
             elif key == "scale" and shape == event.shape:
@@ -229,7 +230,7 @@ def _to(constraint: Any, value: Array) -> Array:
 def _first_value(parameter: Any) -> Any:
     if isinstance(parameter, Output):
         return np.broadcast_to(parameter.start, parameter.shape)
-    return parameter.start if isinstance(parameter, Learned) else parameter.value
+    return parameter.first if isinstance(parameter, Learned) else parameter.value
 
 
 def _free(constraint: Any) -> bool:

@@ -24,6 +24,7 @@ from omokage.settings import (
     check,
     from_text,
     hint,
+    not_of_the_command_line,
 )
 
 app = App(
@@ -118,7 +119,7 @@ def fit(
     values = (_read_config(config) if config else {}) | _given(settings)
     unused = {"valid": valid, "checkpoint": checkpoint, "resume": resume or None}
     judging = _judging(task, values, _given(detector), [name for name, value in unused.items() if value is not None])
-    check(_KINDS[model], values)
+    check(_KINDS[model], values, not_of_the_command_line(values))
     if checkpoint is not None and checkpoint.resolve() == out.resolve():
         raise ParameterError(f"--checkpoint and --out both name {out}: the model needs a folder of its own.")
 
@@ -139,7 +140,6 @@ def fit(
     from omokage.storage import check_target
 
     check_target(out, FILES)
-    values = {name: _made(name, value) for name, value in values.items()}
     silent: Any = {"verbose": 0} if quiet else {}
     kind = {"vae": VAE, "autoencoder": AutoEncoder}[model]
     if task == "detect":

@@ -14,8 +14,9 @@ in the course of training. At its end (validation, scoring) it is infinite.
     moments     loss = mean (x - x̂)² + mean μ² + mean (1 - σ²)²,  not in nats
 """
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 import equinox as eqx
 import jax
@@ -26,7 +27,8 @@ from numpyro.distributions import Distribution
 from omokage.batch import Batch
 from omokage.density import draw
 from omokage.errors import ParameterError, check_choice, check_counts
-from omokage.model import Model, centre, divergence, divergences, is_point_mass, repeated, spread, stopped
+from omokage.model import Model, centre, divergence, divergences, is_point_mass, kl_form, repeated, spread, stopped
+from omokage.nets.layers import layer_weights
 
 Terms = dict[str, Array]
 
@@ -49,15 +51,33 @@ class _Drawing:
         check_counts(self, *(name for name in ("outer", "samples") if hasattr(self, name)))
 
 
-class _Wrapping:
+class Wrapping:
     """What objectives have in common that change the rows for another."""
 
-    objective: Objective
+    objective: Any
+
+    def __post_init__(self) -> None:
+        """Check that there is another."""
+        if isinstance(self.objective, type) or not (callable(self.objective) or self.objective is None):
+            raise ParameterError(
+                f"{type(self).__name__}(objective={self.objective!r}): expected an objective, such as "
+                "objectives.ELBO()."
+            )
 
     @property
     def needs_density(self) -> bool:
         """Whether a point mass will not do."""
         return getattr(self.objective, "needs_density", False)
+
+    def settled(self, point: bool) -> Any:
+        """Return the same with the objective that `None` stands for; `point`: the posterior is a point mass."""
+        inner = self.objective
+        if inner is None:
+            inner = Reconstruction() if point else ELBO()
+        elif isinstance(inner, Wrapping):
+            inner = inner.settled(point)
+        changed: Any = dataclasses.replace(cast(Any, self), objective=inner)
+        return changed
 
 
 @dataclass(frozen=True)
@@ -74,7 +94,7 @@ class Reconstruction:
 
 
 @dataclass(frozen=True)
-class Denoising(_Wrapping):
+class Denoising(Wrapping):
     """Any objective, with the posterior looking at a corrupted x; the clean x is what counts.
 
     Source: Vincent et al., "Extracting and Composing Robust Features with Denoising Autoencoders", 2008.
@@ -83,15 +103,16 @@ class Denoising(_Wrapping):
         corruption: "gaussian" adds noise of deviation `amount` (standardised units), "masking" sets a share `amount`
             of the entries to the column's centre, "salt-and-pepper" sets it to the batch's extremes.
         amount: See there.
-        objective: What is made small.
+        objective: What is made small; `None`: the ELBO, or for a point mass the reconstruction.
     """
 
     corruption: Literal["gaussian", "masking", "salt-and-pepper"] = "gaussian"
     amount: float = 0.3
-    objective: Objective = field(default_factory=Reconstruction)
+    objective: Objective | None = None
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
+        super().__post_init__()
         check_choice(self, "corruption", ("gaussian", "masking", "salt-and-pepper"))
         if not (self.amount >= 0 and (self.corruption == "gaussian" or self.amount <= 1)):
             limits = "at least 0" if self.corruption == "gaussian" else "from 0 to 1"
@@ -114,11 +135,12 @@ class Denoising(_Wrapping):
         corrupted = self.corrupted(seen, noise)
         if batch.observed is not None:  # what was not observed stays 0
             corrupted = jnp.where(batch.observed, corrupted, seen)
-        return self.objective(model, batch._replace(inputs=corrupted), key, epoch)
+        objective = self.objective or self.settled(kl_form(model) == "none").objective
+        return objective(model, batch._replace(inputs=corrupted), key, epoch)
 
 
 @dataclass(frozen=True)
-class Binarizing(_Wrapping):
+class Binarizing(Wrapping):
     """Any objective, with grey values in [0, 1] drawn anew as zeros and ones in every step.
 
     It is the "dynamic binarisation" of the literature, which hardly overfits. What is asked of the trained model is
@@ -544,7 +566,7 @@ class RAE:
         z, reconstruction = _reconstruction(model, batch, here)
         if self.penalty == "l2":
             decoder = (model.likelihood.network, model.likelihood.heads)
-            weights = [leaf for leaf in jax.tree.leaves(decoder) if eqx.is_array(leaf) and leaf.ndim > 1]
+            weights = jax.tree.leaves(eqx.filter(decoder, layer_weights(decoder)))
             smooth = jnp.full(len(z), sum(jnp.square(weight).sum() for weight in weights))
         else:
             made, back = jax.vjp(lambda z: repeated(model).decode(z, batch).mean, z)

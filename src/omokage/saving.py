@@ -20,12 +20,13 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from omokage import __version__, build, likelihoods, nets, objectives, posteriors, priors
+from omokage import __version__, build, likelihoods, memory, nets, objectives, posteriors, priors
 from omokage.data.context import ContextSchema
 from omokage.data.kinds import KINDS, AnySchema, name_of, schema_from_json
 from omokage.ensemble import Ensemble
 from omokage.errors import FileFormatError, OmokageError, ParameterError
 from omokage.model import Model, kl_form
+from omokage.settings import upgraded
 from omokage.storage import parse_json, read_folder, write_folder
 from omokage.summary import summary
 from omokage.weights import arrays_in, filled, named_arrays, to_bytes
@@ -128,6 +129,7 @@ def load(folder: str | os.PathLike[str], custom: Mapping[str, type]) -> Saved:
             raise FileFormatError("history.json: expected a record for each epoch.")
         kind = str(index["kind"])
         parameters = {str(name): restore(value, custom) for name, value in index["parameters"].items()}
+        parameters = upgraded(parameters)
         recipe = build.Recipe(**{name: restore(value, custom) for name, value in index["recipe"].items()})
         # Each unit has a bias of four bytes at least, so sizes that a crafted file makes up cost nothing.
         sizes, weights = (parameters["latent_dim"], *build.widths(parameters, recipe)), files["weights.safetensors"]
@@ -136,6 +138,9 @@ def load(folder: str | os.PathLike[str], custom: Mapping[str, type]) -> Saved:
         if min(*sizes, members) < 1 or 4 * members * sum(sizes) > len(weights):
             raise ValueError(f"latent_dim and hidden do not go with weights of {len(weights)} bytes")
         blank: Any = build.model(parameters, recipe, schema.event, None, context.size if context else 0)
+        numbers = members * build.numbers_in(blank)  # a blank model takes no memory, so that this can be asked
+        if 4 * numbers > len(weights):
+            raise ValueError(f"its parts have {memory.number(numbers)} numbers, and the weights {len(weights)} bytes")
         if values is not None:
             blank = Ensemble(jax.tree.map(lambda leaf: np.broadcast_to(leaf, (members, *np.shape(leaf))), blank))
     except FileFormatError as error:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from omokage import build, inference, saving
+from omokage import build, inference, saving, trial
 from omokage.batch import Batch
 from omokage.checkpoints import CHECKPOINT_FILES, read_checkpoint
 from omokage.data.context import ContextSchema, encoded
@@ -38,6 +38,7 @@ from omokage.estimators.fitting import (
 )
 from omokage.latent_density import fitted
 from omokage.likelihoods import Gaussian
+from omokage.names import objects
 from omokage.posteriors import PointMass
 from omokage.priors import StandardNormal
 from omokage.progress import display
@@ -116,7 +117,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         TrainingError
             If the loss stopped being finite; the last good weights are kept in `model_`.
         """
-        parameters = self._checked()
+        parameters = self._checked(on_epoch=on_epoch)
         if checkpoint is not None:
             check_target(checkpoint, CHECKPOINT_FILES)
         elif resume:
@@ -474,10 +475,13 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _after(self, rows: RowSource, seed: int) -> None:
         """Do what is to be done with the training rows once the model is trained."""
 
-    def _checked(self) -> dict[str, Any]:
-        """Return the parameters, with NumPy numbers and lists made plain, and NumPyro's distributions made families."""
-        given = build.families(self.get_params(deep=False))
-        settings = check(self._settings, given)
+    def _checked(self, **called: Any) -> dict[str, Any]:
+        """Return the parameters, with NumPy numbers and lists made plain, and objects made of tables and distributions.
+
+        Whatever is wrong with them, and with what else `fit` is `called` with, is told at once.
+        """
+        given, problems = objects(self.get_params(deep=False))
+        settings = check(self._settings, given, trial.problems({**given, **called}) | problems)
         return {name: getattr(settings, name) if name in settings.model_fields_set else given[name] for name in given}
 
     def _device(self) -> contextlib.AbstractContextManager[None]:

@@ -159,7 +159,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         if isinstance(table, Table):
             validate_data(self, table.columns(), skip_check_array=True)
         model = member(self.model, table)
-        parameters = model._checked()
+        parameters = model._checked(on_epoch=on_epoch)
         found = fit_members(parameters, table, settings, seed, on_epoch)
         if found.result.interrupted:
             epochs = len(found.result.history)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
 from omokage import build, saving
+from omokage.batch import Batch
 from omokage.checkpoints import write_checkpoint
 from omokage.compilation import keep_compiled, make_room
 from omokage.data.context import ContextSchema, encoded
@@ -23,6 +24,7 @@ from omokage.data.rows import RowSource, checked_weight
 from omokage.data.schema import Schema
 from omokage.data.sequences import SequenceSchema
 from omokage.errors import DataError, ParameterError, is_count, listing
+from omokage.memory import filled
 from omokage.model import Model
 from omokage.training import Record, Snapshot
 
@@ -85,7 +87,21 @@ def prepared(
             stacklevel=3,
         )
     random, columns = np.random.default_rng([seed, 1]), context.size if context else 0
+    size = min(parameters["batch_size"], table.count)
+    build.check_size(parameters, recipe, schema.event, columns, blank_rows(schema, size, columns))
     return recipe, schema, build.model(parameters, recipe, schema.event, random, columns)
+
+
+def blank_rows(schema: AnySchema, size: int, context: int) -> Batch:
+    """Return so many rows that take no memory, as networks get them; of sequences the longest."""
+    lengths = getattr(schema, "buckets", None)
+    shape = (size, *([] if lengths is None else [lengths[-1]]), *schema.event.shape)
+    return Batch(
+        filled(shape),
+        lengths=None if lengths is None else filled((size,), lengths[-1], np.int32),
+        context=filled((size, context)) if context else None,
+        weight=filled((size,), 1.0),
+    )
 
 
 def conditions(
@@ -109,7 +125,8 @@ def fingerprint(
     context: ContextSchema | None,
 ) -> dict[str, Any]:
     """Return, as JSON values, all that a run depends on."""
-    described = {name: value for name, value in saving.described_parameters(parameters).items() if name != "verbose"}
+    described = saving.described_parameters({**build.settled(parameters), "verbose": 0})
+    del described["verbose"]
     learned = schema.columns.to_json()
     columns = {"location": learned["location"], "scale": learned["scale"], "columns": learned["names"]}
     return {

@@ -83,6 +83,7 @@ def fit_members(
     held_out = _held_out(settings, table)
     with on_device(parameters["device"]):
         recipe, schema, first = prepared(parameters, table, seed, None, None)
+        build.check_size(parameters, recipe, schema.event, members=settings.ensemble)
         rest = [
             build.model(parameters, recipe, schema.event, np.random.default_rng([seed, 1, number]), 0)
             for number in range(1, settings.ensemble)
