@@ -23,6 +23,7 @@ from omokage.data.sequences import SequenceSchema
 from omokage.data.table import Table
 from omokage.data.vectors import to_matrix
 from omokage.diagnostics import Diagnosis, diagnose
+from omokage.diagnostics.latent import is_standard, latent_of
 from omokage.errors import DataError, ParameterError
 from omokage.estimators.fitting import (
     AnyPath,
@@ -40,7 +41,6 @@ from omokage.latent_density import fitted
 from omokage.likelihoods import Gaussian
 from omokage.names import objects
 from omokage.posteriors import PointMass
-from omokage.priors import StandardNormal
 from omokage.progress import display
 from omokage.settings import CommonSettings, check
 from omokage.storage import check_target
@@ -313,6 +313,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             deviations = None if point else inference.deviations(model, batch)
             made = inference.reconstruct(model, batch)
             scales = inference.scales(model, batch) if isinstance(likelihood, Gaussian) else None
+            latent = None if point or is_standard(model) else latent_of(model, batch, seed)
         learned = {**model.likelihood.learned, **model.likelihood.heads}.keys()
         return diagnose(
             batch.x,
@@ -325,7 +326,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             scales=scales,
             floor=getattr(likelihood, "floor", None) if "log_scale" in learned else None,
             columns=entry_names(self.schema_, batch.x.shape[1:]),
-            standard_prior=point or isinstance(self.recipe_.prior, StandardNormal),
+            latent=latent,
             seed=seed,
         )
 
