@@ -94,12 +94,8 @@ def _of_machine() -> int | None:
 
 def _of_groups() -> list[int]:
     """Return the limits of the control groups that this process is in, of Linux: containers are such."""
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return []
     found = []
-    for line in lines:
+    for line in _lines_of_groups():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         old = "memory" in controllers.split(",")
         if controllers and not old:
@@ -113,6 +109,14 @@ def _of_groups() -> list[int]:
             except (OSError, ValueError):  # there is none, or "max"
                 continue
     return found
+
+
+def _lines_of_groups() -> list[str]:
+    """Return which control groups this process is in, a line each; none of other systems than Linux."""
+    try:
+        return Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
 
 
 def _of_process() -> int | None:

@@ -4,6 +4,7 @@ Tracing runs all of the code of a step on shapes alone. So what a part of one's 
 anything was computed; and a step that the machine has no memory for is refused by a sum instead of by the system.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -66,6 +67,18 @@ def check_memory(traced: Any, size: int) -> None:
             f"batch_size, objective: a step takes {memory.in_words(needed)}, and there are {memory.in_words(there)} of "
             f"memory. {_REMEDY}"
         )
+
+
+@contextlib.contextmanager
+def room() -> Iterator[None]:
+    """Raise the usual error where a device, whose memory may be less than the machine's, has too little for a step."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        text = " ".join(str(error).removeprefix("RESOURCE_EXHAUSTED:").split())[:120]
+        raise ParameterError(f"batch_size, objective: the device has no room for a step ({text}). {_REMEDY}") from error
 
 
 def _shapes(tree: Any) -> Any:

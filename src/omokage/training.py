@@ -29,7 +29,7 @@ from omokage.errors import TrainingError
 from omokage.nets.layers import TrainingPass, trainable, with_statistics
 from omokage.objectives import Objective
 from omokage.optimizers import Schedule
-from omokage.rehearsal import blamed, check_memory, check_terms, not_working
+from omokage.rehearsal import blamed, check_memory, check_terms, not_working, room
 
 Record = dict[str, Any]
 
@@ -291,7 +291,8 @@ class _Run:
         )  # fmt: skip
         if not self.rehearsed:
             self._rehearse(arguments, chunk)
-        self.state, sums = _advance(*arguments)
+        with room():
+            self.state, sums = _advance(*arguments)
         self.running, self.steps = (chunk, sums), self.steps + chunk.steps
         return self.steps / self.steps_per_epoch
 
@@ -320,7 +321,9 @@ class _Run:
         if self.running is None:
             return 0.0
         (chunk, sums), self.running = self.running, None
-        if not sums.finite:
+        with room():
+            finite = bool(sums.finite)
+        if not finite:
             raise _diverged(epoch, sums, chunk, column)
         self.good = self.state
         self.totals = {name: self.totals.get(name, 0.0) + float(total) for name, total in sums.totals.items()}

@@ -16,7 +16,7 @@ from scipy.linalg import eigh
 from omokage.diagnostics.findings import Finding
 from omokage.diagnostics.latent import Latent
 from omokage.errors import ParameterError
-from omokage.objectives import WAE, InfoVAE, MomentMatching, Reconstruction, Wrapping, meaning_of
+from omokage.objectives import WAE, InfoVAE, Meaning, MomentMatching, Reconstruction, Wrapping, meaning_of
 
 Floats = NDArray[np.float64]
 
@@ -174,25 +174,31 @@ def weight_finding(objective: Any, event_size: int, latent_dim: int) -> Finding 
     if meaning is None or (meaning.kl is None and not meaning.text):
         return None
     figures = {} if meaning.kl is None else {"beta": float(meaning.kl)}
-    text = meaning.text or _of_weight(float(meaning.kl or 0), bool(meaning.rows))
+    text = meaning.text or _of_weight(float(meaning.kl or 0), meaning)
     return Finding("weights", "good", f"{text} {meaning.rows}".rstrip(), figures)
 
 
-def _of_weight(beta: float, other_rows: bool) -> str:
-    """Return what the weight of the KL means, where it is all that there is to say."""
-    if beta == 1 and other_rows:
-        return "β = 1: the loss is a bound on -log p(x)."
-    if beta == 1:
-        return "β = 1: the loss is the ELBO's negative, a bound on -log p(x), and can be compared between models."
+def _of_weight(beta: float, meaning: Meaning) -> str:
+    """Return what the weight of the KL and the bound mean, where they are all that there is to say."""
+    bound = {
+        "elbo": "The loss is the ELBO's negative, a bound on -log p(x), and can be compared between models.",
+        "tighter": "The loss is a bound on -log p(x), tighter than that of the ELBO.",
+        "looser": "The loss is no tight bound on -log p(x).",
+        "": "The loss is no bound on -log p(x).",
+    }[meaning.bound]
+    if meaning.rows and meaning.bound:
+        bound = "The loss is a bound on -log p(x)."
     same = f" With a Gaussian of fixed scale it is the same as σ times {np.sqrt(beta):.2g}." if beta > 0 else ""
+    if beta == 1:
+        return f"β = 1: {bound[0].lower()}{bound[1:]}"
     if beta > 1:
         return (
             f"β = {beta:g}, above 1: each nat in z must save {beta:g} in the reconstruction, so z holds less, and "
-            f"reconstructions blur.{same} The loss is no tight bound on -log p(x)."
+            f"reconstructions blur.{same} {bound}"
         )
     return (
         f"β = {beta:g}, below 1: z holds more and reconstructions are sharper, but q(z) drifts from the prior, so "
-        f"samples suffer.{same} The loss is no bound on -log p(x)."
+        f"samples suffer.{same} {bound}"
     )
 
 
