@@ -612,7 +612,8 @@ def test_what_is_said_of_bounds_is_so(linear, objective):
     keys = jax.random.split(jax.random.key(3), 30)
     losses = jax.vmap(lambda key: objective(model, batch, key, jnp.inf)["loss"].mean())(keys)
     elbos = jax.vmap(lambda key: -ELBO(samples=20)(model, batch, key, jnp.inf)["loss"].mean())(keys)
-    value, elbo, error = -losses.mean(), elbos.mean(), 4 * (losses.std() + elbos.std()) / np.sqrt(len(keys)) + 1e-3
+    error = float(4 * (losses.std() + elbos.std()) / np.sqrt(len(keys)) + 1e-3)
+    value, elbo = float(-losses.mean()), float(elbos.mean())
     assert value <= exact(model, np.asarray(batch.x)).mean() + error
     if isinstance(objective, Denoising):  # of posteriors of other rows
         return

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from numpyro.distributions import Distribution
 
@@ -124,7 +125,7 @@ def log_weights(model: Model, batch: Batch, z: Array, log_q: Array) -> Array:
 
 def log_mean(weights: Array, axis: int = 0) -> Array:
     """Return the logarithm of the mean of weights given by their logarithms."""
-    return jax.nn.logsumexp(weights, axis=axis) - jnp.log(weights.shape[axis])
+    return jax.nn.logsumexp(weights, axis=axis) - np.log(weights.shape[axis])
 
 
 def weighted(bound: Array, weights: Array) -> Terms:

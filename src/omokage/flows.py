@@ -51,9 +51,13 @@ def learned_weights(latent_dim: int, steps: int, width: int, context: int = 0) -
     """Return the parameters of a flow, by name: `first_weights`, made only when they are needed."""
     weights = functools.cache(lambda: first_weights(latent_dim, steps, width, context))
     sizes = {"first": (latent_dim + context, width), "second": (width, width), "last": (width, 2 * latent_dim)}
-    shapes = {name: (steps, *size) for name, size in sizes.items()}
+    shapes: dict[str, tuple[int, ...]] = {name: (steps, *size) for name, size in sizes.items()}
     shapes |= {f"{name}_bias": (steps, size[1]) for name, size in sizes.items()}
-    return {name: Learned(lambda name=name: weights()[name], shape) for name, shape in shapes.items()}  # type: ignore[misc]
+
+    def first(name: str) -> Learned:
+        return Learned(lambda: weights()[name], shapes[name])
+
+    return {name: first(name) for name in shapes}
 
 
 def check_steps(settings: Any) -> None:

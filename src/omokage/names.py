@@ -97,6 +97,9 @@ def objects(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, st
                 given[name] = from_numpyro(value, _NUMPYRO[name])
         except ParameterError as error:
             problems[name] = str(error).removeprefix(f"{name}: ")
+        except Exception as error:  # whatever NumPyro's classes raise
+            reason = " ".join(str(error).split())[:120]
+            problems[name] = f"expected a name, a family or a distribution; {value!r} cannot be one ({reason})"
     return given, problems
 
 

@@ -118,14 +118,17 @@ def _optimizer(value: Any) -> str:
     except Exception:  # it may know the model that it is for; the first step shows
         return ""
     for name, one, other in (("updates", updates, parameters), ("state", after, state)):
-        if jax.tree.structure(one) != jax.tree.structure(other) or list(map(_described, jax.tree.leaves(one))) != list(
-            map(_described, jax.tree.leaves(other))
-        ):
+        if _shapes(one) != _shapes(other):
             return f"expected {_RULE}; its update returns {name} of another shape than it was given"
     zeros = {"weight": np.full((2, 3), 0.5, np.float32), "bias": np.full(2, 0.5, np.float32)}
     made = jax.jit(lambda tree: value.update(tree, value.init(tree), tree)[0])(zeros)
     finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(made))
     return "" if finite else f"expected {_RULE}; its first step is not finite"
+
+
+def _shapes(tree: Any) -> list[Any]:
+    """Return where the arrays of a tree are, and their shapes."""
+    return [(str(path), _described(leaf)) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
 
 
 def _objective(value: Any) -> str:
