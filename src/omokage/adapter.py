@@ -21,6 +21,7 @@ from omokage import distributions as own
 from omokage.batch import Event
 from omokage.density import Fixed, Learned, Output, Parameters
 from omokage.errors import ParameterError, listing, suggest
+from omokage.memory import filled
 from omokage.supports import COUNTS, NONNEGATIVE, OPEN_UNIT, POSITIVE, REAL, UNIT, WHOLE, Support
 
 _LEAST = 1e-3  # of a parameter above 0, or a scale could reach 0, where densities are infinite
@@ -196,7 +197,8 @@ class NumPyroFamily:
                 found[key] = Fixed(self._spread(key, value, self._shape(constraint, event)))
                 continue
             shape = dist.biject_to(constraint).inverse_shape(self._shape(constraint, event))
-            start = _back(constraint, first[key]) if key in first and shape == event.shape else np.zeros(shape)
+            start = _back(constraint, first[key]) if key in first and shape == event.shape else None
+            start = filled(shape, 0.0, np.float64) if start is None else start
             found[key] = Learned(start) if key in self.learned else Output(shape, start)
         return found
 
@@ -285,7 +287,7 @@ def _back(constraint: Any, value: Any) -> NDArray[np.float64]:
 def _first_value(parameter: Any) -> Any:
     if isinstance(parameter, Output):
         return np.broadcast_to(parameter.start, parameter.shape)
-    return parameter.start if isinstance(parameter, Learned) else parameter.value
+    return parameter.first if isinstance(parameter, Learned) else parameter.value
 
 
 def _is_finite(distribution: dist.Distribution, moment: str) -> bool:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from omokage.memory import filled
+
 
 class Batch(NamedTuple):
     """Rows on their way through a model; a pytree whose absent parts are `None`.
@@ -79,7 +81,8 @@ class Event:
     @staticmethod
     def plain(*shape: int) -> "Event":
         """Return an event whose x is in raw units and has means of 0 and deviations of 1."""
-        return Event(shape, np.ones(shape), np.ones(shape), np.zeros(shape))
+        ones = filled(shape, 1.0, np.float64)
+        return Event(shape, ones, ones, filled(shape, 0.0, np.float64))
 
     @property
     def size(self) -> int:

@@ -1,76 +1,38 @@
-"""Names and settings to objects: the only place that knows which name means which class."""
+"""Settings and data to models: every "auto" decided, what does not go together refused, first weights made."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
+import equinox as eqx
+import jax
 import numpy as np
+import optax
 
-from omokage import likelihoods, objectives, posteriors, priors
+from omokage import likelihoods, memory, objectives, posteriors, priors
 from omokage.adapter import from_numpyro
-from omokage.batch import Event
+from omokage.batch import Batch, Event
 from omokage.data.columns import Moments, Standardization, column_kinds
-from omokage.data.kinds import KINDS, Kind, Rows
+from omokage.data.kinds import Kind, Rows
 from omokage.density import Density, Output
 from omokage.errors import DataError, ParameterError, listing, suggest
 from omokage.model import Centre, Model
-from omokage.nets.convolution import Convolution
-from omokage.nets.layers import INITIALIZERS, Making
-from omokage.nets.mlp import MLP, Dense
-from omokage.nets.recurrent import Recurrent
-from omokage.nets.temporal import TemporalConvolution
+from omokage.names import LIKELIHOODS, NETWORKS, OBJECTIVES, POSTERIORS, PRIORS, named
+from omokage.names import from_table as from_table
+from omokage.nets.layers import INITIALIZERS, MOST_LAYERS, Making, trainable
+from omokage.nets.mlp import MLP
 from omokage.nets.views import View
-from omokage.optimizers import SCHEDULES, optimizer
+from omokage.optimizers import SCHEDULES, clipped, optimizer
+from omokage.rehearsal import check_step
 from omokage.supports import UNIT, Support, support_of
 from omokage.training import Plan
 
-_LIKELIHOODS: dict[str, Any] = {
-    "gaussian": likelihoods.Gaussian,
-    "bernoulli": likelihoods.Bernoulli,
-    "continuous_bernoulli": likelihoods.ContinuousBernoulli,
-    "laplace": likelihoods.Laplace,
-    "student_t": likelihoods.StudentT,
-    "log_normal": likelihoods.LogNormal,
-    "poisson": likelihoods.Poisson,
-    "negative_binomial": likelihoods.NegativeBinomial,
-    "categorical": likelihoods.Categorical,
-    "discretized_logistic": likelihoods.DiscretizedLogistic,
-}
-_PRIORS: dict[str, Any] = {
-    "normal": priors.StandardNormal,
-    "full_normal": priors.FullNormal,
-    "mixture": priors.Mixture,
-    "vamp": priors.Vamp,
-    "flow": priors.Flow,
-    "two_layer": priors.TwoLayer,
-}
-_POSTERIORS: dict[str, Any] = {
-    "diagonal": posteriors.DiagonalNormal,
-    "full_normal": posteriors.FullNormal,
-    "flow": posteriors.Flow,
-    "point": posteriors.PointMass,
-}
-_OBJECTIVES: dict[str, Any] = {
-    "elbo": objectives.ELBO,
-    "iwae": objectives.IWAE,
-    "dreg": objectives.DReG,
-    "stl": objectives.STL,
-    "miwae": objectives.MIWAE,
-    "piwae": objectives.PIWAE,
-    "ciwae": objectives.CIWAE,
-    "wae": objectives.WAE,
-    "infovae": objectives.InfoVAE,
-    "tcvae": objectives.TCVAE,
-    "dipvae": objectives.DIPVAE,
-    "rae": objectives.RAE,
-    "reconstruction": objectives.Reconstruction,
-    "denoising": objectives.Denoising,
-    "moment_matching": objectives.MomentMatching,
-}
-_NETWORKS: dict[str, Any] = {"mlp": Dense, "conv": Convolution, "gru": Recurrent, "tcn": TemporalConvolution}
 _FAMILY = ("parameters", "distribution")  # what every family of densities has
 _LEAST_EPOCHS, _MOST_EPOCHS, _STEPS = 30, 1000, 2000
 _PATIENCE = 10
+_SMALL = 100  # a model of less than such a part of the memory is made before a step is traced
+_LEARNING_RATE, _WEIGHT_DECAY = 1e-3, 1e-4  # of named optimizers, where they are "auto"
 
 
 @dataclass(frozen=True)
@@ -96,12 +58,6 @@ STRUCTURE = (
 )  # fmt: skip
 
 
-def families(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters with families in the place of distributions of NumPyro, or of their classes."""
-    kinds = {"likelihood": likelihoods.NumPyro, "posterior": posteriors.NumPyro, "prior": posteriors.NumPyro}
-    return {name: from_numpyro(value, kinds[name]) if name in kinds else value for name, value in parameters.items()}
-
-
 def decide(parameters: Mapping[str, Any], table: Rows, name: Callable[[int], Any]) -> Recipe:
     """Return the objects that the parameters name, with "auto" decided by the data.
 
@@ -115,6 +71,7 @@ def decide(parameters: Mapping[str, Any], table: Rows, name: Callable[[int], Any
         DataError: If the data are outside of what the likelihood can be a density of.
     """
     plain = "posterior" not in parameters
+    _check_widths(parameters)
     kinds = set(column_kinds(table.moments))
     unit = "real" not in kinds
     alike = table.alike or (unit and _fills_the_unit_interval(table.moments))
@@ -127,9 +84,7 @@ def decide(parameters: Mapping[str, Any], table: Rows, name: Callable[[int], Any
             likelihood = likelihoods.Gaussian(scale="unit")
         else:
             likelihood = likelihoods.Gaussian(scale="shared" if alike else "feature")
-    elif likelihood == "gaussian" and plain:
-        likelihood = likelihoods.Gaussian(scale="unit")
-    likelihood = _made("likelihood", likelihood, _LIKELIHOODS, _FAMILY)
+    likelihood = _made("likelihood", likelihood, LIKELIHOODS, _FAMILY, plain)
     standardize = parameters["standardize"]
     if standardize == "auto":
         standardize = False if not support_of(likelihood).everything else "center" if alike and unit else "scale"
@@ -137,8 +92,8 @@ def decide(parameters: Mapping[str, Any], table: Rows, name: Callable[[int], Any
         standardize = "scale"
     recipe = Recipe(
         likelihood,
-        _made("posterior", parameters.get("posterior", "point"), _POSTERIORS, _FAMILY),
-        _made("prior", parameters.get("prior", "normal"), _PRIORS, _FAMILY),
+        _made("posterior", parameters.get("posterior", "point"), POSTERIORS, _FAMILY),
+        _made("prior", parameters.get("prior", "normal"), PRIORS, _FAMILY),
         chosen,
         standardize,
         _network(parameters, table.kind),
@@ -212,9 +167,9 @@ def check_latent(recipe: Recipe, latent_dim: int) -> None:
 def _network(parameters: Mapping[str, Any], kind: Kind) -> Any:
     """Return the kind of network."""
     chosen = kind.network if parameters["network"] == "auto" else parameters["network"]
-    network = _made("network", chosen, _NETWORKS, ("encoder", "decoder"))
+    network = _made("network", chosen, NETWORKS, ("encoder", "decoder"))
     if kind.form not in network.kinds:
-        fitting = [name for name, family in _NETWORKS.items() if kind.form in family.kinds]
+        fitting = [name for name, family in NETWORKS.items() if kind.form in family.kinds]
         raise ParameterError(
             f"network={parameters['network']!r}: takes {' or '.join(network.kinds)}, and X is {kind.name}. "
             f"Expected one of {', '.join(map(repr, fitting))}."
@@ -225,56 +180,20 @@ def _network(parameters: Mapping[str, Any], kind: Kind) -> Any:
 def widths(parameters: Mapping[str, Any], recipe: Recipe) -> tuple[int, ...]:
     """Return the widths of the hidden layers."""
     hidden = parameters["hidden"]
-    return tuple(recipe.network.default_hidden if isinstance(hidden, str) and hidden == "auto" else hidden)
+    found = tuple(recipe.network.default_hidden if isinstance(hidden, str) and hidden == "auto" else hidden)
+    if len(found) > MOST_LAYERS:
+        raise ParameterError(
+            f"hidden: expected at most {MOST_LAYERS} layers, each of which is compiled on its own; got {len(found)}."
+        )
+    return found
 
 
 def objective(parameters: Mapping[str, Any]) -> Any:
-    """Return the objective that the parameters name; denoising a VAE keeps its KL."""
-    chosen = parameters["objective"]
-    if chosen == "denoising" and "posterior" in parameters:
-        return objectives.Denoising(objective=objectives.ELBO())
-    return _made("objective", chosen, _OBJECTIVES, ("__call__",))
-
-
-def from_table(parameter: str, table: Mapping[str, Any]) -> Any:
-    """Return the object that a table of a configuration file describes: its "name", and its settings.
-
-    Example:
-        >>> from_table("objective", {"name": "elbo", "beta": 4.0}).beta
-        4.0
-
-    Raises:
-        ParameterError: If the parameter takes no object, or the object no such setting.
-    """
-    kinds = {
-        "data": KINDS,
-        "network": _NETWORKS,
-        "likelihood": _LIKELIHOODS,
-        "posterior": _POSTERIORS,
-        "prior": _PRIORS,
-        "objective": _OBJECTIVES,
-    }
-    if parameter not in kinds:
-        raise ParameterError(f"{parameter}: expected a value, not a table.")
-    names, settings = kinds[parameter], {key: value for key, value in table.items() if key != "name"}
-    if table.get("name") not in names:
-        raise ParameterError(
-            f"{parameter}: expected name = one of {', '.join(map(repr, names))}; got {table.get('name')!r}."
-            + suggest(str(table.get("name")), names)
-        )
-    settings = {key: from_table(key, value) if isinstance(value, dict) else value for key, value in settings.items()}
-    try:
-        return names[table["name"]](**settings)
-    except TypeError:
-        known = [field.name for field in fields(names[table["name"]])]
-        unknown = [key for key in settings if key not in known]
-        if not unknown:
-            raise ParameterError(
-                f"{parameter}: the settings {settings} of {table['name']} are not what it takes: {listing(known, 10)}."
-            ) from None
-        raise ParameterError(
-            f"{parameter}: {table['name']} has no setting {listing(unknown)}; it has {listing(known, 10) or 'none'}."
-        ) from None
+    """Return the objective that the parameters name, with what it is by default for such a posterior."""
+    chosen = _made("objective", parameters["objective"], OBJECTIVES, ("__call__",))
+    posterior = parameters.get("posterior", "point")
+    point = posterior == "point" or isinstance(posterior, posteriors.PointMass)
+    return chosen.settled(point) if isinstance(chosen, objectives.Wrapping) else chosen
 
 
 def model(
@@ -361,22 +280,29 @@ def latent_density(
     Raises:
         ParameterError: If it is not a prior that can be fitted.
     """
-    if isinstance(chosen, str) and chosen not in _PRIORS:
+    if isinstance(chosen, str) and chosen not in PRIORS:
         raise ParameterError(
-            f"density: expected one of {', '.join(map(repr, _PRIORS))}, or a prior; got {chosen!r}."
-            + suggest(chosen, _PRIORS)
+            f"density: expected one of {', '.join(map(repr, PRIORS))}, or a prior; got {chosen!r}."
+            + suggest(chosen, PRIORS)
         )
     if isinstance(chosen, priors.Conditional):
         raise ParameterError(f"density: {chosen} depends on a context, and codes are fitted without. Take its family.")
     widened = isinstance(recipe.posterior, posteriors.PointMass)
     chosen = priors.Vamp(widened=widened) if chosen == "vamp" else from_numpyro(chosen, posteriors.NumPyro)
-    family = _made("density", chosen, _PRIORS, _FAMILY)
+    chosen = from_table("prior", chosen) if isinstance(chosen, Mapping) else named("prior", chosen)
+    family = _made("density", chosen, PRIORS, _FAMILY)
     recipe = replace(recipe, prior=family)
     check_latent(recipe, latent_dim)
     initializer = INITIALIZERS["lecun_uniform"]
     network = _prior_network(recipe, Making(random, "relu", None, 0.0, initializer, "prior"), context)
     rows = _view(recipe, event)[1]
-    return Density(family, Event.plain(latent_dim), network, initializer=initializer, random=random, rows=rows)
+
+    def made(random: np.random.Generator | None) -> Density:
+        latent = Event.plain(latent_dim)
+        return Density(family, latent, network, initializer=initializer, random=random, rows=rows)
+
+    _check_size(lambda: {repr(family): made(None)}, 4, f"density={family}", "Take a smaller one.")
+    return made(random)
 
 
 def plan(parameters: Mapping[str, Any], rows: int, seed: int) -> Plan:
@@ -384,17 +310,108 @@ def plan(parameters: Mapping[str, Any], rows: int, seed: int) -> Plan:
     batch_size = min(parameters["batch_size"], rows)
     epochs = epochs_of(rows, batch_size) if parameters["epochs"] == "auto" else parameters["epochs"]
     rule, schedule = parameters["optimizer"], parameters["schedule"]
-    named = isinstance(rule, str)
+    by_name = isinstance(rule, str)
     early = parameters["early_stopping"]
     return Plan(
         epochs=epochs,
         batch_size=batch_size,
-        learning_rate=parameters["learning_rate"] if named else None,
-        optimizer=optimizer(rule, parameters["gradient_clip"], parameters["weight_decay"]) if named else rule,
-        schedule=(SCHEDULES[schedule] if isinstance(schedule, str) else schedule) if named else SCHEDULES["constant"],
+        learning_rate=settled(parameters)["learning_rate"] if by_name else None,
+        optimizer=_rule(parameters),
+        schedule=(SCHEDULES[schedule] if isinstance(schedule, str) else schedule) if by_name else SCHEDULES["constant"],
         patience=None if early is False else _PATIENCE if early is True else early,
         seed=seed,
     )
+
+
+def settled(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters with numbers where the optimizer's are "auto"."""
+    numbers = {"learning_rate": _LEARNING_RATE, "weight_decay": _WEIGHT_DECAY}
+    return {**parameters, **{name: value for name, value in numbers.items() if parameters[name] == "auto"}}
+
+
+def _rule(parameters: Mapping[str, Any]) -> optax.GradientTransformation:
+    """Return what turns gradients into steps."""
+    rule, clip = parameters["optimizer"], parameters["gradient_clip"]
+    if isinstance(rule, str):
+        return optimizer(rule, clip, settled(parameters)["weight_decay"])
+    return clipped(rule, clip)
+
+
+def check_size(
+    parameters: Mapping[str, Any],
+    recipe: Recipe,
+    event: Event,
+    context: int = 0,
+    rows: Batch | None = None,
+    members: int = 1,
+) -> None:
+    """Check that a model can be made and trained in the memory there is, before anything of it is made.
+
+    Args:
+        parameters: Checked ones.
+        recipe: Of which parts.
+        event: What one row of x is.
+        context: How many columns of context there are.
+        rows: Blank rows of a step, by which the step of a large model is traced; `None`: no step is.
+        members: How many such models are trained together.
+
+    Raises:
+        ParameterError: With the number of parameters, their bytes, and how much memory there is.
+    """
+    sizes = {name: getattr(recipe, name) for name in ("posterior", "likelihood", "prior")}
+
+    def parts() -> dict[str, Any]:
+        blank = model(parameters, recipe, event, None, context)
+        return {f"{name} {sizes[name]}": getattr(blank, name) for name in sizes}
+
+    def state(tree: Any) -> int:  # bytes of the optimizer
+        kept = jax.eval_shape(_rule(parameters).init, eqx.filter(tree, trainable(tree)))
+        return sum(4 * leaf.size for leaf in jax.tree.leaves(kept))
+
+    def more(blank: dict[str, Any]) -> int:  # of one model
+        if rows is not None and 4 * numbers_in(blank) > (memory.limit() or 0) / _SMALL:
+            whole = model(parameters, recipe, event, None, context)
+            check_step(whole, recipe.objective, rows)
+        return state(blank)
+
+    what = f"latent_dim={parameters['latent_dim']}, hidden={widths(parameters, recipe)}"
+    what += f", ensemble={members}" if members > 1 else ""
+    _check_size(parts, 2, what, "Take smaller ones.", members, more)
+
+
+def _check_size(
+    parts: Callable[[], dict[str, Any]],
+    copies: int,
+    what: str,
+    remedy: str,
+    members: int = 1,
+    more: Callable[[Any], int] | None = None,
+) -> None:
+    """Check that there is memory for so many copies of the arrays in some blank parts, and for `more` bytes."""
+    there = memory.in_words(memory.limit() or 0)
+    try:
+        blank = parts()
+        sizes = {name: members * numbers_in(part) for name, part in blank.items()}
+        needed = 4 * copies * sum(sizes.values())
+        memory.check(sizes, needed, what, remedy)
+        if more is not None:
+            memory.check(sizes, needed + members * more(blank), what, remedy)
+    except (MemoryError, OverflowError) as error:  # not even the shape of an array can be written down
+        needs = str(error) or "more than can be counted"
+        raise ParameterError(f"{what}: needs {needs}, and there are {there} of memory. {remedy}") from None
+
+
+def _check_widths(parameters: Mapping[str, Any]) -> None:
+    """Check that layers are so few, and so narrow, that their sizes can be worked out."""
+    hidden = parameters["hidden"]
+    given = {"latent_dim": [parameters["latent_dim"]], "hidden": [] if isinstance(hidden, str) else list(hidden)}
+    sizes = {name: sum(widths) for name, widths in given.items()}
+    memory.check(sizes, 4 * sum(sizes.values()), "latent_dim, hidden (biases alone)", "Take smaller ones.")
+
+
+def numbers_in(tree: Any) -> int:
+    """Return how many numbers the arrays of a tree hold."""
+    return sum(prod(leaf.shape) for leaf in jax.tree.leaves(tree) if eqx.is_array_like(leaf) and hasattr(leaf, "shape"))
 
 
 def epochs_of(rows: int, batch_size: int, steps: int = _STEPS) -> int:
@@ -407,10 +424,10 @@ def epochs_of(rows: int, batch_size: int, steps: int = _STEPS) -> int:
     return int(np.clip(-(-steps // -(-rows // batch_size)), _LEAST_EPOCHS, _MOST_EPOCHS))
 
 
-def _made(parameter: str, value: Any, classes: Mapping[str, Any], needs: tuple[str, ...]) -> Any:
+def _made(parameter: str, value: Any, classes: Mapping[str, Any], needs: tuple[str, ...], plain: bool = False) -> Any:
     """Return the object that a name means, or the object itself if it has what is needed."""
     if isinstance(value, str):
-        return classes[value]()
+        return named(parameter, value, plain)
     if isinstance(value, type) or any(not hasattr(value, name) for name in needs):
         hint = f" Did you mean {value.__name__}()?" if isinstance(value, type) else ""
         raise ParameterError(

@@ -28,6 +28,7 @@ from numpyro.distributions import Distribution, Independent, Normal
 
 from omokage.batch import Batch, Event
 from omokage.errors import ParameterError
+from omokage.memory import filled
 from omokage.nets.layers import Frozen, Initializer, TrainingPass
 
 
@@ -41,9 +42,24 @@ class Output:
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """A parameter that is the same for all rows and is trained: its first value."""
+    """A parameter that is the same for all rows and is trained: its first value.
+
+    A function in place of the value, with the `shape` of what it returns, is called only when the value is needed. So
+    sizes are known before anything large is made.
+    """
 
     start: Any
+    shape: tuple[int, ...] | None = None
+
+    @property
+    def first(self) -> Any:
+        """The first value."""
+        return self.start() if callable(self.start) else self.start
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """The shape of the first value."""
+        return np.shape(self.start) if self.shape is None else self.shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,19 +128,27 @@ class Density(eqx.Module):
             if isinstance(parameter, Output) and network is not None:
                 self.heads[name] = network.head(parameter.shape, parameter.start, initializer, random)
             elif isinstance(parameter, Output):
-                self.learned[name] = np.array(np.broadcast_to(parameter.start, parameter.shape), np.float32)
+                blank = random is None
+                start = filled(parameter.shape) if blank else np.broadcast_to(parameter.start, parameter.shape)
+                self.learned[name] = start if blank else np.array(start, np.float32)
             elif isinstance(parameter, Learned):
-                self.learned[name] = np.asarray(parameter.start, np.float32)
+                blank = random is None
+                self.learned[name] = filled(parameter.sides) if blank else np.asarray(parameter.first, np.float32)
             elif isinstance(parameter, Fixed):
                 whole = getattr(parameter.value, "dtype", None) == np.int32
-                self.fixed[name] = Frozen(np.asarray(parameter.value, np.int32 if whole else np.float32))
+                dtype = np.int32 if whole else np.float32
+                shape = np.shape(parameter.value)
+                self.fixed[name] = Frozen(
+                    filled(shape, 0, dtype) if random is None else np.asarray(parameter.value, dtype)
+                )
             elif not isinstance(parameter, Encoded) or rows is None:
                 expected = "expected an Output, Learned or Fixed, or in a prior Encoded"
                 raise ParameterError(f"{type(family).__name__}: parameter {name!r}: {expected}; got {parameter!r}.")
             else:
-                noise = np.random.default_rng(0) if random is None else random
-                start = rows.centre + rows.spread * noise.normal(size=(parameter.rows, *rows.shape))
-                self.encoded[name] = np.asarray(start, np.float32)
+                self.encoded[name] = filled((parameter.rows, *rows.shape))
+                if random is not None:
+                    start = rows.centre + rows.spread * random.normal(size=(parameter.rows, *rows.shape))
+                    self.encoded[name] = np.asarray(start, np.float32)
 
     def __call__(
         self,

@@ -38,6 +38,11 @@ class Ensemble(eqx.Module):
     def __len__(self) -> int:
         return len(jax.tree.leaves(self.models)[0])
 
+    @property
+    def first(self) -> Model:
+        """The first of the models."""
+        return self.member(0)
+
     def member(self, number: int) -> Model:
         """Return one of the models."""
         return jax.tree.map(lambda leaf: leaf[number], self.models)
@@ -52,6 +57,11 @@ class Together:
     """An objective for every member of an ensemble; member m leaves out the rows of fold m."""
 
     objective: Objective
+
+    @property
+    def of_each(self) -> Objective:
+        """That of a single model."""
+        return self.objective
 
     def __call__(self, model: Ensemble, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return the mean of each term over the members, (B,); the gradient of "loss" is that of the sum."""

@@ -10,6 +10,7 @@ Sources: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP", 2
 Variational Inference with Inverse Autoregressive Flow", 2016. Germain et al., "MADE", 2015.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -20,7 +21,12 @@ from numpy.typing import NDArray
 from numpyro.distributions import constraints
 from numpyro.distributions.transforms import Transform
 
+from omokage.density import Learned
+from omokage.errors import ParameterError, check_counts
+
 Kind = Literal["coupling", "autoregressive"]
+MOST_STEPS = 1000
+WEIGHTS = ("first", "second", "last")  # of each step's layers
 _NAMES = ("first", "first_bias", "second", "second_bias", "last", "last_bias")
 
 
@@ -39,6 +45,33 @@ def first_weights(latent_dim: int, steps: int, width: int, context: int = 0) -> 
         weights[name] = random.uniform(-bound, bound, (steps, inputs, outputs)).astype(np.float32)
         weights[f"{name}_bias"] = np.zeros((steps, outputs), np.float32)
     return weights
+
+
+def learned_weights(latent_dim: int, steps: int, width: int, context: int = 0) -> dict[str, Learned]:
+    """Return the parameters of a flow, by name: `first_weights`, made only when they are needed."""
+    weights = functools.cache(lambda: first_weights(latent_dim, steps, width, context))
+    sizes = {"first": (latent_dim + context, width), "second": (width, width), "last": (width, 2 * latent_dim)}
+    shapes: dict[str, tuple[int, ...]] = {name: (steps, *size) for name, size in sizes.items()}
+    shapes |= {f"{name}_bias": (steps, size[1]) for name, size in sizes.items()}
+
+    def first(name: str) -> Learned:
+        return Learned(lambda: weights()[name], shapes[name])
+
+    return {name: first(name) for name in shapes}
+
+
+def check_steps(settings: Any) -> None:
+    """Check how many steps a flow has, each of which is compiled on its own.
+
+    Raises:
+        ParameterError: If there are none, or too many to be compiled.
+    """
+    check_counts(settings, "steps")
+    if settings.steps > MOST_STEPS:
+        kind = type(settings).__name__
+        raise ParameterError(
+            f"{kind}(steps={settings.steps!r}): expected at most {MOST_STEPS} steps, since each is compiled on its own."
+        )
 
 
 def flow(kind: Kind, weights: Mapping[str, Array], context: Array | None = None) -> list[Transform]:

@@ -14,21 +14,23 @@ in the course of training. At its end (validation, scoring) it is infinite.
     moments     loss = mean (x - x̂)² + mean μ² + mean (1 - σ²)²,  not in nats
 """
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
-from numpyro.distributions import Distribution
 
+from omokage import bounds
 from omokage.batch import Batch
-from omokage.density import draw
+from omokage.bounds import Meaning as Meaning
+from omokage.bounds import Terms, meaning_of
+from omokage.bounds import discrepancy as discrepancy
 from omokage.errors import ParameterError, check_choice, check_counts
-from omokage.model import Model, centre, divergence, divergences, is_point_mass, repeated, spread, stopped
-
-Terms = dict[str, Array]
+from omokage.model import Model, centre, divergences, is_point_mass, kl_form, repeated, spread, stopped
+from omokage.nets.layers import layer_weights
 
 
 class Objective(Protocol):
@@ -49,15 +51,33 @@ class _Drawing:
         check_counts(self, *(name for name in ("outer", "samples") if hasattr(self, name)))
 
 
-class _Wrapping:
+class Wrapping:
     """What objectives have in common that change the rows for another."""
 
-    objective: Objective
+    objective: Any
+
+    def __post_init__(self) -> None:
+        """Check that there is another."""
+        if isinstance(self.objective, type) or not (callable(self.objective) or self.objective is None):
+            raise ParameterError(
+                f"{type(self).__name__}(objective={self.objective!r}): expected an objective, such as "
+                "objectives.ELBO()."
+            )
 
     @property
     def needs_density(self) -> bool:
         """Whether a point mass will not do."""
         return getattr(self.objective, "needs_density", False)
+
+    def settled(self, point: bool) -> Any:
+        """Return the same with the objective that `None` stands for; `point`: the posterior is a point mass."""
+        inner = self.objective
+        if inner is None:
+            inner = Reconstruction() if point else ELBO()
+        elif isinstance(inner, Wrapping):
+            inner = inner.settled(point)
+        changed: Any = dataclasses.replace(cast(Any, self), objective=inner)
+        return changed
 
 
 @dataclass(frozen=True)
@@ -67,14 +87,19 @@ class Reconstruction:
     With a Gaussian of fixed scale it is the squared error but for constants, with a Bernoulli the cross-entropy.
     """
 
+    @property
+    def meaning(self) -> Meaning:
+        """What the loss is."""
+        return Meaning(None)
+
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return "loss" and "reconstruction"; see the module's text."""
-        reconstruction = _reconstruction(model, batch, key)[1]
+        reconstruction = bounds.reconstruction(model, batch, key)[1]
         return {"loss": -reconstruction, "reconstruction": reconstruction}
 
 
 @dataclass(frozen=True)
-class Denoising(_Wrapping):
+class Denoising(Wrapping):
     """Any objective, with the posterior looking at a corrupted x; the clean x is what counts.
 
     Source: Vincent et al., "Extracting and Composing Robust Features with Denoising Autoencoders", 2008.
@@ -83,19 +108,27 @@ class Denoising(_Wrapping):
         corruption: "gaussian" adds noise of deviation `amount` (standardised units), "masking" sets a share `amount`
             of the entries to the column's centre, "salt-and-pepper" sets it to the batch's extremes.
         amount: See there.
-        objective: What is made small.
+        objective: What is made small; `None`: the ELBO, or for a point mass the reconstruction.
     """
 
     corruption: Literal["gaussian", "masking", "salt-and-pepper"] = "gaussian"
     amount: float = 0.3
-    objective: Objective = field(default_factory=Reconstruction)
+    objective: Objective | None = None
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
+        super().__post_init__()
         check_choice(self, "corruption", ("gaussian", "masking", "salt-and-pepper"))
         if not (self.amount >= 0 and (self.corruption == "gaussian" or self.amount <= 1)):
             limits = "at least 0" if self.corruption == "gaussian" else "from 0 to 1"
             raise ParameterError(f"Denoising(amount={self.amount!r}): expected a number {limits}.")
+
+    @property
+    def meaning(self) -> Meaning | None:
+        """That of the objective, for posteriors of corrupted rows."""
+        inner = None if self.objective is None else meaning_of(self.objective)
+        rows = "It is that with the posteriors of corrupted rows, and so not the one that `terms` gives."
+        return None if inner is None else dataclasses.replace(inner, rows=rows if inner.bound else "")
 
     def corrupted(self, x: Array, key: Array, centre: Any = 0.0, weight: Array | None = None) -> Array:
         """Return x with noise, like x.
@@ -123,11 +156,12 @@ class Denoising(_Wrapping):
         corrupted = self.corrupted(seen, noise, 0.0 if model.centre is None else model.centre.values, batch.weight)
         if batch.observed is not None:  # what was not observed stays 0
             corrupted = jnp.where(batch.observed, corrupted, seen)
-        return self.objective(model, batch._replace(inputs=corrupted), key, epoch)
+        objective = self.objective or self.settled(kl_form(model) == "none").objective
+        return objective(model, batch._replace(inputs=corrupted), key, epoch)
 
 
 @dataclass(frozen=True)
-class Binarizing(_Wrapping):
+class Binarizing(Wrapping):
     """Any objective, with grey values in [0, 1] drawn anew as zeros and ones in every step.
 
     It is the "dynamic binarisation" of the literature, which hardly overfits. What is asked of the trained model is
@@ -140,6 +174,13 @@ class Binarizing(_Wrapping):
     """
 
     objective: Objective
+
+    @property
+    def meaning(self) -> Meaning | None:
+        """That of the objective, for rows of zeros and ones."""
+        inner = meaning_of(self.objective)
+        rows = "It is that of rows drawn as zeros and ones, not of the grey ones."
+        return None if inner is None else dataclasses.replace(inner, rows=rows if inner.bound else "")
 
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return the terms of `objective`."""
@@ -176,7 +217,7 @@ class ELBO(_Drawing):
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
         optional = [name for name in ("capacity", "cycle") if getattr(self, name) is not None]
-        _check_weights(self, "beta", "warmup", "free_bits", *optional)
+        bounds.check_weights(self, "beta", "warmup", "free_bits", *optional)
         super().__post_init__()
         if self.cycle is not None and not 0 < self.warmup <= self.cycle:
             raise ParameterError(
@@ -185,11 +226,30 @@ class ELBO(_Drawing):
         if self.free_bits and self.capacity is not None:
             raise ParameterError("ELBO: free_bits and capacity both hold the KL up; give one of them.")
 
+    @property
+    def meaning(self) -> Meaning:
+        """What the loss is."""
+        beta = self.beta
+        if self.capacity and beta:
+            text = (
+                f"The KL is held at {self.capacity:g} nats: its distance from there has a weight of {beta:g}. The loss "
+                "is no bound on -log p(x), and can lie below it."
+            )
+            return Meaning(None, "", text)
+        if self.free_bits and beta:
+            bound = "The loss is a bound on -log p(x), looser than that of the ELBO" if beta >= 1 else "It is no bound"
+            text = (
+                f"The first {self.free_bits:g} nats of each latent dimension cost nothing: only dimensions whose KL is "
+                f"above are pressed, with a weight of {beta:g}. {bound}."
+            )
+            return Meaning(None, "looser" if beta >= 1 else "", text)
+        return Meaning(beta, "elbo" if beta == 1 else "looser" if beta > 1 else "")
+
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return "loss", "reconstruction" (E_q log p(x|z)) and "kl"; see the module's text."""
         posterior = model.encode(batch)
-        reconstruction, kl, z = _bound(model, posterior, batch, key, self.samples)
-        ramp = _ramp(epoch, self.warmup, self.cycle)
+        reconstruction, kl, z = bounds.bound(model, posterior, batch, key, self.samples)
+        ramp = bounds.ramp(epoch, self.warmup, self.cycle)
         if self.capacity is not None:
             penalty = self.beta * jnp.abs(kl - ramp * self.capacity)
         elif self.free_bits:
@@ -228,14 +288,19 @@ class IWAE(_Drawing):
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
         super().__post_init__()
-        _check_weights(self, "warmup")
+        bounds.check_weights(self, "warmup")
+
+    @property
+    def meaning(self) -> Meaning:
+        """What the loss is."""
+        return bounds.meaning_of_draws(self.samples)
 
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return "loss", "elbo" (of the same draws) and "effective_samples" (1 to K, not in nats)."""
-        z, log_q = _draws(model, batch, key, self.samples)
-        share = _ramp(epoch, self.warmup)
+        z, log_q = bounds.draws(model, batch, key, self.samples)
+        share = bounds.ramp(epoch, self.warmup)
         weights = model.log_likelihood(z, batch) + share * (model.latent(batch).log_prob(z) - log_q)
-        return _weighted(_log_mean(weights), weights)
+        return bounds.weighted(bounds.log_mean(weights), weights)
 
 
 @dataclass(frozen=True)
@@ -252,11 +317,16 @@ class STL(_Drawing):
 
     samples: int = 1
 
+    @property
+    def meaning(self) -> Meaning:
+        """What the loss is."""
+        return Meaning(1.0, "elbo")
+
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return "loss"."""
         posterior = model.encode(batch)
         z = posterior.sample(key, (self.samples,))
-        bound = _log_weights(model, batch, z, stopped(posterior).log_prob(z)).mean(0)
+        bound = bounds.log_weights(model, batch, z, stopped(posterior).log_prob(z)).mean(0)
         return {"loss": -bound}
 
 
@@ -272,15 +342,20 @@ class DReG(_Drawing):
 
     samples: int = 5
 
+    @property
+    def meaning(self) -> Meaning:
+        """What the loss is."""
+        return bounds.meaning_of_draws(self.samples)
+
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return the terms of `IWAE`; the gradient differs, and is right in expectation."""
         posterior = model.encode(batch)
         z = posterior.sample(key, (self.samples,))
         log_q = stopped(posterior).log_prob(z)
-        weights = stopped(_log_weights(repeated(model), batch, z, log_q))
+        weights = stopped(bounds.log_weights(repeated(model), batch, z, log_q))
         shares = jax.nn.softmax(weights, axis=0)
-        pull = _pull(model, batch, z, log_q, shares, jnp.square(shares))
-        return _weighted(_log_mean(weights) + pull, weights)
+        pull = bounds.pull(model, batch, z, log_q, shares, jnp.square(shares))
+        return bounds.weighted(bounds.log_mean(weights) + pull, weights)
 
 
 @dataclass(frozen=True)
@@ -297,10 +372,15 @@ class MIWAE(_Drawing):
     outer: int = 2
     samples: int = 5
 
+    @property
+    def meaning(self) -> Meaning:
+        """What the loss is."""
+        return bounds.meaning_of_draws(self.samples)
+
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return the terms of `IWAE`."""
-        weights = _log_weights(model, batch, *_draws(model, batch, key, self.outer * self.samples))
-        return _weighted(_log_mean(weights.reshape(self.outer, self.samples, -1), 1).mean(0), weights)
+        weights = bounds.log_weights(model, batch, *bounds.draws(model, batch, key, self.outer * self.samples))
+        return bounds.weighted(bounds.log_mean(weights.reshape(self.outer, self.samples, -1), 1).mean(0), weights)
 
 
 @dataclass(frozen=True)
@@ -317,13 +397,19 @@ class PIWAE(_Drawing):
     outer: int = 2
     samples: int = 5
 
+    @property
+    def meaning(self) -> Meaning:
+        """What the loss is."""
+        encoder = f" The encoder follows bounds of {self.samples} draws each."
+        return bounds.meaning_of_draws(self.outer * self.samples, encoder if self.outer * self.samples > 1 else "")
+
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return the terms of `IWAE` with M·K draws; the gradient for the encoder is that of `MIWAE`."""
-        z, log_q = _draws(model, batch, key, self.outer * self.samples)
-        weights = stopped(_log_weights(repeated(model), batch, z, log_q))
+        z, log_q = bounds.draws(model, batch, key, self.outer * self.samples)
+        weights = stopped(bounds.log_weights(repeated(model), batch, z, log_q))
         grouped = jax.nn.softmax(weights.reshape(self.outer, self.samples, -1), axis=1) / self.outer
-        pull = _pull(model, batch, z, log_q, jax.nn.softmax(weights, axis=0), grouped.reshape(weights.shape))
-        return _weighted(_log_mean(weights) + pull, weights)
+        pull = bounds.pull(model, batch, z, log_q, jax.nn.softmax(weights, axis=0), grouped.reshape(weights.shape))
+        return bounds.weighted(bounds.log_mean(weights) + pull, weights)
 
 
 @dataclass(frozen=True)
@@ -346,10 +432,22 @@ class CIWAE(_Drawing):
         if not 0 <= self.beta <= 1:
             raise ParameterError(f"CIWAE(beta={self.beta!r}): expected a number from 0 to 1.")
 
+    @property
+    def meaning(self) -> Meaning:
+        """What the loss is."""
+        if self.samples == 1 or self.beta == 1:
+            return Meaning(1.0, "elbo")
+        text = (
+            f"The loss is the negative of {self.beta:g} parts of the ELBO and {1 - self.beta:g} parts of an "
+            f"importance-weighted bound of {self.samples} draws, which is a bound on log p(x) and tighter than the "
+            f"ELBO; {self.beta:g} is no weight of the KL, which counts in full."
+        )
+        return Meaning(1.0, "tighter", text)
+
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return the terms of `IWAE`."""
-        weights = _log_weights(model, batch, *_draws(model, batch, key, self.samples))
-        return _weighted(self.beta * weights.mean(0) + (1 - self.beta) * _log_mean(weights), weights)
+        weights = bounds.log_weights(model, batch, *bounds.draws(model, batch, key, self.samples))
+        return bounds.weighted(self.beta * weights.mean(0) + (1 - self.beta) * bounds.log_mean(weights), weights)
 
 
 @dataclass(frozen=True)
@@ -369,13 +467,22 @@ class WAE:
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        _check_weights(self, "penalty")
+        bounds.check_weights(self, "penalty")
+
+    @property
+    def meaning(self) -> Meaning:
+        """What the loss is."""
+        text = (
+            f"There is no KL: all the codes of a batch together are drawn to the prior, with a weight of "
+            f"{self.penalty:g} on their distance, which is not in nats. The loss is no bound on -log p(x)."
+        )
+        return Meaning(None, "", text)
 
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return "loss", "reconstruction" and "discrepancy" (of the batch, not in nats)."""
         here, there = jax.random.split(key)
-        z, reconstruction = _reconstruction(model, batch, here)
-        distance = jnp.full(len(z), _from_prior(model, batch, z, there))
+        z, reconstruction = bounds.reconstruction(model, batch, here)
+        distance = jnp.full(len(z), bounds.from_prior(model, batch, z, there))
         return {
             "loss": self.penalty * distance - reconstruction,
             "reconstruction": reconstruction,
@@ -408,11 +515,23 @@ class InfoVAE:
                 "of at least 1."
             )
 
+    @property
+    def meaning(self) -> Meaning:
+        """What the loss is."""
+        weight = self.alpha + self.scale - 1
+        if not weight:
+            return ELBO(beta=1 - self.alpha).meaning
+        text = (
+            f"The KL of each row has a weight of {1 - self.alpha:g}. The distance of all the codes of a batch from the "
+            f"prior, which is not in nats, has one of {weight:g}, so the loss is no bound to compare with log p(x)."
+        )
+        return Meaning(1 - self.alpha, "", text)
+
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return "loss", "reconstruction", "kl" and "discrepancy" (of the batch, not in nats)."""
         here, there = jax.random.split(key)
-        reconstruction, kl, z = _bound(model, model.encode(batch), batch, here, 1)
-        distance = jnp.full(len(kl), _from_prior(model, batch, z[0], there))
+        reconstruction, kl, z = bounds.bound(model, model.encode(batch), batch, here, 1)
+        distance = jnp.full(len(kl), bounds.from_prior(model, batch, z[0], there))
         loss = (1 - self.alpha) * kl + (self.alpha + self.scale - 1) * distance - reconstruction
         return {"loss": loss, "reconstruction": reconstruction, "kl": kl, "discrepancy": distance}
 
@@ -443,7 +562,21 @@ class TCVAE:
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        _check_weights(self, "beta", "information", "dimensions")
+        bounds.check_weights(self, "beta", "information", "dimensions")
+
+    @property
+    def meaning(self) -> Meaning:
+        """What the loss is."""
+        weights = (self.information, self.beta, self.dimensions)
+        if len(set(weights)) == 1:
+            return ELBO(beta=self.beta).meaning
+        looser = min(weights) >= 1
+        text = (
+            f"The KL has no single weight: {weights[0]:g} on the information, {weights[1]:g} on the total correlation, "
+            f"{weights[2]:g} on what dimensions lie off the prior one by one. The loss is "
+            + ("a bound on -log p(x), looser than that of the ELBO." if looser else "no bound on -log p(x).")
+        )
+        return Meaning(None, "looser" if looser else "", text)
 
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return "loss", "reconstruction", "information", "total_correlation" and "dimensions"."""
@@ -455,7 +588,7 @@ class TCVAE:
             )
         z = posterior.sample(key)
         reconstruction = model.log_likelihood(z[None], batch)[0]
-        share = _weights(batch)
+        share = bounds.row_weights(batch)
         log_share = jnp.log(share / share.sum())
         densities = posterior.base_dist.log_prob(z[:, None])  # (B, B, L)
         joint = jax.nn.logsumexp(densities.sum(-1) + log_share, 1)
@@ -493,15 +626,24 @@ class DIPVAE:
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        _check_weights(self, "off_diagonal", "diagonal")
+        bounds.check_weights(self, "off_diagonal", "diagonal")
         if self.kind not in (1, 2):
             raise ParameterError(f"DIPVAE(kind={self.kind!r}): expected 1 or 2.")
+
+    @property
+    def meaning(self) -> Meaning:
+        """What the loss is."""
+        text = (
+            "The KL has a weight of 1; a penalty of the codes' covariance, which is not in nats, is added to it. The "
+            "loss is a bound on -log p(x), looser than that of the ELBO by the penalty."
+        )
+        return Meaning(1.0, "looser", text)
 
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return "loss", "reconstruction", "kl" and "covariance" (of the batch, not in nats)."""
         posterior = model.encode(batch)
-        reconstruction, kl, _ = _bound(model, posterior, batch, key, 1)
-        means, share = centre(posterior), _weights(batch)
+        reconstruction, kl, _ = bounds.bound(model, posterior, batch, key, 1)
+        means, share = centre(posterior), bounds.row_weights(batch)
         apart = means - jnp.average(means, axis=0, weights=share)
         covariance = (apart * (share / share.sum())[:, None]).T @ apart
         if self.kind == 2:
@@ -543,17 +685,26 @@ class RAE:
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        _check_weights(self, "codes", "decoder")
+        bounds.check_weights(self, "codes", "decoder")
         if self.penalty not in ("l2", "gradient"):
             raise ParameterError(f"RAE(penalty={self.penalty!r}): expected 'l2' or 'gradient'.")
+
+    @property
+    def meaning(self) -> Meaning:
+        """What the loss is."""
+        text = (
+            f"There is no KL: ½‖z‖² has a weight of {self.codes:g}, the decoder's penalty one of {self.decoder:g}. The "
+            "loss is no bound on -log p(x)."
+        )
+        return Meaning(None, "", text)
 
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return "loss", "reconstruction", "codes" (½‖z‖²) and "decoder" (R)."""
         here, there = jax.random.split(key)
-        z, reconstruction = _reconstruction(model, batch, here)
+        z, reconstruction = bounds.reconstruction(model, batch, here)
         if self.penalty == "l2":
             decoder = (model.likelihood.network, model.likelihood.heads)
-            weights = [leaf for leaf in jax.tree.leaves(decoder) if eqx.is_array(leaf) and leaf.ndim > 1]
+            weights = jax.tree.leaves(eqx.filter(decoder, layer_weights(decoder)))
             smooth = jnp.full(len(z), sum(jnp.square(weight).sum() for weight in weights))
         else:
             made, back = jax.vjp(lambda z: repeated(model).decode(z, batch).mean, z)
@@ -586,7 +737,12 @@ class MomentMatching:
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        _check_weights(self, "moments")
+        bounds.check_weights(self, "moments")
+
+    @property
+    def meaning(self) -> Meaning:
+        """What the loss is."""
+        return Meaning(None, "", "The terms are means, and none is a KL: the loss is no bound, and not in nats.")
 
     def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
         """Return "loss", "squared_error", "means" and "variances"; see the class's text."""
@@ -604,105 +760,3 @@ class MomentMatching:
         variances = jnp.square(1 - jnp.square(spread(posterior))).mean(-1)
         loss = squares + self.moments * (means + variances)
         return {"loss": loss, "squared_error": squares, "means": means, "variances": variances}
-
-
-def discrepancy(z: Array, other: Array, weight: Array | None = None, other_weight: Array | None = None) -> Array:
-    """Return the squared maximum mean discrepancy between codes, (n, L), and draws, (m, L); in expectation 0 or more.
-
-    `weight`, (n,), and `other_weight`, (m,), say how much each of them counts; `None`: one each.
-
-    The kernel is Σ_s C_s / (C_s + ‖a - b‖²) with C_s = 2 L s for s from 0.1 to 10, as Tolstikhin et al. take.
-    """
-    share = jnp.ones(len(z)) if weight is None else weight
-    other_share = jnp.ones(len(other)) if other_weight is None else other_weight
-
-    def kernel(a: Array, b: Array) -> Array:
-        squares = jnp.square(a[:, None] - b).sum(-1)
-        sizes = 2 * z.shape[-1] * jnp.array([0.1, 0.2, 0.5, 1, 2, 5, 10])
-        return (sizes / (sizes + squares[..., None])).sum(-1)
-
-    def apart(values: Array, share: Array) -> Array:  # pairs of unlike rows
-        pairs = share[:, None] * share * (1 - jnp.eye(len(share)))
-        return (pairs * values).sum() / jnp.maximum(pairs.sum(), 1e-12)
-
-    across = jnp.average(jnp.average(kernel(z, other), axis=1, weights=other_share), weights=share)
-    return apart(kernel(z, z), share) + apart(kernel(other, other), other_share) - 2 * across
-
-
-def _ramp(epoch: Array, warmup: float, cycle: float | None = None) -> Array | float:
-    """Return the share of a weight that counts at this time: it rises from 0 to 1, anew in each cycle."""
-    if not warmup:
-        return 1.0
-    if cycle is not None:
-        epoch = jnp.where(jnp.isfinite(epoch), epoch % cycle, epoch)
-    return jnp.minimum(1.0, epoch / warmup)
-
-
-def _reconstruction(model: Model, batch: Batch, key: Array) -> tuple[Array, Array]:
-    """Return one z of each row, (B, L), and log p(x|z), (B,)."""
-    z = model.encode(batch).sample(key)
-    return z, model.log_likelihood(z[None], batch)[0]
-
-
-def _weights(batch: Batch) -> Array:
-    """Return how much each row counts, (B,)."""
-    return jnp.ones(len(batch.x)) if batch.weight is None else batch.weight
-
-
-def _bound(model: Model, posterior: Distribution, batch: Batch, key: Array, samples: int) -> tuple[Array, Array, Array]:
-    """Return E_q log p(x|z), (B,), KL(q‖p), (B,), and the z that were drawn, (K, B, L)."""
-    prior = model.latent(batch)
-    z, log_q = draw(posterior, key, (samples,))
-    kl = divergence(posterior, prior)
-    if kl is None:  # the same draws serve
-        kl = (log_q - prior.log_prob(z)).mean(0)
-    return model.log_likelihood(z, batch).mean(0), kl, z
-
-
-def _draws(model: Model, batch: Batch, key: Array, samples: int) -> tuple[Array, Array]:
-    """Return z from the posterior, (K, B, L), and log q(z|x), (K, B)."""
-    return draw(model.encode(batch), key, (samples,))
-
-
-def _from_prior(model: Model, batch: Batch, z: Array, key: Array) -> Array:
-    """Return the discrepancy between codes, (B, L), and as many draws from the prior, of the rows that count."""
-    prior = model.latent(batch)
-    if prior.batch_shape:  # depends on the context, so that each draw belongs to a row
-        return discrepancy(z, prior.sample(key), batch.weight, batch.weight)
-    return discrepancy(z, prior.sample(key, (len(z),)), batch.weight)
-
-
-def _log_weights(model: Model, batch: Batch, z: Array, log_q: Array) -> Array:
-    """Return log p(x, z) - log q(z|x), (K, B)."""
-    return model.log_likelihood(z, batch) + model.latent(batch).log_prob(z) - log_q
-
-
-def _log_mean(weights: Array, axis: int = 0) -> Array:
-    """Return the logarithm of the mean of weights given by their logarithms."""
-    return jax.nn.logsumexp(weights, axis=axis) - jnp.log(weights.shape[axis])
-
-
-def _weighted(bound: Array, weights: Array) -> Terms:
-    """Return the terms of an importance-weighted bound, (B,)."""
-    effective = jnp.exp(2 * jax.nn.logsumexp(weights, 0) - jax.nn.logsumexp(2 * weights, 0))
-    return {"loss": -bound, "elbo": weights.mean(0), "effective_samples": effective}
-
-
-def _pull(model: Model, batch: Batch, z: Array, log_q: Array, outer: Array, inner: Array) -> Array:
-    """Return a zero for each row, (B,), whose gradient is that of log weights summed with weights of their own.
-
-    `outer` weighs the draws for the decoder and the prior, `inner` for the encoder, through z and log q. Both forward
-    passes are one to the compiler.
-    """
-    first, second = repeated(model), repeated(model)
-    for_model = (outer * _log_weights(first, batch, stopped(z), stopped(log_q))).sum(0)
-    for_encoder = (inner * _log_weights(stopped(second), batch, z, log_q)).sum(0)
-    both = for_model + for_encoder
-    return both - stopped(both)
-
-
-def _check_weights(objective: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(objective, name)
-        if not 0 <= value < float("inf"):
-            raise ParameterError(f"{type(objective).__name__}({name}={value!r}): expected a number of at least 0.")

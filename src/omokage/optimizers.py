@@ -9,10 +9,14 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+
+from omokage.density import Density
+from omokage.nets.layers import layer_weights
 
 Schedule = Callable[[Array], Array]
 
@@ -58,8 +62,8 @@ def optimizer(name: str, gradient_clip: float | None, weight_decay: float) -> op
     Args:
         name: "adam", "adamw", "nadam", "rmsprop" or "sgd" (with momentum 0.9).
         gradient_clip: The largest global norm of the gradient; `None`: no limit.
-        weight_decay: For "adamw": how much of each weight is taken away, times the learning rate; biases and gains
-            stay (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019).
+        weight_decay: For "adamw": how much of each weight is taken away, times the learning rate; biases, gains and
+            parameters of densities stay (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019).
     """
     rules = {
         "adam": optax.scale_by_adam,
@@ -71,10 +75,28 @@ def optimizer(name: str, gradient_clip: float | None, weight_decay: float) -> op
     parts = [optax.clip_by_global_norm(gradient_clip)] if gradient_clip else []
     parts.append(rules[name]())
     if name == "adamw":
-        parts.append(optax.add_decayed_weights(weight_decay, mask=_matrices))
+        parts.append(optax.add_decayed_weights(weight_decay, mask=decaying))
     return optax.chain(*parts, optax.scale(-1.0))
 
 
-def _matrices(parameters: Any) -> Any:
-    """Return which parameters decay: weights, but no biases, gains or scales."""
-    return jax.tree.map(lambda leaf: jnp.ndim(leaf) >= 2, parameters)
+@lru_cache(maxsize=64)
+def clipped(optimizer: optax.GradientTransformation, gradient_clip: float | None) -> optax.GradientTransformation:
+    """Return a transformation of gradients whose global norm was limited before; one object for the same two."""
+    return optimizer if gradient_clip is None else optax.chain(optax.clip_by_global_norm(gradient_clip), optimizer)
+
+
+def decaying(parameters: Any) -> Any:
+    """Return a tree of booleans like `parameters`: which decay.
+
+    These are the weights of layers, those in a flow among them, which its family names in `layer_weights`. Biases,
+    gains, scales, means of mixtures and pseudo-inputs are no weights of layers, whatever their shape.
+    """
+
+    def marked(node: Any) -> Any:
+        flags = layer_weights(node)
+        names = getattr(node.family, "layer_weights", ()) if isinstance(node, Density) else ()
+        if not names:
+            return flags
+        return eqx.tree_at(lambda density: density.learned, flags, {name: name in names for name in node.learned})
+
+    return jax.tree.map(marked, parameters, is_leaf=lambda node: isinstance(node, Density))

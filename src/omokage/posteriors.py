@@ -4,7 +4,7 @@ All but the point mass draw z by a map that is smooth in their parameters, as tr
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from omokage.adapter import NumPyroFamily
 from omokage.batch import Event
-from omokage.density import Learned, Output, Parameters
+from omokage.density import Output, Parameters
 from omokage.errors import ParameterError, check_counts
-from omokage.flows import first_weights, flow
+from omokage.flows import WEIGHTS, check_steps, flow, learned_weights
 from omokage.supports import Support
 
 _FLOOR = 1e-6  # of a fitted variance, as a share of the codes' own
@@ -91,21 +91,22 @@ class Flow:
     steps: int = 2
     width: int = 64
     context: int = 16
+    layer_weights: ClassVar[tuple[str, ...]] = WEIGHTS
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        check_counts(self, "steps", "width", "context")
+        check_counts(self, "width", "context")
+        check_steps(self)
         if self.kind not in ("autoregressive", "coupling"):
             raise ParameterError(f"Flow(kind={self.kind!r}): expected 'autoregressive' or 'coupling'.")
 
     def parameters(self, event: Event) -> Parameters:
         """Return mean and log-variance of the normal, (L,), what the maps see of x, (C,), and their weights."""
-        weights = first_weights(event.size, self.steps, self.width, self.context)
         return {
             "mean": Output(event.shape),
             "log_variance": Output(event.shape),
             "context": Output((self.context,)),
-            **{name: Learned(weight) for name, weight in weights.items()},
+            **learned_weights(event.size, self.steps, self.width, self.context),
         }
 
     def distribution(self, mean: Array, log_variance: Array, context: Array, **weights: Array) -> dist.Distribution:

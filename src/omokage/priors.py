@@ -5,7 +5,7 @@ A family with `fit` can also be fitted to codes after training: it returns the v
 
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from omokage.batch import Event
 from omokage.density import Encoded, Fixed, Learned, Output, Parameters, is_diagonal_normal
 from omokage.errors import ParameterError, check_counts, is_count
-from omokage.flows import first_weights, flow
+from omokage.flows import WEIGHTS, check_steps, flow, learned_weights
+from omokage.memory import filled
+from omokage.nets.layers import MOST_LAYERS
 from omokage.posteriors import DiagonalNormal, FullNormal, NumPyro, factor_of, triangular
 from omokage.supports import Support, support_of
 
@@ -42,7 +44,8 @@ class StandardNormal:
 
     def parameters(self, event: Event) -> Parameters:
         """Return the mean and the deviation, which stay."""
-        return {"mean": Fixed([0.0] * event.size), "scale": Fixed([1.0] * event.size)}
+        shape = (event.size,)
+        return {"mean": Fixed(filled(shape)), "scale": Fixed(filled(shape, 1.0))}
 
     def distribution(self, mean: Array, scale: Array) -> dist.Distribution:
         """Return a distribution of event shape (L,)."""
@@ -65,12 +68,12 @@ class Mixture:
 
     def parameters(self, event: Event) -> Parameters:
         """Return weights as logits, (M,), means, (M, L), and factors, (M, L, L), their diagonals as logarithms."""
-        # Apart at first, or all components would get the same gradient for ever.
-        means = np.random.default_rng(0).normal(size=(self.components, event.size))
+        shape = (self.components, event.size)
         return {
-            "logits": Learned(np.zeros(self.components)),
-            "means": Learned(means),
-            "factors": Learned(np.zeros((self.components, event.size, event.size))),
+            "logits": Learned(filled(shape[:1])),
+            # Apart at first, or all components would get the same gradient for ever.
+            "means": Learned(lambda: np.random.default_rng(0).normal(size=shape), shape),
+            "factors": Learned(filled((*shape, event.size))),
         }
 
     def distribution(self, logits: Array, means: Array, factors: Array) -> dist.Distribution:
@@ -80,21 +83,37 @@ class Mixture:
 
     def fit(self, z: NDArray[np.floating], seed: int) -> dict[str, NDArray[np.floating]]:
         """Return parameters of great likelihood for codes, (n, L), by expectation maximisation."""
-        from sklearn.mixture import GaussianMixture
-
         z = np.asarray(z, np.float64)
         if len(z) < 2 * self.components:
             raise ParameterError(
                 f"Mixture(components={self.components}): expected at least {2 * self.components} codes to fit to; got "
                 f"{len(z)}. Take fewer components, or 'normal'."
             )
-        mixture = GaussianMixture(self.components, reg_covar=_FLOOR * z.var(0).mean() + 1e-12, random_state=seed)
-        mixture.fit(z)
+        mixture = fitted_mixture(z, self.components, _FLOOR * z.var(0).mean() + 1e-12, seed)
         return {
             "logits": np.log(np.maximum(mixture.weights_, 1e-12)),
             "means": mixture.means_,
             "factors": np.stack([factor_of(covariance) for covariance in mixture.covariances_]),
         }
+
+
+def fitted_mixture(z: NDArray[np.floating], components: int, floor: float, seed: int) -> Any:
+    """Return scikit-learn's mixture of normals fitted to rows, (n, L), on one thread.
+
+    Its steps are products of small matrices. Shared among threads they take many times as long where other programs
+    keep the processor busy, since each product ends with its slowest thread.
+
+    Args:
+        z: Rows.
+        components: How many normals.
+        floor: What is added to variances.
+        seed: Of the first means.
+    """
+    from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        return GaussianMixture(components, reg_covar=floor, random_state=seed).fit(z)
 
 
 @dataclass(frozen=True)
@@ -120,7 +139,7 @@ class Vamp:
 
     def parameters(self, event: Event) -> Parameters:
         """Return the pseudo-inputs, (M, *event of x), and the logarithms of their widths, (M, L)."""
-        width = {"log_width": Learned(np.full((self.components, event.size), -1.0))} if self.widened else {}
+        width = {"log_width": Learned(filled((self.components, event.size), -1.0))} if self.widened else {}
         return {"components": Encoded(self.components), **width}
 
     def distribution(self, components: dist.Distribution, log_width: Array | None = None) -> dist.Distribution:
@@ -150,16 +169,17 @@ class Flow:
 
     steps: int = 8
     width: int = 128
+    layer_weights: ClassVar[tuple[str, ...]] = WEIGHTS
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        check_counts(self, "steps", "width")
+        check_counts(self, "width")
+        check_steps(self)
 
     def parameters(self, event: Event) -> Parameters:
         """Return the weights of the maps, and mean and log-deviation of the normal that they bend, (L,)."""
-        weights = first_weights(event.size, self.steps, self.width)
-        ends = {"mean": Learned(np.zeros(event.size)), "log_scale": Learned(np.zeros(event.size))}
-        return {**ends, **{name: Learned(weight) for name, weight in weights.items()}}
+        ends = {name: Learned(filled((event.size,))) for name in ("mean", "log_scale")}
+        return {**ends, **learned_weights(event.size, self.steps, self.width)}
 
     def distribution(self, mean: Array, log_scale: Array, **weights: Array) -> dist.Distribution:
         """Return a distribution of event shape (L,)."""
@@ -183,6 +203,7 @@ class TwoLayer:
 
     top: int | None = None
     width: int = 100
+    layer_weights: ClassVar[tuple[str, ...]] = ("hidden", "last")
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
@@ -196,12 +217,16 @@ class TwoLayer:
                 f"TwoLayer(top={self.top!r}): expected fewer dimensions than the {event.size} that z has, so that some "
                 "are left for the first layer. Take a larger latent_dim."
             )
-        random, bound = np.random.default_rng(0), 1 / np.sqrt(top)
+        bound, outputs = 1 / np.sqrt(top), 2 * (event.size - top)
+
+        def first() -> NDArray[np.floating]:
+            return np.random.default_rng(0).uniform(-bound, bound, (top, self.width))
+
         return {
-            "hidden": Learned(random.uniform(-bound, bound, (top, self.width))),
-            "hidden_bias": Learned(np.zeros(self.width)),
-            "last": Learned(np.zeros((self.width, 2 * (event.size - top)))),
-            "last_bias": Learned(np.zeros(2 * (event.size - top))),
+            "hidden": Learned(first, (top, self.width)),
+            "hidden_bias": Learned(filled((self.width,))),
+            "last": Learned(filled((self.width, outputs))),
+            "last_bias": Learned(filled((outputs,))),
         }
 
     def distribution(self, hidden: Array, hidden_bias: Array, last: Array, last_bias: Array) -> dist.Distribution:
@@ -263,6 +288,8 @@ class Conditional:
         object.__setattr__(self, "hidden", hidden)
         if not all(map(is_count, hidden)):
             raise ParameterError(f"Conditional(hidden={hidden}): expected whole numbers of at least 1.")
+        if len(hidden) > MOST_LAYERS:
+            raise ParameterError(f"Conditional: expected at most {MOST_LAYERS} hidden layers; got {len(hidden)}.")
         found: Parameters = getattr(self.family, "parameters", lambda event: {})(Event.plain(2))
         if not any(isinstance(parameter, Output) for parameter in found.values()):
             raise ParameterError(

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from omokage import __version__, build, likelihoods, nets, objectives, posteriors, priors
+from omokage import __version__, build, likelihoods, memory, nets, objectives, posteriors, priors
 from omokage.codec import Codec
 from omokage.data.context import ContextSchema
 from omokage.data.kinds import KINDS, Schema, schema_from_json
@@ -28,6 +28,7 @@ from omokage.ensemble import Ensemble
 from omokage.errors import FileFormatError, OmokageError, ParameterError
 from omokage.fitted import Fitted
 from omokage.model import kl_form
+from omokage.settings import upgraded
 from omokage.storage import parse_json, read_folder, write_folder
 from omokage.summary import summary
 from omokage.weights import arrays_in, check_header, fetched, filled, named_arrays, stowed, to_bytes
@@ -157,7 +158,7 @@ def _read(
         if not isinstance(index.get(part), dict):
             raise FileFormatError(f"spec.json: {part}: expected an object; got {_shown(index.get(part))}.")
         parts[part] = {name: _setting(f"{part}.{name}", value, custom) for name, value in index[part].items()}
-    parameters = parts["parameters"]
+    parameters = upgraded(parts["parameters"])
     described, context = restored_schema(schema, parameters.get("data"))
     try:
         recipe = build.Recipe(**parts["recipe"])
@@ -169,6 +170,9 @@ def _read(
         if not all(type(size) is int and size >= 1 for size in (*sizes, members)) or 4 * members * sum(sizes) > room:
             raise ValueError(f"latent_dim and hidden do not go with weights of {room} bytes")
         blank: Any = build.model(parameters, recipe, described.event, None, context.size if context else 0)
+        numbers = members * build.numbers_in(blank)  # a blank model takes no memory, so that this can be asked
+        if 4 * numbers > room:
+            raise ValueError(f"its parts have {memory.number(numbers)} numbers, and the weights {room} bytes")
         if values is not None:
             blank = Ensemble(jax.tree.map(lambda leaf: np.broadcast_to(leaf, (members, *np.shape(leaf))), blank))
     except FileFormatError:

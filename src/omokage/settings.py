@@ -99,7 +99,10 @@ class CommonSettings(BaseModel):
         Literal["adam", "adamw", "nadam", "rmsprop", "sgd"],
         Field(description="From gradients to steps.", json_schema_extra=Instance),
     ] = "adam"
-    learning_rate: Annotated[float, Field(gt=0, description="What the schedule multiplies.")] = 1e-3
+    learning_rate: Annotated[
+        Literal["auto"] | Annotated[float, Field(gt=0)],
+        Field(description="What the schedule multiplies; auto: 0.001. An optimizer that is an object has its own."),
+    ] = "auto"
     schedule: Annotated[
         Literal["auto", "constant", "cosine", "linear", "one-cycle"],
         Field(
@@ -111,7 +114,10 @@ class CommonSettings(BaseModel):
         Annotated[float, Field(gt=0)] | None,
         Field(description="Largest global norm of the gradient; none: no limit."),
     ] = None
-    weight_decay: Annotated[float, Field(ge=0, description="Decoupled weight decay; for adamw.")] = 1e-4
+    weight_decay: Annotated[
+        Literal["auto"] | Annotated[float, Field(ge=0)],
+        Field(description="Decoupled weight decay, for adamw alone; auto: 0.0001 there."),
+    ] = "auto"
     early_stopping: Annotated[
         bool | Annotated[int, Field(ge=1)],
         Field(description="Stop when the validation loss has not fallen for 10, or so many, epochs; keep the best."),
@@ -234,22 +240,48 @@ class VAESettings(CommonSettings):
     ] = "elbo"
 
 
-def check(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+def check(kind: type[Settings], values: Mapping[str, Any], problems: Mapping[str, str] | None = None) -> Settings:
     """Return the settings with these values, where names and numbers are; objects are left to their own checks.
 
     Args:
         kind: `VAESettings`, `AutoEncoderSettings` or `DetectorSettings`.
         values: Parameter name to value.
+        problems: What is wrong with parameters that were looked at elsewhere, by name; told with all else.
 
     Raises:
         ParameterError: Naming every parameter that is unknown or has a value that it cannot have.
     """
+    problems = problems or {}
     plain = {name: _plain(value) for name, value in values.items()}
     named = {name: value for name, value in plain.items() if not _is_instance(kind, name, value)}
+    lines = []
     try:
-        return kind(**named)
+        found = kind(**{name: value for name, value in named.items() if name not in problems})
     except ValidationError as error:
-        raise ParameterError(_message(kind, named, error)) from None
+        lines = _lines(kind, named, error)
+    lines += [f"{name}: {text}{'' if text.endswith(('.', '?')) else '.'}" for name, text in problems.items()]
+    if lines:
+        raise ParameterError(lines[0] if len(lines) == 1 else "several parameters:\n  " + "\n  ".join(lines))
+    return found
+
+
+def not_of_the_command_line(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is wrong with those settings of a configuration file that only Python has, by name."""
+    remedies = {
+        "verbose": "Leave it out, or give --quiet.",
+        "warm_start": "Leave it out; --checkpoint and --resume go on with a run.",
+    }
+    return {
+        name: f"no setting of the command line; got {values[name]!r}. {remedy}"
+        for name, remedy in remedies.items()
+        if name in values
+    }
+
+
+def upgraded(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a file as they are written now: 0.1 wrote a weight decay that "adam" has not."""
+    unused = parameters.get("optimizer") != "adamw" and parameters.get("weight_decay") == 1e-4
+    return {**parameters, **({"weight_decay": "auto"} if unused else {})}
 
 
 def from_text(name: str, text: str) -> Any:
@@ -297,7 +329,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _message(kind: type[BaseModel], values: Mapping[str, Any], error: ValidationError) -> str:
+def _lines(kind: type[BaseModel], values: Mapping[str, Any], error: ValidationError) -> list[str]:
+    """Return what is wrong, a line for each parameter."""
     problems: dict[str, list[str]] = {}
     for detail in error.errors():
         name = str(detail["loc"][0])
@@ -317,7 +350,7 @@ def _message(kind: type[BaseModel], values: Mapping[str, Any], error: Validation
         hint = suggest(value, _names(kind, name)) if isinstance(value, str) else ""
         or_instance = " or an object" if takes_instance(kind, name) else ""
         lines.append(f"{name}: expected {' or '.join(dict.fromkeys(texts))}{or_instance}; got {value!r}.{hint}")
-    return "; ".join(lines) if len(lines) == 1 else "several parameters:\n  " + "\n  ".join(lines)
+    return lines
 
 
 def _scalar(text: str) -> Any:

@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 
 from omokage.batch import Batch
 from omokage.data.rows import RowSource
-from omokage.errors import ParameterError, TrainingError
+from omokage.errors import TrainingError
 from omokage.nets.layers import TrainingPass, trainable, with_statistics
 from omokage.objectives import Objective
 from omokage.optimizers import Schedule
+from omokage.rehearsal import blamed, check_memory, check_terms, not_working, room
 
 Record = dict[str, Any]
 
@@ -100,7 +101,11 @@ def begin(model: Any, plan: Plan) -> Snapshot:
     """Return where a run of a model starts."""
     parameters, frozen = eqx.partition(model, trainable(model))
     parameters, frozen = jax.device_put((parameters, frozen))
-    return Snapshot(State(parameters, frozen, jax.jit(plan.optimizer.init)(parameters), jnp.int32(0)), None, [])
+    try:
+        kept = jax.jit(plan.optimizer.init)(parameters)
+    except Exception as error:  # whatever a stranger's transformation raises
+        raise not_working("optimizer", plan.optimizer, "on the parameters of this model", error) from error
+    return Snapshot(State(parameters, frozen, kept, jnp.int32(0)), None, [])
 
 
 def train(
@@ -268,6 +273,7 @@ class _Run:
         self.running: tuple[_Chunk, _Sums] | None = None
         self.totals: dict[str, float] = {}  # of this epoch
         self.weight, self.steps = 0.0, 0
+        self.rehearsed = False
         self.key = jax.random.key(plan.seed)
         self.clock = {
             "steps_per_epoch": np.float32(steps_per_epoch),
@@ -278,11 +284,30 @@ class _Run:
     def advance(self, epoch: int, chunk: _Chunk, column: Callable[[int], str]) -> float:
         """Start the steps of a chunk, once the one before is known to be good; return the share of the epoch so far."""
         self._wait(epoch, column)
-        static = (self.objective, self.plan.optimizer, self.plan.schedule)
         steps = np.int32(chunk.steps)
-        self.state, sums = _advance(*static, self.state, chunk.rows, steps, self.key, self.clock)
+        arguments = (
+            self.objective, self.plan.optimizer, self.plan.schedule,
+            self.state, chunk.rows, steps, self.key, self.clock,
+        )  # fmt: skip
+        if not self.rehearsed:
+            self._rehearse(arguments, chunk)
+        with room():
+            self.state, sums = _advance(*arguments)
         self.running, self.steps = (chunk, sums), self.steps + chunk.steps
         return self.steps / self.steps_per_epoch
+
+    def _rehearse(self, arguments: tuple[Any, ...], chunk: _Chunk) -> None:
+        """Trace the first step, which the call after it does not do again; errors name the part that is to blame."""
+        try:
+            traced = _advance.trace(*arguments)
+        except Exception as error:
+            model = eqx.combine(self.state.parameters, self.state.frozen)
+            batch = chunk.rows.map(lambda array: array[0])
+            one, objective = getattr(model, "first", model), getattr(self.objective, "of_each", self.objective)
+            rule = (self.plan.optimizer, self.state.parameters, self.state.optimizer)
+            raise blamed(error, one, objective, batch, rule) from error
+        check_memory(traced, sum(leaf.nbytes for leaf in jax.tree.leaves(self.state)))
+        self.rehearsed = True
 
     def finish(self, epoch: int, column: Callable[[int], str]) -> dict[str, float]:
         """Wait for the last chunk of an epoch; return the mean of each term, and the learning rate."""
@@ -296,7 +321,9 @@ class _Run:
         if self.running is None:
             return 0.0
         (chunk, sums), self.running = self.running, None
-        if not sums.finite:
+        with room():
+            finite = bool(sums.finite)
+        if not finite:
             raise _diverged(epoch, sums, chunk, column)
         self.good = self.state
         self.totals = {name: self.totals.get(name, 0.0) + float(total) for name, total in sums.totals.items()}
@@ -333,11 +360,7 @@ def _advance(
         training = TrainingPass(pass_key, batch.weight)
         model = eqx.combine(parameters, frozen)
         terms = objective(model.in_training(training), batch, key, epoch)
-        if not isinstance(terms, Mapping) or "loss" not in terms or jnp.shape(terms["loss"]) != batch.weight.shape:
-            raise ParameterError(
-                f"objective: expected {objective} to return a dict of arrays with one number for each row, 'loss' "
-                "among them. See omokage.testing.check_objective."
-            )
+        check_terms(objective, terms, len(batch.weight))
         sums = {name: (batch.weight * term).sum() for name, term in terms.items()}
         _, frozen = eqx.partition(with_statistics(model, training.statistics), trainable(model))
         # Weights have a mean of 1 over the rows, not over this batch: dividing by their sum here would undo them.

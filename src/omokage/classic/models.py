@@ -117,6 +117,11 @@ class ChainerBatchNorm(layers.BatchNorm):
         self.epsilon = 2e-5
 
 
+def _as_chainers(layer: Any) -> Any:
+    """Return Chainer's batch normalisation in the place of ours; anything else comes back as it is."""
+    return ChainerBatchNorm(len(layer.gain), layer.name) if isinstance(layer, layers.BatchNorm) else layer
+
+
 def make(
     input_shape: int,
     hidden: Sequence[int],
@@ -131,20 +136,9 @@ def make(
 
     def network(inputs: int, widths: Sequence[int], name: str) -> MLP:
         normalization = "batch" if use_BN else None
-        mlp = MLP(
-            inputs,
-            widths,
-            random=random,
-            activation=act_func,
-            normalization=normalization,
-            initializer=initializer,
-            name=name,
-        )
-        norms = [layer for layer in mlp.layers if isinstance(layer, layers.BatchNorm)]
-        chainers = [ChainerBatchNorm(len(norm.gain), norm.name) for norm in norms]
-        return eqx.tree_at(
-            lambda mlp: [layer for layer in mlp.layers if isinstance(layer, layers.BatchNorm)], mlp, chainers
-        )
+        settings: Any = {"activation": act_func, "normalization": normalization, "initializer": initializer}
+        mlp = MLP(inputs, widths, random=random, name=name, **settings)
+        return jax.tree.map(_as_chainers, mlp, is_leaf=lambda leaf: isinstance(leaf, layers.BatchNorm))
 
     def density(family: Any, event: Event, network: Any) -> Density:
         return Density(family, event, network, initializer=initializer, random=random)

@@ -9,7 +9,14 @@ from cyclopts import Group, Parameter
 
 from omokage.commands.arguments import AS_USUAL, NONE, Data, Own, Reading, flags, given
 from omokage.errors import FileFormatError, ParameterError
-from omokage.settings import AutoEncoderSettings, CommonSettings, DetectorSettings, VAESettings, check
+from omokage.settings import (
+    AutoEncoderSettings,
+    CommonSettings,
+    DetectorSettings,
+    VAESettings,
+    check,
+    not_of_the_command_line,
+)
 
 _MODELS: dict[str, type[CommonSettings]] = {"vae": VAESettings, "autoencoder": AutoEncoderSettings}
 _OF_MODELS = dict.fromkeys([*VAESettings.model_fields, *AutoEncoderSettings.model_fields])
@@ -85,21 +92,21 @@ def fit(
     values = (_read_config(config) if config else {}) | given(settings)
     unused = {"valid": valid, "checkpoint": checkpoint, "resume": resume or None}
     judging = _judging(task, values, given(detector), [name for name, value in unused.items() if value is not None])
-    check(_MODELS[model], values)
+    check(_MODELS[model], values, not_of_the_command_line(values))
     if checkpoint is not None and checkpoint.resolve() == out.resolve():
         raise ParameterError(f"--checkpoint and --out both name {out}: the model needs a folder of its own.")
 
-    from omokage.build import from_table
     from omokage.commands.outputs import check_apart
     from omokage.commands.sources import open_rows
     from omokage.estimators import VAE, AutoEncoder
+    from omokage.names import from_table
     from omokage.progress import is_in_nats, raw_history
     from omokage.saving import FILES
     from omokage.storage import check_target
 
     check_apart(data, out)
-    values = {name: from_table(name, value) if isinstance(value, dict) else value for name, value in values.items()}
-    values["data"] = kind.applied(values.get("data", "auto"))
+    data_kind = values.get("data", "auto")
+    values["data"] = kind.applied(from_table("data", data_kind) if isinstance(data_kind, dict) else data_kind)
     rows = open_rows(reading.source(data))
     check_target(out, FILES)
     silent: Any = {"verbose": 0} if quiet else {}

@@ -4,7 +4,7 @@
     Is z really normal?                      normality, holes, fitted prior, information
     Why does the loss run to -inf or NaN?    training, scales
 
-Pure functions of arrays: no model comes in here.
+Pure functions of arrays; only `latent` asks a model, where its densities are needed.
 """
 
 import textwrap
@@ -15,17 +15,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from omokage.diagnostics.aggregate import Aggregate, aggregate
+from omokage.diagnostics.aggregate import Aggregate, aggregate, aggregate_of
 from omokage.diagnostics.collapse import (
+    active_beside,
     active_units,
     collapse_finding,
     divergences,
     effective_beta,
     error_ratio,
+    pulls_together,
     units_finding,
     weight_finding,
 )
 from omokage.diagnostics.findings import Finding, Findings, Verdict, html_of, worst
+from omokage.diagnostics.latent import Latent
 from omokage.diagnostics.normality import normality_findings
 from omokage.diagnostics.stability import scale_finding, training_finding
 from omokage.errors import DataError
@@ -45,7 +48,8 @@ class Diagnosis:
         rows: How many rows it rests on.
         error_ratio: Squared error of the reconstructions as a share of the mean row's; 1 is no better than the mean.
         variance: Of the posterior mean over the rows, (L,).
-        kl: Mean KL(q(z|x) ‖ N(0, I)) of each latent dimension, in nats, (L,); `None` for a point mass.
+        kl: Mean KL(q(z|x) ‖ p(z)) of each latent dimension, in nats, (L,); `None` for a point mass, and where the KL
+            does not fall into such parts.
         active: Which latent dimensions carry something, (L,).
         aggregate: The aggregated posterior beside the prior; `None` for point masses that do not vary.
         findings: The answers.
@@ -98,10 +102,12 @@ def diagnose(
     scales: ArrayLike | None = None,
     floor: float | None = None,
     columns: Sequence[str] | None = None,
-    standard_prior: bool = True,
+    latent: Latent | None = None,
     seed: int = 0,
 ) -> Diagnosis:
-    """Return what can be said of a model whose prior is N(0, I), from what it makes of rows.
+    """Return what can be said of a model from what it makes of rows.
+
+    Unless `latent` is given, posteriors are taken to be normals with independent entries, and the prior to be N(0, I).
 
     Args:
         x: Rows, best such as were not trained on, in the model's own (standardised) units, (n, *event).
@@ -114,7 +120,7 @@ def diagnose(
         scales: σ of a Gaussian likelihood in the same units, of shape (), (*event) or (n, *event).
         floor: What a learned σ cannot fall below; `None` where σ is given.
         columns: Names of the columns, D.
-        standard_prior: Whether z was meant to be N(0, I); where not, it is not compared with it.
+        latent: What a model with other posteriors or another prior says of z; see `omokage.diagnostics.latent`.
         seed: Of the rows and draws that are chosen, where not all are taken.
 
     Raises:
@@ -137,16 +143,21 @@ def diagnose(
     if deviation is not None and not (deviation > 0).all():
         raise DataError("deviations: expected numbers above 0; give None for point masses.")
     scale = None if scales is None else _scales(scales, rows)
-    active, variance = active_units(mean, deviation), mean.var(0)
-    kl = None if deviation is None else divergences(mean, deviation)
-    meant = np.arange(mean.shape[1]) if deviation is not None else np.flatnonzero(active)
-    whole = aggregate(mean, deviation, meant, seed) if len(meant) and standard_prior else None
+    variance = mean.var(0)
+    if latent is None:
+        active = active_units(mean, deviation)
+        kl = None if deviation is None else divergences(mean, deviation)
+        meant = np.arange(mean.shape[1]) if deviation is not None else np.flatnonzero(active)
+        whole = aggregate(mean, deviation, meant, seed) if len(meant) else None
+    else:
+        kl, whole = latent.kl, aggregate_of(latent, seed)
+        active = active_beside(latent, mean)
     typical = scale if scale is None or scale.ndim == 1 else np.median(scale, axis=0)
     found = [
         collapse_finding(rows, made, active, objective=objective, scales=typical, history=history),
         units_finding(active, variance, kl),
         weight_finding(objective, rows.shape[1], mean.shape[1]),
-        *(normality_findings(whole) if whole is not None else ()),
+        *(normality_findings(whole, pulls_together(objective)) if whole is not None else ()),
         training_finding(history),
         scale_finding(rows, scale, floor, columns),
     ]

@@ -19,15 +19,18 @@ narrow.
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp, ndtri
-from scipy.stats import kstest
+from scipy.stats import ks_2samp, kstest
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
+
+from omokage.diagnostics.latent import Latent
+from omokage.priors import fitted_mixture
 
 Floats = NDArray[np.float64]
 
@@ -41,7 +44,7 @@ _COMPONENTS = (1, 2, 4, 8, 16)
 
 @dataclass(frozen=True, eq=False)
 class Aggregate:
-    """The aggregated posterior beside N(0, I); nats are per row.
+    """The aggregated posterior beside the prior; nats are per row.
 
     Attributes:
         rows: How many rows it is made of, m.
@@ -67,7 +70,9 @@ class Aggregate:
         mixture_density: The same under a mixture of Gaussians, with `components` by BIC.
         components: Of the mixture.
         draws: Draws of q(z), one a row, each dimension sorted, (m, l): for QQ plots.
-        quantiles: The quantiles of N(0, 1) that belong to them, (m,).
+        quantiles: The quantiles of N(0, 1) that belong to them, (m,); those of another prior by its draws, (m, l).
+        prior: What texts call the prior.
+        conditional: Whether the prior depends on the context; then that of all rows together is meant.
     """
 
     rows: int
@@ -93,6 +98,8 @@ class Aggregate:
     components: int
     draws: Floats
     quantiles: Floats
+    prior: str = "N(0, I)"
+    conditional: bool = False
 
     @property
     def gaussian_saves(self) -> float:
@@ -127,21 +134,90 @@ def aggregate(means: Floats, deviations: Floats | None, dimensions: NDArray[np.i
     z = means + spread * random.normal(size=means.shape)
     prior = random.normal(size=z.shape)
     tests = [kstest(column, "norm") for column in z.T]
-    correlation, pair = _largest_correlation(means, spread)
+    fits = _fitted(z, _prior_density(z), seed)
+    bounds = None
+    if deviations is not None:
+        densities = (log_densities(z, means, spread), log_densities(prior, means, spread))
+        mean_kl = float(0.5 * (means**2 + spread**2 - 1 - np.log(spread**2)).sum(1).mean())
+        bounds = _bounds(*densities, _prior_density(z), _prior_density(prior), fits.saved, mean_kl)
+    return _together(
+        dimensions,
+        z,
+        prior,
+        tests,
+        _moments(means, spread),
+        _largest_correlation(means, spread),
+        fits,
+        bounds,
+        ndtri((np.arange(len(z)) + 0.5) / len(z)),
+        random,
+    )
+
+
+def aggregate_of(latent: Latent, seed: int = 0) -> Aggregate:
+    """Return how the aggregated posterior of rows lies beside the prior that their model has.
+
+    What is said of single dimensions goes by draws of both: shift and deviation are in those of the prior, and
+    Kolmogorov and Smirnov's test is that of two samples.
+    """
+    random, z, prior = np.random.default_rng(seed), latent.z, latent.draws
+    tests = [ks_2samp(one, other) for one, other in zip(z.T, prior.T, strict=True)]
+    points = np.zeros_like(z)
+    scaled = (z - latent.middle) / latent.width
+    fits = _fitted(z, latent.prior_of_z, seed)
+    own = np.diagonal(latent.posterior_of_z).copy()
+    bounds = _bounds(
+        latent.posterior_of_z.copy(),
+        latent.posterior_of_draws,
+        latent.prior_of_z,
+        latent.prior_of_draws,
+        fits.saved,
+        latent.mean_kl,
+        own,
+    )
+    found, of_prior = _largest_correlation(z, points), _correlations((prior - latent.middle) / latent.width)
+    if found[1] is not None and abs(of_prior[found[1]]) > 0.5 * found[0]:  # the prior has it as well
+        found = (0.0, None)
+    together = _together(
+        np.arange(z.shape[1]),
+        z,
+        prior,
+        tests,
+        _moments(scaled, points),
+        found,
+        fits,
+        bounds,
+        np.sort(prior, axis=0),
+        random,
+    )
+    return replace(together, prior=latent.prior, conditional=latent.conditional)
+
+
+def _together(
+    dimensions: NDArray[np.int64],
+    z: Floats,
+    prior: Floats,
+    tests: list[Any],
+    moments: tuple[Floats, Floats, Floats, Floats],
+    correlation: tuple[float, tuple[int, int] | None],
+    fits: "_Fits",
+    bounds: "_Bounds | None",
+    quantiles: Floats,
+    random: np.random.Generator,
+) -> Aggregate:
+    """Return all that was found of z and of the prior's draws."""
     energy, energy_p_value = energy_test(z, prior, random)
-    held_out, gaussian, mixture, components = _fitted(z, seed)
-    bounds = None if deviations is None else _bounds(z, prior, means, spread, max(gaussian, mixture) - held_out)
-    shift, log_ratio, skewness, excess_kurtosis = _moments(means, spread)
+    largest, pair = correlation
     return Aggregate(
         rows=len(z),
         dimensions=dimensions,
-        shift=shift,
-        log_ratio=log_ratio,
-        skewness=skewness,
-        excess_kurtosis=excess_kurtosis,
+        shift=moments[0],
+        log_ratio=moments[1],
+        skewness=moments[2],
+        excess_kurtosis=moments[3],
         ks_distance=np.array([test.statistic for test in tests]),
         ks_p_value=np.array([test.pvalue for test in tests]),
-        largest_correlation=correlation,
+        largest_correlation=largest,
         most_correlated=None if pair is None else (int(dimensions[pair[0]]), int(dimensions[pair[1]])),
         energy=energy,
         energy_p_value=energy_p_value,
@@ -150,12 +226,12 @@ def aggregate(means: Floats, deviations: Floats | None, dimensions: NDArray[np.i
         marginal_kl_error=None if bounds is None else bounds.error,
         mutual_information=None if bounds is None else bounds.mutual_information,
         holes=None if bounds is None else bounds.holes,
-        prior_density=held_out,
-        gaussian_density=gaussian,
-        mixture_density=mixture,
-        components=components,
+        prior_density=fits.prior,
+        gaussian_density=fits.gaussian,
+        mixture_density=fits.mixture,
+        components=fits.components,
         draws=np.sort(z, axis=0),
-        quantiles=ndtri((np.arange(len(z)) + 0.5) / len(z)),
+        quantiles=quantiles,
     )
 
 
@@ -203,11 +279,18 @@ def _moments(means: Floats, spread: Floats) -> tuple[Floats, Floats, Floats, Flo
 def _largest_correlation(means: Floats, spread: Floats) -> tuple[float, tuple[int, int] | None]:
     if means.shape[1] < 2:
         return 0.0, None
-    covariance = np.cov(means.T, bias=True) + np.diag((spread**2).mean(0))
-    deviation = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny))
-    correlation = np.abs(np.triu(covariance / np.outer(deviation, deviation), 1))
+    correlation = np.abs(np.triu(_correlations(means, spread), 1))
     i, j = divmod(int(correlation.argmax()), len(correlation))
     return float(correlation[i, j]), (i, j)
+
+
+def _correlations(means: Floats, spread: Floats | None = None) -> Floats:
+    """Return the correlations of the dimensions of a mixture of posteriors, or of draws, (L, L)."""
+    covariance = np.atleast_2d(np.cov(means.T, bias=True))
+    if spread is not None:
+        covariance = covariance + np.diag((spread**2).mean(0))
+    deviation = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny))
+    return np.asarray(covariance / np.outer(deviation, deviation))
 
 
 @dataclass(frozen=True)
@@ -219,32 +302,67 @@ class _Bounds:
     holes: float
 
 
-def _bounds(z: Floats, prior: Floats, means: Floats, spread: Floats, saved: float) -> _Bounds:
-    """Return what needs log q(z); `saved` is a lower bound of the marginal KL from elsewhere."""
-    count = len(z)
-    each = log_densities(z, means, spread)  # (z, posterior)
-    with_own = logsumexp(each, axis=1) - np.log(count)
-    np.fill_diagonal(each, -np.inf)
-    without = logsumexp(each, axis=1) - np.log(count - 1)
-    above = with_own - _prior_density(z)
-    alone = without - _prior_density(z)
+@dataclass(frozen=True)
+class _Fits:
+    """Mean log-densities of held-out draws of q(z): under the prior, a Gaussian and a mixture fitted to the others."""
+
+    prior: float
+    gaussian: float
+    mixture: float
+    components: int
+
+    @property
+    def saved(self) -> float:
+        """A lower bound of the marginal KL."""
+        return max(self.gaussian, self.mixture) - self.prior
+
+
+def _bounds(
+    of_z: Floats,
+    of_draws: Floats,
+    prior_of_z: Floats,
+    prior_of_draws: Floats,
+    saved: float,
+    mean_kl: float,
+    own: Floats | None = None,
+) -> _Bounds:
+    """Return what needs log q(z).
+
+    Args:
+        of_z: log q(z_s|x_n), (m, m); its diagonal is overwritten.
+        of_draws: The same of the prior's draws.
+        prior_of_z: log p(z) of both, (m,).
+        prior_of_draws: See there.
+        saved: A lower bound of the marginal KL from elsewhere.
+        mean_kl: Mean KL(q(z|x) ‖ p(z)).
+        own: log q(z|x) of the row that each z came from, (m,), by which information is estimated where the mean KL is
+            not one to p(z); `None`: information is what the marginal KL leaves over of the mean KL.
+    """
+    count = len(of_z)
+    with_own = logsumexp(of_z, axis=1) - np.log(count)
+    np.fill_diagonal(of_z, -np.inf)
+    without = logsumexp(of_z, axis=1) - np.log(count - 1)
+    above, alone = with_own - prior_of_z, without - prior_of_z
     lower = max(0.0, float(alone.mean()), saved)
     upper = max(lower, float(above.mean()))
-    mean_kl = float(0.5 * (means**2 + spread**2 - 1 - np.log(spread**2)).sum(1).mean())
-    information = (float(np.clip(mean_kl - upper, 0, np.log(count))), max(0.0, mean_kl - lower))
-    there = logsumexp(log_densities(prior, means, spread), axis=1) - np.log(count) - _prior_density(prior)
+    if own is None:
+        information = (float(np.clip(mean_kl - upper, 0, np.log(count))), max(0.0, mean_kl - lower))
+    else:
+        least = float(np.clip((own - with_own).mean(), 0, np.log(count)))
+        information = (least, max(least, float((own - without).mean())))
+    there = logsumexp(of_draws, axis=1) - np.log(count) - prior_of_draws
     holes = float((there < min(np.quantile(alone, UNREACHED), np.log(THIN))).mean())
     return _Bounds(mean_kl, (lower, upper), float(above.std() / np.sqrt(count)), information, holes)
 
 
-def _fitted(z: Floats, seed: int) -> tuple[float, float, float, int]:
+def _fitted(z: Floats, prior: Floats, seed: int) -> _Fits:
     """Return the mean log-density of half the draws under prior, Gaussian and mixture, fitted to the other half."""
     order = np.random.default_rng([seed, 1]).permutation(len(z))
     learned, held_out = z[order[::2]], z[order[1::2]]
     location, scale = learned.mean(0), learned.std(0)
     scale = np.where(scale > 0, scale, 1.0)  # in its own units, since the fit adds a fixed number to variances
     learned, standard = (learned - location) / scale, (held_out - location) / scale
-    fits: list[GaussianMixture] = []
+    fits: list[Any] = []
     scores: list[float] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a mixture that is not quite settled is a fair candidate
@@ -252,9 +370,9 @@ def _fitted(z: Floats, seed: int) -> tuple[float, float, float, int]:
             worse = len(scores) - 1 - int(np.argmin(scores)) if scores else 0
             if worse >= 2 or (components > 1 and components * 2 * z.shape[1] > len(learned)):
                 break
-            fit = GaussianMixture(components, random_state=seed).fit(learned)
+            fit = fitted_mixture(learned, components, 1e-6, seed)
             fits.append(fit)
             scores.append(fit.bic(learned))
     best = fits[int(np.argmin(scores))]
     densities = [float(fit.score_samples(standard).mean() - np.log(scale).sum()) for fit in (fits[0], best)]
-    return float(_prior_density(held_out).mean()), densities[0], densities[1], int(best.n_components)
+    return _Fits(float(prior[order[1::2]].mean()), densities[0], densities[1], int(best.n_components))

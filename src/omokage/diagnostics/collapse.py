@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from omokage.diagnostics.findings import Finding
+from omokage.diagnostics.latent import Latent
 from omokage.errors import ParameterError
-from omokage.objectives import Denoising, MomentMatching, Reconstruction
+from omokage.objectives import WAE, InfoVAE, Meaning, MomentMatching, Reconstruction, Wrapping, meaning_of
 
 Floats = NDArray[np.float64]
 
@@ -45,6 +46,22 @@ def active_units(means: Floats, deviations: Floats | None) -> NDArray[np.bool_]:
     if deviations is None:
         return np.asarray((variance > _ACTIVE * variance.max()) & (variance > 0))
     return np.asarray((variance > _ACTIVE) & (divergences(means, deviations) > _ACTIVE))
+
+
+def active_beside(latent: Latent, means: Floats) -> NDArray[np.bool_]:
+    """Return which latent dimensions carry something beside a prior of any kind, (L,).
+
+    As in `active_units`, the variance being in units of the prior's own, and the KL asked where it is known.
+    """
+    active = (means / latent.width).var(0) > _ACTIVE
+    if latent.kl is not None:
+        active &= latent.kl > _ACTIVE
+    return np.asarray(active & (latent.mean_kl > _ACTIVE))
+
+
+def pulls_together(objective: Any) -> bool:
+    """Say whether an objective draws all the codes of a batch together to the prior."""
+    return isinstance(_inner(objective), WAE | InfoVAE)
 
 
 def effective_beta(
@@ -144,8 +161,8 @@ def units_finding(active: NDArray[np.bool_], variance: Floats, kl: Floats | None
 
 
 def weight_finding(objective: Any, event_size: int, latent_dim: int) -> Finding | None:
-    """Return what the weight of the KL means, for objectives that have one."""
-    objective = _inner(objective)
+    """Return what the weights of the loss mean, and whether it is a bound, for objectives that say so."""
+    meaning, objective = meaning_of(objective), _inner(objective)
     if isinstance(objective, MomentMatching):
         weight = effective_beta(1, objective.moments, averaged_over=event_size, latent_averaged_over=latent_dim)
         text = (
@@ -154,28 +171,39 @@ def weight_finding(objective: Any, event_size: int, latent_dim: int) -> Finding 
             "no bound, and not in nats."
         )
         return Finding("weights", "good" if weight <= 1 else "warning", text, {"beta": weight})
-    beta = getattr(objective, "beta", None)
-    if not isinstance(beta, int | float):
+    if meaning is None or (meaning.kl is None and not meaning.text):
         return None
-    same = f"With a Gaussian of fixed scale it is the same as σ times {np.sqrt(beta):.2g}" if beta > 0 else ""
+    figures = {} if meaning.kl is None else {"beta": float(meaning.kl)}
+    text = meaning.text or _of_weight(float(meaning.kl or 0), meaning)
+    return Finding("weights", "good", f"{text} {meaning.rows}".rstrip(), figures)
+
+
+def _of_weight(beta: float, meaning: Meaning) -> str:
+    """Return what the weight of the KL and the bound mean, where they are all that there is to say."""
+    bound = {
+        "elbo": "The loss is the ELBO's negative, a bound on -log p(x), and can be compared between models.",
+        "tighter": "The loss is a bound on -log p(x), tighter than that of the ELBO.",
+        "looser": "The loss is no tight bound on -log p(x).",
+        "": "The loss is no bound on -log p(x).",
+    }[meaning.bound]
+    if meaning.rows and meaning.bound:
+        bound = "The loss is a bound on -log p(x)."
+    same = f" With a Gaussian of fixed scale it is the same as σ times {np.sqrt(beta):.2g}." if beta > 0 else ""
     if beta == 1:
-        text = "β = 1: the loss is the ELBO's negative, a bound on -log p(x), and can be compared between models."
-    elif beta > 1:
-        text = (
+        return f"β = 1: {bound[0].lower()}{bound[1:]}"
+    if beta > 1:
+        return (
             f"β = {beta:g}, above 1: each nat in z must save {beta:g} in the reconstruction, so z holds less, and "
-            f"reconstructions blur. {same}. The loss is no tight bound on -log p(x)."
+            f"reconstructions blur.{same} {bound}"
         )
-    else:
-        text = (
-            f"β = {beta:g}, below 1: z holds more and reconstructions are sharper, but q(z) drifts from the prior, so "
-            f"samples suffer. {same}.".replace(" .", "")
-            + " The loss is no bound on -log p(x)."
-        )
-    return Finding("weights", "good", text, {"beta": float(beta)})
+    return (
+        f"β = {beta:g}, below 1: z holds more and reconstructions are sharper, but q(z) drifts from the prior, so "
+        f"samples suffer.{same} {bound}"
+    )
 
 
 def _inner(objective: Any) -> Any:
-    return _inner(objective.objective) if isinstance(objective, Denoising) else objective
+    return _inner(objective.objective) if isinstance(objective, Wrapping) else objective
 
 
 def _cause(
@@ -196,8 +224,9 @@ def _cause(
                 f"Take moments well below {variance * latent_dim / size:.2g}, or objective='elbo', which sums in nats."
             )
         return text.rstrip(), {"threshold": threshold, "strongest_variance": variance}
-    beta = getattr(objective, "beta", None)
-    if isinstance(beta, int | float):
+    meaning = meaning_of(objective)
+    if meaning is not None and meaning.kl is not None:
+        beta = meaning.kl
         strength = {} if scales is None else {"strongest_variance": strongest_variance(x / np.maximum(scales, 1e-12))}
         measured = "".join(
             f" A dimension pays only along a direction of variance above β, in units of the likelihood's scale; the "
@@ -223,9 +252,12 @@ def _cause(
             {},
         )
     name = "the objective" if objective is None else type(objective).__name__
+    if meaning is not None:
+        advice = "Take smaller weights of its latent terms, a smaller learning rate, or more epochs."
+        return f"{meaning.text} {advice}".strip(), {}
     terms = {key: value for key, value in (history[-1] if history else {}).items() if _is_term(key)}
     shown = ", ".join(f"{key} {value:.4g}" for key, value in terms.items())
-    text = f"Cause: the latent terms of {name} outweigh its reconstruction"
+    text = f"Cause, as it seems: the latent terms of {name} outweigh its reconstruction"
     text += f" (last epoch: {shown})." if shown else "."
     text += (
         f" Let each term be a sum over entries or latent dimensions, in nats a row: where both are means, the latent "

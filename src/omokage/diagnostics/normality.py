@@ -17,13 +17,19 @@ _NOTHING = 0.01  # nats of KL
 _WORTH = 0.1  # nats a row that make fitting a prior worth the trouble
 
 
-def normality_findings(aggregate: Aggregate) -> list[Finding]:
-    """Return what the numbers mean, for a posterior with a density or for a point mass."""
+def normality_findings(aggregate: Aggregate, pulled: bool = False) -> list[Finding]:
+    """Return what the numbers mean, for a posterior with a density or for a point mass.
+
+    Args:
+        aggregate: What was found.
+        pulled: Whether the objective draws the codes as a whole to the prior.
+    """
     if aggregate.marginal_kl is None:
-        return [_codes(aggregate)]
+        return [_codes(aggregate, pulled)]
     if aggregate.mean_kl is not None and aggregate.mean_kl < _NOTHING:
         text = (
-            "Is z really normal? Yes, for the worst of reasons: q(z|x) is N(0, I) whatever x is, and z tells nothing."
+            f"{_question(aggregate)} Yes, for the worst of reasons: q(z|x) is {_named(aggregate)} whatever x is, and z "
+            "tells nothing."
         )
         return [Finding("normality", "good", text, {"mean_kl": aggregate.mean_kl})]
     return [_normality(aggregate), _holes(aggregate), _prior(aggregate), _information(aggregate)]
@@ -40,8 +46,8 @@ def _normality(aggregate: Aggregate) -> Finding:
     elif lower >= _SMALL or departures:
         verdict, answer = "warning", "Not quite."
     text = (
-        f"Is z really normal? {answer} Over {aggregate.rows:,} rows the aggregated posterior q(z) lies "
-        f"{span(lower, upper)} nats from the prior N(0, I)"
+        f"{_question(aggregate)} {answer} Over {aggregate.rows:,} rows the aggregated posterior q(z) lies "
+        f"{span(lower, upper)} nats from {_named(aggregate)}"
     )
     text += "; " + "; ".join(departures) + ". " if departures else ", and no dimension stands out. "
     text += (
@@ -67,15 +73,27 @@ def _normality(aggregate: Aggregate) -> Finding:
     )
 
 
+def _question(aggregate: Aggregate) -> str:
+    return "Is z really normal?" if aggregate.prior == "N(0, I)" else "Is z distributed as the prior says?"
+
+
+def _named(aggregate: Aggregate) -> str:
+    of = ", of all contexts together" if aggregate.conditional else ""
+    return f"the prior {aggregate.prior}{of}"
+
+
 def _departures(aggregate: Aggregate) -> list[str]:
     """Return the largest departure of each sort that is worth a word."""
     words = []
+    unit = "" if aggregate.prior == "N(0, I)" else " (from the prior's mean, in its deviations)"
     worst = int(np.abs(aggregate.shift).argmax())
     if abs(aggregate.shift[worst]) > _EFFECT:
-        words.append(f"z{aggregate.dimensions[worst]} has a mean of {aggregate.shift[worst]:z.2f}")
+        words.append(f"z{aggregate.dimensions[worst]} has a mean of {aggregate.shift[worst]:z.2f}{unit}")
     worst = int(np.abs(aggregate.log_ratio).argmax())
     if abs(aggregate.log_ratio[worst]) > _EFFECT:
-        words.append(f"z{aggregate.dimensions[worst]} has a deviation of {np.exp(aggregate.log_ratio[worst]):.2f}")
+        words.append(
+            f"z{aggregate.dimensions[worst]} has a deviation of {np.exp(aggregate.log_ratio[worst]):.2f}{unit}"
+        )
     worst = int(aggregate.ks_distance.argmax())
     if aggregate.ks_distance[worst] > _KS:
         words.append(
@@ -132,7 +150,8 @@ def _prior(aggregate: Aggregate) -> Finding:
     if gaussian >= mixture - _WORTH:
         text += " The Gaussian does: location, scale and correlation are all that is wrong."
     else:
-        text += " The mixture is worth its components: z lies in clumps, or in a bent shape. A mixture prior learns it."
+        text += " The mixture is worth its components: z lies in clumps, or in a bent shape."
+        text += " A mixture prior learns it." if aggregate.prior == "N(0, I)" else ""
     return Finding("fitted prior", "warning", text, figures)
 
 
@@ -148,6 +167,11 @@ def _information(aggregate: Aggregate) -> Finding:
         f"Of the mean KL of {aggregate.mean_kl:.2f} nats, z tells {span(lower, upper)} about x (mutual information); "
         "the rest is the distance of q(z) from the prior. "
     )
+    if aggregate.conditional:
+        text = (
+            f"z tells {span(lower, upper)} nats about x (mutual information), what the context tells included; the "
+            f"mean KL to the prior given the context is {aggregate.mean_kl:.2f} nats. "
+        )
     if lower > limit - 1:
         text += f"{aggregate.rows:,} rows can show no more than their logarithm, {limit:.2f} nats; it may be far more."
     else:
@@ -156,13 +180,20 @@ def _information(aggregate: Aggregate) -> Finding:
     return Finding("information", "good", text, figures)
 
 
-def _codes(aggregate: Aggregate) -> Finding:
-    """Return what can be said of point masses, which no prior has shaped."""
+def _codes(aggregate: Aggregate, pulled: bool) -> Finding:
+    """Return what can be said of point masses."""
     more = aggregate.mixture_density - aggregate.gaussian_density
     text = (
         "Is z really normal? It is not meant to be: the codes of a plain autoencoder answer to no prior, so draws from "
         "N(0, I) decode to nothing in particular. To generate, draw from a Gaussian fitted to the codes"
     )
+    if pulled:
+        text = (
+            "Is z really normal? The objective draws the codes as a whole to N(0, I), and they are points, of which no "
+            f"KL is known. Their energy distance from it is {aggregate.energy:.1%} of its largest value (p = "
+            f"{aggregate.energy_p_value:.3g}). A Gaussian fitted to the codes gives held-out ones "
+            f"{aggregate.gaussian_saves:.2f} nats more"
+        )
     if more > _WORTH:
         text += f"; a mixture of {aggregate.components} of them fits held-out codes better by {more:z.2f} nats a row"
     figures = {

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from omokage import build, inference, saving
+from omokage import build, inference, saving, trial
 from omokage.batch import Batch
 from omokage.data.containers import to_matrix
 from omokage.data.context import ContextSchema, encoded
@@ -24,14 +24,15 @@ from omokage.data.encoded import Encoded
 from omokage.data.kinds import Schema
 from omokage.data.rows import RowSource
 from omokage.diagnostics import Diagnosis, diagnose
+from omokage.diagnostics.latent import is_standard, latent_of
 from omokage.errors import DataError
 from omokage.estimators.fitting import AnyPath, Given, Run, count, feature_names, fit_model, on_device, read_rows
 from omokage.fitted import Fitted
 from omokage.latent_density import fitted as fitted_density
 from omokage.likelihoods import Gaussian
 from omokage.model import Model
+from omokage.names import objects
 from omokage.posteriors import PointMass
-from omokage.priors import StandardNormal
 from omokage.progress import raw_record
 from omokage.settings import CommonSettings, check
 from omokage.summary import Summary, summary
@@ -167,7 +168,8 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
         before = self.fitted_ if self.warm_start and "fitted_" in vars(self) else None
         with self._device():
             kind = saving.class_name(type(self))
-            self.fitted_, result = fit_model(kind, self._checked(), given, run, before, self._completed)
+            parameters = self._checked(on_epoch=on_epoch)
+            self.fitted_, result = fit_model(kind, parameters, given, run, before, self._completed)
         if result.problem is not None:
             raise result.problem
         return self
@@ -315,6 +317,7 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
             deviations = None if point else inference.deviations(model, batch)
             made = inference.reconstruct(model, batch)
             scales = inference.scales(model, batch) if isinstance(likelihood, Gaussian) else None
+            latent = None if point or is_standard(model) else latent_of(model, batch, seed)
         learned = {**model.likelihood.learned, **model.likelihood.heads}.keys()
         return diagnose(
             batch.x,
@@ -327,7 +330,7 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
             scales=scales,
             floor=getattr(likelihood, "floor", None) if "log_scale" in learned else None,
             columns=fit.schema.entry_names(batch.x.shape[1:]),
-            standard_prior=point or isinstance(recipe.prior, StandardNormal),
+            latent=latent,
             seed=seed,
         )
 
@@ -433,11 +436,15 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
         """Return a fit with what is to be done with the training rows once the model is trained."""
         return fitted
 
-    def _checked(self) -> dict[str, Any]:
-        """Return the parameters, with NumPy numbers and lists made plain, and NumPyro's distributions made families."""
+    def _checked(self, **called: Any) -> dict[str, Any]:
+        """Return the parameters, with NumPy numbers and lists made plain, and objects made of tables and distributions.
+
+        Whatever is wrong with them, and with what else `fit` is `called` with, is told at once.
+        """
         known = self._settings.model_fields  # the constructor of a class of the user's may have others
-        given = build.families({name: getattr(self, name) for name in known} | self.get_params(deep=False))
-        settings = check(self._settings, {name: given[name] for name in known})
+        given, problems = objects({name: getattr(self, name) for name in known} | self.get_params(deep=False))
+        chosen = {name: given[name] for name in known}
+        settings = check(self._settings, chosen, trial.problems({**chosen, **called}) | problems)
         return {name: getattr(settings, name) if name in settings.model_fields_set else given[name] for name in given}
 
     def _device(self) -> contextlib.AbstractContextManager[None]:

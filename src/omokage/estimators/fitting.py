@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from omokage import build, saving
+from omokage.batch import Batch
 from omokage.checkpoints import CHECKPOINT_FILES, digest_of, read_checkpoint, seed_in, write_checkpoint
 from omokage.compilation import keep_compiled, make_room
 from omokage.data.containers import checked_weight
@@ -24,6 +25,7 @@ from omokage.data.kinds import Rows, Schema, open_data
 from omokage.data.rows import MemoryRows, RowSource, together
 from omokage.errors import DataError, ParameterError, is_count, listing
 from omokage.fitted import Fitted, short
+from omokage.memory import filled
 from omokage.model import Model
 from omokage.progress import display
 from omokage.storage import check_target
@@ -201,7 +203,21 @@ def prepared(
             stacklevel=4,
         )
     random, columns = np.random.default_rng([seed, 1]), context.size if context else 0
+    size = min(parameters["batch_size"], table.count)
+    build.check_size(parameters, recipe, schema.event, columns, blank_rows(schema, size, columns))
     return recipe, schema, build.model(parameters, recipe, schema.event, random, columns)
+
+
+def blank_rows(schema: Schema, size: int, context: int) -> Batch:
+    """Return so many rows that take no memory, as networks get them; of sequences the longest."""
+    lengths = getattr(schema, "buckets", None)
+    shape = (size, *([] if lengths is None else [lengths[-1]]), *schema.event.shape)
+    return Batch(
+        filled(shape),
+        lengths=None if lengths is None else filled((size,), lengths[-1], np.int32),
+        context=filled((size, context)) if context else None,
+        weight=filled((size,), 1.0),
+    )
 
 
 def conditions(
@@ -227,7 +243,8 @@ def fingerprint(
     start: Snapshot,
 ) -> dict[str, Any]:
     """Return, as JSON values, all that a run depends on."""
-    described = {name: value for name, value in saving.described_parameters(parameters).items() if name != "verbose"}
+    described = saving.described_parameters({**build.settled(parameters), "verbose": 0})
+    del described["verbose"]
     learned = schema.columns.to_json()
     columns = {"location": learned["location"], "scale": learned["scale"], "columns": learned["names"]}
     return {

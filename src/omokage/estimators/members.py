@@ -108,11 +108,12 @@ def fit_members(
         ParameterError, DataError: If parameters and data do not go together.
         TrainingError: If the loss stopped being finite.
     """
-    parameters = model._checked()
+    parameters = model._checked(on_epoch=on_epoch)
     held_out, count = _held_out(settings, table), settings.ensemble
     with on_device(parameters["device"]):
         training, spared = divided(table, held_out, seed) if held_out else (table, None)
-        recipe, _, _ = prepared(parameters, training, seed, None, None)
+        recipe, learned, _ = prepared(parameters, training, seed, None, None)
+        build.check_size(parameters, recipe, learned.event, members=count)
         if spared is None:
             shares = across(table, recipe.standardize, count, seed)
         else:

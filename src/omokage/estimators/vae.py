@@ -57,16 +57,18 @@ class VAE(Estimator):
     batch_size : int
         Rows of a step; clamped to the number of rows.
     optimizer : str or Optax transformation
-        "adam", "adamw", "nadam", "rmsprop", "sgd". A transformation brings its own learning rate.
-    learning_rate : float
-        What the schedule multiplies.
+        "adam", "adamw", "nadam", "rmsprop", "sgd". A transformation brings its own learning rate, schedule and weight
+        decay, so the three parameters below that are about them must then be "auto"; `gradient_clip` comes before it.
+    learning_rate : float or "auto"
+        What the schedule multiplies; "auto": 0.001.
     schedule : str or callable
         "one-cycle" ("auto"), "constant", "cosine", "linear", or a function from the share of training that is over to a
         factor of the learning rate.
     gradient_clip : float or None
         Largest global norm of the gradient.
-    weight_decay : float
-        For "adamw".
+    weight_decay : float or "auto"
+        For "adamw" alone: how much of the layers' weights is taken away in a step, times the learning rate; "auto":
+        0.0001. Biases, gains, scales and other parameters of densities do not decay.
     early_stopping : bool or int
         Stop when the validation loss has not fallen for 10 (or so many) epochs, and keep the best weights.
     validation_fraction : float
@@ -135,10 +137,10 @@ class VAE(Estimator):
         epochs: int | str = "auto",
         batch_size: int = 100,
         optimizer: Any = "adam",
-        learning_rate: float = 1e-3,
+        learning_rate: float | str = "auto",
         schedule: Any = "auto",
         gradient_clip: float | None = None,
-        weight_decay: float = 1e-4,
+        weight_decay: float | str = "auto",
         early_stopping: bool | int = False,
         validation_fraction: float = 0.1,
         standardize: str | bool = "auto",

@@ -27,6 +27,7 @@ from jax import Array
 
 from omokage.batch import Batch, Event
 from omokage.errors import ParameterError
+from omokage.memory import filled
 from omokage.nets.layers import (
     Activation,
     BatchNorm,
@@ -37,13 +38,14 @@ from omokage.nets.layers import (
     Making,
     Network,
     TrainingPass,
+    Weighted,
     with_context,
 )
 
 _WHOLE = 8  # places a side that are not halved further
 
 
-class Patches(eqx.Module):
+class Patches(Weighted):
     """Patches of pictures to places: a convolution of stride s and kernel ms, which keeps ⌈H/s⌉×⌈W/s⌉ places.
 
     The weight is (outputs, m·m·s·s·C), the inputs in the order: row and column of the cell, row and column
@@ -105,7 +107,7 @@ def _padded(layer: Patches, x: Array) -> Array:
     return jnp.pad(x, ((0, 0), (before, after[0]), (before, after[1]), (0, 0)))
 
 
-class Unpatches(eqx.Module):
+class Unpatches(Weighted):
     """Places to patches of pictures, added where they overlap: a transposed convolution of stride s and kernel ms.
 
     The weight is (s·s·outputs, m·m·C): from the cells around, of which a cell of the output is made.
@@ -141,8 +143,8 @@ class Unpatches(eqx.Module):
         """
         linear = Linear(overlap**2 * inputs, stride**2 * shape[2], initializer, random)
         self.weight, self.shape, self.stride, self.overlap = linear.weight, shape, stride, overlap
-        if start is None:
-            self.bias = np.zeros(shape[2], np.float32)
+        if start is None or random is None:
+            self.bias = filled(shape[2:] if start is None else shape)
         else:
             self.bias = np.broadcast_to(np.asarray(start, np.float32), shape).copy()
 

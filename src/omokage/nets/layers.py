@@ -9,6 +9,7 @@ Weights are NumPy arrays until training puts them on a device, so making a netwo
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import equinox as eqx
@@ -19,6 +20,9 @@ from jax import Array
 from numpy.typing import NDArray
 
 from omokage.batch import Batch
+from omokage.memory import filled
+
+MOST_LAYERS = 1000  # of a network
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
@@ -113,7 +117,13 @@ class TrainingPass:
         return other
 
 
-class Linear(eqx.Module):
+class Weighted(eqx.Module):
+    """A layer with a `weight` that multiplies what comes in: what weight decay and penalties of weights are about."""
+
+    weight: eqx.AbstractVar[Any]
+
+
+class Linear(Weighted):
     """y = x Wᵀ + b, with W of shape (outputs, inputs)."""
 
     weight: Any
@@ -125,18 +135,17 @@ class Linear(eqx.Module):
         return (len(self.bias),)
 
     def __init__(self, inputs: int, outputs: int, initializer: Initializer, random: np.random.Generator | None):
-        if random is None:  # to be filled from a file: takes no memory
-            self.weight = np.broadcast_to(np.float32(0), (outputs, inputs))
-        else:
+        self.weight, self.bias = filled((outputs, inputs)), filled((outputs,))  # blank: takes no memory
+        if random is not None:
             self.weight = np.asarray(initializer(random, outputs, inputs), np.float32)
-        self.bias = np.zeros(outputs, np.float32)
+            self.bias = np.zeros(outputs, np.float32)
 
     def __call__(self, x: Array, training: TrainingPass | None = None) -> Array:
         """Return (B, outputs)."""
         return x @ self.weight.T + self.bias
 
 
-class Head(eqx.Module):
+class Head(Weighted):
     """From the features of each place to a parameter of a distribution: y = x Wᵀ + b, in the parameter's shape."""
 
     weight: Any
@@ -151,9 +160,10 @@ class Head(eqx.Module):
         initializer: Initializer,
         random: np.random.Generator | None,
     ):
-        linear = Linear(inputs, int(np.prod(shape)), initializer, random)
-        self.weight, self.shape = linear.weight, shape
-        self.bias = linear.bias + np.broadcast_to(np.asarray(start, np.float32), shape).ravel()
+        linear = Linear(inputs, prod(shape), initializer, random)
+        self.weight, self.bias, self.shape = linear.weight, linear.bias, shape
+        if random is not None:
+            self.bias = linear.bias + np.broadcast_to(np.asarray(start, np.float32), shape).ravel()
 
     def __call__(self, features: Array, training: TrainingPass | None = None) -> Array:
         """Return (B, *places, *shape) from (B, *places, inputs)."""
@@ -188,7 +198,7 @@ class LayerNorm(eqx.Module):
     shift: Any
 
     def __init__(self, features: int):
-        self.gain, self.shift = np.ones(features, np.float32), np.zeros(features, np.float32)
+        self.gain, self.shift = filled((features,), 1.0), filled((features,))
 
     def __call__(self, x: Array, training: TrainingPass | None = None) -> Array:
         """Return an array like x."""
@@ -211,11 +221,8 @@ class BatchNorm(eqx.Module):
     momentum: float = eqx.field(static=True, default=0.9)
 
     def __init__(self, features: int, name: str):
-        self.gain, self.shift = np.ones(features, np.float32), np.zeros(features, np.float32)
-        self.mean, self.variance = (
-            Frozen(np.zeros(features, np.float32)),
-            Frozen(np.ones(features, np.float32)),
-        )
+        self.gain, self.shift = filled((features,), 1.0), filled((features,))
+        self.mean, self.variance = Frozen(filled((features,))), Frozen(filled((features,), 1.0))
         self.name, self.epsilon, self.momentum = name, 1e-5, 0.9
 
     def __call__(self, x: Array, training: TrainingPass | None = None) -> Array:
@@ -276,6 +283,21 @@ def trainable(module: Any) -> Any:
         module,
         is_leaf=lambda leaf: isinstance(leaf, Frozen),
     )
+
+
+def layer_weights(module: Any) -> Any:
+    """Return a tree of booleans like `module`: which of its arrays are the weight of a layer.
+
+    The kind of layer decides, not the number of axes: biases of pictures have three, and are none.
+    """
+    kinds = (Weighted, eqx.nn.Linear, eqx.nn.Conv, eqx.nn.ConvTranspose)
+
+    def marked(path: Any, node: Any) -> Any:
+        if not isinstance(node, kinds):
+            return False
+        return jax.tree_util.tree_map_with_path(lambda at, _: getattr(at[0], "name", "") == "weight", node)
+
+    return jax.tree_util.tree_map_with_path(marked, module, is_leaf=lambda node: isinstance(node, kinds))
 
 
 def with_statistics(module: Any, statistics: dict[str, tuple[Array, Array]]) -> Any:

@@ -56,7 +56,7 @@ class GRU(eqx.Module):
         self.inputs = tuple(Linear(features, 3 * width, initializer, random) for _ in directions)
         self.states = tuple(Linear(width, 3 * width, INITIALIZERS["orthogonal"], random) for _ in directions)
         self.width = width
-        for given in self.inputs:
+        for given in self.inputs if random is not None else ():
             given.bias[width : 2 * width] = update_bias
 
     @property
