@@ -30,7 +30,8 @@ def raw_record(record: Mapping[str, Any], log_jacobian: float) -> dict[str, Any]
     if not is_in_nats(record):
         return dict(record)
     shift = {"loss": -log_jacobian, "reconstruction": log_jacobian}
-    return {name: value + shift.get(name.removeprefix("validation_"), 0.0) for name, value in record.items()}
+    terms = {name: name.removeprefix("validation_") for name in record}
+    return {name: value + shift[terms[name]] if terms[name] in shift else value for name, value in record.items()}
 
 
 def raw_history(estimator: Any) -> list[dict[str, Any]]:
