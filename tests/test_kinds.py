@@ -74,16 +74,22 @@ class CircleSchema(Schema):
 class Angles:
     """Training rows."""
 
-    alike, streamed, names = False, False, None
+    alike, streamed, names, blocks = False, False, None, None
 
     def __init__(self, kind: Circle, X: np.ndarray):
-        self.kind, self.values, self.count = kind, kind.points(X), len(X)
+        self.kind, self.X, self.values, self.count = kind, X, kind.points(X), len(X)
         self.moments = Moments.empty(2).updated(self.values)
 
     def columns(self) -> None: ...
 
     def schema(self, standardize: Any) -> CircleSchema:
         return CircleSchema(ColumnSchema.learn(self.moments, None, standardize), self.kind)
+
+    def part(self, index: np.ndarray) -> "Angles":
+        return Angles(self.kind, self.X[index])
+
+    def encoded(self, schema: CircleSchema) -> Encoded:
+        return Encoded.of(Batch(schema.columns.encode(self.values)))
 
     def rows(self, schema: CircleSchema, held_out: float, seed: int, context: Any = None) -> Any:
         batch = Batch(schema.columns.encode(self.values), context=context)

@@ -92,6 +92,9 @@ class Family(Protocol):
         ...
 
 
+MOST_BLANK = 2**20  # constants that a blank density has
+
+
 class Density(eqx.Module):
     """A family with a network and the arrays that belong to it; see the module's text."""
 
@@ -137,10 +140,10 @@ class Density(eqx.Module):
             elif isinstance(parameter, Fixed):
                 whole = getattr(parameter.value, "dtype", None) == np.int32
                 dtype = np.int32 if whole else np.float32
+                # A blank one has its constants as well, by which those of a file are checked, but for huge ones.
+                blank = random is None and np.size(parameter.value) > MOST_BLANK
                 shape = np.shape(parameter.value)
-                self.fixed[name] = Frozen(
-                    filled(shape, 0, dtype) if random is None else np.asarray(parameter.value, dtype)
-                )
+                self.fixed[name] = Frozen(filled(shape, 0, dtype) if blank else np.asarray(parameter.value, dtype))
             elif not isinstance(parameter, Encoded) or rows is None:
                 expected = "expected an Output, Learned or Fixed, or in a prior Encoded"
                 raise ParameterError(f"{type(family).__name__}: parameter {name!r}: {expected}; got {parameter!r}.")

@@ -24,6 +24,7 @@ from omokage import __version__, build, likelihoods, memory, nets, objectives, p
 from omokage.codec import Codec
 from omokage.data.context import ContextSchema
 from omokage.data.kinds import KINDS, Schema, schema_from_json
+from omokage.density import MOST_BLANK
 from omokage.ensemble import Ensemble
 from omokage.errors import FileFormatError, OmokageError, ParameterError
 from omokage.fitted import Fitted
@@ -277,7 +278,11 @@ def _check_values(model: Any, blank: Any) -> None:
             raise FileFormatError(f"{_WEIGHTS}: {name} holds a variance below 0. The file was damaged or changed.")
     constants = named_arrays(blank)
     for name, array in named_arrays(model).items():
-        if ".fixed." in name and not np.allclose(array, constants[name], rtol=1e-5, atol=0):
+        if (
+            ".fixed." in name
+            and array.size <= MOST_BLANK
+            and not np.allclose(array, constants[name], rtol=1e-5, atol=0)
+        ):
             raise FileFormatError(f"{_WEIGHTS}: {name} is not what the settings say. The file was damaged or changed.")
 
 

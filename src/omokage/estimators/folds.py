@@ -47,7 +47,8 @@ def divided(table: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
     """Return rows to train on and a share of the rows to calibrate on, as two tables with moments of their own."""
     random = np.random.default_rng([seed, 0])
     if table.streamed:
-        spared = table.spare(min(_MOST_HELD_OUT, int(share * table.count)), random)
+        file: Any = table  # only tables of vectors are
+        spared = file.spare(min(_MOST_HELD_OUT, int(share * table.count)), random)
         return table, spared
     order = np.concatenate(_by_content(_units_of_all(table)))
     blocks = table.blocks

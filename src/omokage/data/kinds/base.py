@@ -34,13 +34,19 @@ class Rows(Protocol):
 
     Attributes:
         moments: Of the columns.
-        alike: Whether entries share a scale whatever their values are, as pixels do.
-        blocks: Which part of X each row shares with its neighbours, (n,), where they do; such rows stay together.
     """
 
     moments: Moments
-    alike: bool
-    blocks: NDArray[np.int64] | None
+
+    @property
+    def alike(self) -> bool:
+        """Whether entries share a scale whatever their values are, as pixels do."""
+        ...
+
+    @property
+    def blocks(self) -> NDArray[np.int64] | None:
+        """Which part of X each row shares with its neighbours, (n,), where they do; such rows stay together."""
+        ...
 
     @property
     def kind(self) -> "Kind":
@@ -72,10 +78,6 @@ class Rows(Protocol):
 
     def part(self, index: NDArray[np.int64]) -> "Rows":
         """Return the rows at these places of X, with moments of their own: nothing of the others is in them."""
-        ...
-
-    def spare(self, count: int, order: np.random.Generator) -> "Rows":
-        """Take about so many rows out of a large file, and return them; only of rows that are streamed."""
         ...
 
     def encoded(self, schema: Any) -> Encoded:
