@@ -31,6 +31,7 @@ LAYERS = [
 # What imports a module of its own layer, and which.
 BESIDE = {
     "batch": {"memory"},
+    "compilation": {"errors"},
     "memory": {"errors"},
     "settings": {"errors"},
     "paths": {"errors"},

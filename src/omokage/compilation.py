@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from omokage.errors import ForkError
+
 _MAPS, _SIZE, _CALLS = Path("/proc/self/maps"), Path("/proc/self/statm"), itertools.count(1)
 _CHECK_EVERY = 8  # calls, since counting takes milliseconds
 # Of the 65,530 memory maps that Linux gives a process. A fit takes some 500 of them, and 25 MB, for its programs.
@@ -13,6 +15,27 @@ _MOST_MAPS = 40_000
 # What programs may take: a process that has grown by so much, and has so many more maps, has grown by programs.
 _MOST_BYTES, _MANY_MAPS = 512 * 2**20, 4_000
 _least: dict[str, int] = {}  # bytes and maps of this process, at the least since programs were let go of
+
+
+_process: list[int] = []  # the process that has computed
+
+
+def check_process() -> None:
+    """Check that this process is not a copy of one that has computed.
+
+    JAX computes in threads, and fork copies none of them: a program would wait for them for ever.
+
+    Raises:
+        ForkError: If it is one.
+    """
+    here = os.getpid()
+    if not _process:
+        _process.append(here)
+    if _process[0] != here:
+        raise ForkError(
+            "This process was made by fork from one in which omokage had computed, and would wait for ever. Start "
+            "processes by spawn: multiprocessing.get_context('spawn'), or joblib's 'loky'."
+        )
 
 
 def cache_folder() -> Path:

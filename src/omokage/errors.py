@@ -29,6 +29,10 @@ class FileFormatError(OmokageError, ValueError):
     """A file is missing, damaged, of another format, or not what it claims to be."""
 
 
+class ForkError(OmokageError, RuntimeError):
+    """A process made by fork was asked to compute, which it never could."""
+
+
 class TrainingError(OmokageError, RuntimeError):
     """Training could not go on; the last good weights are kept where a model is at hand."""
 

@@ -1,12 +1,13 @@
 """What a fit makes: one value, which is asked, saved, exported and served, and is put in place at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omokage.build import Recipe
 from omokage.data.context import ContextSchema
 from omokage.data.kinds import Schema
 from omokage.ensemble import Ensemble
+from omokage.files.options import Options
 from omokage.model import Model
 from omokage.supports import Support
 
@@ -28,6 +29,7 @@ class Fitted:
         model: The parts, or several models as one.
         history: One record an epoch.
         context: What was learned of the context, if there was one.
+        reading: How files were read: "options" as `omokage.files.options.Options.to_json` has them, and "ids".
     """
 
     kind: str
@@ -37,6 +39,17 @@ class Fitted:
     model: Any
     history: list[dict[str, Any]]
     context: ContextSchema | None = None
+    reading: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def options(self) -> Options:
+        """How files are read, as at the fit."""
+        return Options.from_json(self.reading.get("options", {}))
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Columns of files that are no input."""
+        return tuple(self.reading.get("ids", ()))
 
     @property
     def name(self) -> str:

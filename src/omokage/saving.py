@@ -27,6 +27,7 @@ from omokage.data.kinds import KINDS, Schema, schema_from_json
 from omokage.density import MOST_BLANK
 from omokage.ensemble import Ensemble
 from omokage.errors import FileFormatError, OmokageError, ParameterError
+from omokage.files.options import Options
 from omokage.fitted import Fitted
 from omokage.model import kl_form
 from omokage.settings import upgraded
@@ -90,6 +91,7 @@ def save(folder: str | os.PathLike[str], content: Saved) -> Path:
         },
         "parameters": described_parameters(content.parameters),
         "recipe": recipe,
+        **({"reading": content.reading} if content.reading else {}),
     }
     schema = content.schema.to_json() | ({} if content.context is None else {"context": content.context.to_json()})
     arrays = named_arrays(content.model)
@@ -196,8 +198,22 @@ def _read(
         model=model,
         history=history,
         context=context,
+        reading=_reading(index.get("reading", {})),
         detector=detector,
     )
+
+
+def _reading(value: Any) -> dict[str, Any]:
+    """Return what is remembered of how files are read; raises FileFormatError if it is not sound."""
+    sound = isinstance(value, dict) and value.keys() <= {"options", "ids"}
+    ids = value.get("ids", []) if sound else None
+    if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
+        raise FileFormatError(f"spec.json: reading: not what omokage writes there; got {_shown(value)}.")
+    try:
+        Options.from_json(value.get("options", {}))
+    except FileFormatError as error:
+        raise FileFormatError(f"spec.json: reading: {error}") from None
+    return value
 
 
 def restored_schema(value: Any, kind: Any = None) -> tuple[Schema, ContextSchema | None]:

@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +14,6 @@ from omokage.settings import from_text, hint
 
 if TYPE_CHECKING:
     from omokage.commands.sources import Source
-    from omokage.files.options import Options
 
 DATA_HELP = "CSV, Parquet, .npy, .npz or IDX file; a folder of pictures; or digits, mnist, fashion_mnist."
 Data = Annotated[str, Parameter(help=DATA_HELP)]
@@ -54,18 +53,23 @@ class Reading:
     ] = "auto"
     array: Annotated[str | None, Parameter(help="Which array of an .npz file.")] = None
 
-    def source(self, data: str) -> "Source":
-        """Return where rows come from, as they are read so."""
-        from omokage.commands.sources import Source
-
-        return Source(data, self.id, self.options())
-
-    def options(self) -> "Options":
-        """Return how files are read."""
+    def source(self, data: str, estimator: Any = None) -> "Source":
+        """Return where rows come from, and how they are read: as is said, else as at the fit of an estimator."""
+        from omokage.commands.sources import Source, known_ids
         from omokage.files.options import Options
 
-        said = {name: value for name, value in vars(self).items() if name != "id" and value is not None}
-        return Options(**said)
+        said = {name: value for name, value in vars(self).items() if name != "id" and value not in (None, "auto")}
+        if estimator is None:
+            return Source(data, self.id, Options(**said))
+        fit = estimator.fitted_
+        options = replace(fit.options, **said)
+        return Source(data, self.id or known_ids(data, options, fit.ids), options, optional=not self.id)
+
+    @property
+    def remembered(self) -> dict[str, Any]:
+        """What a model is to remember of it."""
+        options = self.source("").options.to_json()
+        return ({"options": options} if options else {}) | ({"ids": list(self.id)} if self.id else {})
 
 
 AS_USUAL = Reading()

@@ -13,5 +13,6 @@ def encode(model: Folder, data: Data, *, out: Out, reading: Reading = AS_USUAL, 
     def features(estimator: Any, rows: Any) -> dict[str, Any]:
         return dict(zip(estimator.get_feature_names_out(), estimator.transform(rows).T, strict=True))
 
-    write_rows(features, own.model(model), reading.source(data), out)
+    estimator = own.model(model)
+    write_rows(features, estimator, reading.source(data, estimator), out)
     print(f"{out}: written", file=sys.stderr)

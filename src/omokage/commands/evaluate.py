@@ -28,7 +28,7 @@ def evaluate(
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise ParameterError(f"--out: {out} cannot be written; end it in .html.")
     estimator = own.load(model)
-    rows, labels, ids = _labelled(reading.source(data), label_column, estimator.schema_)
+    rows, labels, ids = _labelled(reading.source(data, estimator), label_column, estimator.schema_)
     print(found := evaluate_detector(estimator, rows, labels))
     if out is not None:
         from omokage.report import evaluation_page

@@ -114,11 +114,12 @@ def fit(
     if task == "detect":
         # Settings of a VAE are differences from the small one that detectors take.
         inner = made(**values) if model == "autoencoder" else {} if values == {"data": "auto"} else values
-        _fit_detector(inner or None, rows, out, judging | silent, quiet)
+        _fit_detector(inner or None, rows, out, judging | silent, quiet, reading)
         return
     estimator: Any = made(**values, **silent)
     checked = None if valid is None else _validation(reading.source(valid), rows)
     estimator.fit(rows, X_valid=checked, checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume)
+    remember(estimator, reading)
     estimator.save(out)
     if not quiet:
         last = raw_history(estimator)[-1]
@@ -128,15 +129,21 @@ def fit(
         print(f"{out}: {estimator.schema_.described} to {estimator.latent_dim}; {terms}{unit}")
 
 
-def _fit_detector(model: Any, rows: Any, out: Path, settings: dict[str, Any], quiet: bool) -> None:
+def _fit_detector(model: Any, rows: Any, out: Path, settings: dict[str, Any], quiet: bool, reading: Reading) -> None:
     """Fit a detector and save it."""
     from omokage.estimators import AnomalyDetector
 
     judge = AnomalyDetector(model, **settings).fit(rows)
+    remember(judge, reading)
     judge.save(out)
     if not quiet:
         by, count = ", ".join(judge.judge_.names), judge.calibration_.count
         print(f"{out}: {judge.schema_.described}; {judge.ensemble} models judge by {by}; {count:,} rows calibrate")
+
+
+def remember(estimator: Any, reading: Reading) -> None:
+    """Let an estimator remember how its file was read, so that the next ones are read so too."""
+    estimator.fitted_ = replace(estimator.fitted_, reading=reading.remembered)
 
 
 def _validation(source: Any, rows: Any) -> Any:

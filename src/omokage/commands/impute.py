@@ -18,5 +18,5 @@ def impute(model: Folder, data: Data, *, out: OutLike, reading: Reading = AS_USU
     def filled(estimator: Any, rows: Any) -> Any:
         return estimator.impute(rows)
 
-    count = write_like(filled, estimator, reading.source(data), out)
+    count = write_like(filled, estimator, reading.source(data, estimator), out)
     print(f"{out}: {count} entries filled", file=sys.stderr)

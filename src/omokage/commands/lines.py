@@ -1,8 +1,8 @@
 """Rows that come line by line, each answered at once; and the report of those that cannot be used."""
 
-import csv
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -10,6 +10,7 @@ import polars as pl
 from omokage.commands.answers import SHOWN, Answered, Answers, Columns
 from omokage.commands.sources import Source, numbers_in
 from omokage.errors import DataError, listing
+from omokage.files.lines import open_lines
 
 
 class Report:
@@ -35,20 +36,20 @@ class Report:
 def answer_lines(
     question: Callable[[Any, Any], Columns],
     estimator: Any,
-    lines: Iterable[str],
+    lines: Iterable[str | bytes],
     answer: Callable[[str], object],
     *,
-    ids: tuple[str, ...] = (),
+    source: Source,
     strict: bool = False,
 ) -> int:
-    """Answer each line of comma-separated cells as it comes; the first names the columns, where the model has names.
+    """Answer each line of cells as it comes; the first names the columns, where the model has names.
 
     Args:
         question: What is asked of each row.
         estimator: The model, one of vectors.
         lines: What comes in.
         answer: Called with what goes out: a line of names, then one for each row.
-        ids: Columns that are passed through.
+        source: How lines are read, and which columns are passed through.
         strict: Stop at the first row that cannot be scored.
 
     Returns:
@@ -57,24 +58,23 @@ def answer_lines(
     Raises:
         DataError: If columns are missing, or with `strict` if a row cannot be scored.
     """
-    source, names = Source("-", ids), estimator.schema_.names
-    answers, report = Answers(question, estimator, source, strict=False), Report("-")
-    cells = csv.reader(lines)
-    header = next(cells, None) if names is not None else [str(j) for j in range(estimator.schema_.features)]
-    if header is None:
-        raise DataError("-: there are no lines; expected the names of the columns first.")
-    header = [name.removeprefix("\ufeff") for name in header]
-    if twice := sorted({name for name in header if header.count(name) > 1}):
-        raise DataError(f"-: names of columns must differ; {listing(twice)} repeat.")
-    if missing := [name for name in ids if name not in header]:
-        raise DataError(f"--id: no column {listing(missing)} in the first line; it has {listing(header, 20)}.")
-    for number, row in enumerate(cells):
-        if len(row) != len(header):  # which cell is which is not known
-            row = [f"({len(row)} cells for {len(header)} columns)"] * len(header)
-        frame: Any = pl.DataFrame([row], schema=dict.fromkeys(header, pl.String), orient="row")
-        if names is None:
+    schema, ids = estimator.schema_, source.ids
+    numbered = None if schema.names is not None else tuple(str(j) for j in range(schema.features))
+    reader = open_lines(lines, replace(source.options, text=ids), names=numbered)
+    if source.optional:
+        ids = tuple(name for name in ids if name in reader.names)
+        source = replace(source, ids=ids)
+    if missing := [name for name in ids if name not in reader.names]:
+        raise DataError(f"--id: no column {listing(missing)} in the first line; it has {listing(reader.names, 20)}.")
+    answers, report = Answers(question, estimator, source, strict=False), Report(source.data)
+    for number, line in enumerate(reader):
+        cells = line.cells or (None,) * len(reader.names)
+        frame: Any = pl.DataFrame([cells], schema=dict.fromkeys(reader.names, pl.String), orient="row")
+        if schema.names is None:
             frame = numbers_in(frame)
         answered = answers(frame, number, begun=True)  # a first row that cannot be used is no reason to stop
+        if line.problem:
+            answered = Answered(answered.frame, 1, (f"{source.data}: {line.problem}",))
         report(answered)
         if strict and report.bad:
             raise DataError("-: stopped at a row that cannot be scored. Mend it, or leave out --strict.")

@@ -13,5 +13,6 @@ def reconstruct(model: Folder, data: Data, *, out: OutLike, reading: Reading = A
     def rebuilt(estimator: Any, rows: Any) -> Any:
         return estimator.reconstruct(rows)
 
-    write_like(rebuilt, own.model(model), reading.source(data), out)
+    estimator = own.model(model)
+    write_like(rebuilt, estimator, reading.source(data, estimator), out)
     print(f"{out}: written", file=sys.stderr)

@@ -40,7 +40,8 @@ def score(
     from omokage.commands.parts import write_scores
     from omokage.commands.verdicts import question_of, question_of_steps
 
-    estimator, source = own.load(model), reading.source(data)
+    estimator = own.load(model)
+    source = reading.source(data, estimator)
     schema = estimator.schema_
     by_step = by_step or window is not None or schema.cuts
     if by_step:
@@ -52,7 +53,8 @@ def score(
         def answer(text: str) -> None:
             print(text, end="", flush=True)
 
-        answer_lines(question, estimator, sys.stdin, answer, ids=reading.id, strict=strict)
+        lines = getattr(sys.stdin, "buffer", sys.stdin)  # of bytes, so that one bad byte is one bad line
+        answer_lines(question, estimator, lines, answer, source=source, strict=strict)
         return
     if data == "-" or out is None:
         raise ParameterError("--out: expected a file to write; only of - and vectors answers go to standard output.")

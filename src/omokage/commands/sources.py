@@ -1,6 +1,7 @@
 """Where rows come from: files, folders of pictures and known data sets, as the command line names them."""
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,6 +31,15 @@ class Source:
     data: str
     ids: tuple[str, ...] = ()
     options: Options = _AS_FOUND
+    optional: bool = False  # ids are those of the fit, and need not be there
+
+
+def known_ids(data: str, options: Options, ids: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those columns of a file that were no input at a fit; of standard input all, since nothing is read yet."""
+    if data == "-" or not ids or not Path(data).is_file():
+        return ids if data == "-" else ()
+    names = open_table(data, options).names or ()
+    return tuple(name for name in ids if name in names)
 
 
 @dataclass(frozen=True)
@@ -82,9 +92,11 @@ def open_rows(source: Source, keys: Sequence[str] = (), *, passed: bool = False)
     names = file.names or ()
     if missing := [name for name in ids if name not in names]:
         raise DataError(f"--id: no column {listing(missing)} in {data}; it has {listing(names, 20) or 'no names'}.")
-    if passed or not ids:
-        return file
-    return open_table(data, options, columns=[name for name in names if name not in ids])
+    if not passed and ids:
+        file = open_table(data, options, columns=[name for name in names if name not in ids])
+    for note in file.notes:
+        print(f"omokage: {note}", file=sys.stderr)
+    return file
 
 
 def batches_of(source: Source) -> Iterator[tuple[int, Any]]:
@@ -122,10 +134,12 @@ def numbers_in(rows: Any) -> NDArray[np.float64]:
         return np.asarray(rows, np.float64).reshape(len(rows), -1)
     columns = []
     for column in rows.get_columns():
-        text = column
-        if column.dtype == pl.String:  # as a column without a bad cell is read
-            text = column.str.strip_chars().str.to_lowercase().replace({"true": "1", "false": "0"})
-        columns.append(text.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy())
+        text = column.cast(pl.String) if column.dtype in (pl.Categorical, pl.Enum) else column
+        if text.dtype == pl.String:  # as a column without a bad cell is read
+            text = text.str.strip_chars().str.to_lowercase().replace({"true": "1", "false": "0"})
+        known = text.dtype == pl.String or text.dtype.is_numeric() or text.dtype == pl.Boolean
+        numbers = text.cast(pl.Float64, strict=False) if known else pl.Series([None] * len(text), dtype=pl.Float64)
+        columns.append(numbers.fill_null(float("nan")).to_numpy())
     return np.column_stack(columns) if columns else np.empty((len(rows), 0))
 
 

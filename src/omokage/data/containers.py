@@ -13,7 +13,8 @@ an error that names it. Whole numbers beyond 2^53 are rounded to the nearest flo
 """
 
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import narwhals as nw
@@ -42,13 +43,23 @@ _REMEDIES = {  # what a container that is not read has to be turned into
 # ------------------------------------------------------------------------------------------------------- files
 
 
-def opened(X: Any) -> Any:
-    """Return the open file that a path names, else X."""
+def opened(X: Any, options: Any = None, ids: Sequence[str] = ()) -> Any:
+    """Return the open file that a path names, read as the options say and without the columns `ids`, else X."""
     if not isinstance(X, str | os.PathLike):
         return X
     from omokage.files.opening import open_table
 
-    return open_table(X)
+    file = open_table(X, options)
+    if file.names is not None and set(ids) & set(file.names):
+        file = open_table(X, options, columns=[name for name in file.names if name not in ids])
+    return told(file)
+
+
+def told(file: Any) -> Any:
+    """Return an open file, having warned of what was found in it and not asked for."""
+    for note in file.notes:
+        warnings.warn(note, stacklevel=2)
+    return file
 
 
 def values(X: Any, *, shaped: bool = False) -> Any:

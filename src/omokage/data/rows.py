@@ -19,6 +19,7 @@ from omokage.errors import FileFormatError
 _READ = 1024  # rows that are read from disk in one piece, at most
 _LEAST_PIECES = 64
 _POOL = 131_072  # rows from all over the file that are mixed with one another
+_LOOKED_AT = 16  # columns, of which those that tell most rows apart put rows in order
 
 
 class RowSource(Protocol):
@@ -279,17 +280,48 @@ def _joined(first: Batch | None, second: Batch) -> Batch:
     return Batch(*(None if a is None else np.concatenate([a, b]) for a, b in zip(first, second, strict=True)))
 
 
-def canonical_order(rows: Batch) -> NDArray[np.int64]:
+def canonical_order(rows: Batch, raw: NDArray[Any] | None = None) -> NDArray[np.int64]:
     """Return an order of the rows that depends on their contents alone.
 
-    A fit that starts from it does not depend on the order in which the rows were given.
+    A fit that starts from it does not depend on the order in which the rows were given. By values as they were given,
+    `raw` (n, D), it does not depend on their units either, but for rounding.
 
     Example:
         >>> x = np.array([[1, 2], [0, 5], [1, 1]], np.float32)
         >>> np.array_equal(x[canonical_order(Batch(x))], x[::-1][canonical_order(Batch(x[::-1]))])
         True
     """
-    return np.argsort(hashes(rows), kind="stable")
+    if raw is None:
+        return np.argsort(hashes(rows), kind="stable")
+    return np.lexsort((hashes(rows), _ranks(raw)))
+
+
+def _ranks(raw: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the place of each row in the order of its values, column after column; equal rows have the same.
+
+    Columns that tell many rows apart come first. Which they are does not change with units, or where rows repeat.
+    """
+    varying = np.flatnonzero(raw.max(0) > raw.min(0))
+    some = (
+        np.unique(varying[np.linspace(0, len(varying) - 1, _LOOKED_AT).astype(np.int64)]) if len(varying) else varying
+    )
+    different = [len(np.unique(raw[:, column])) for column in some]
+    first = some[np.argsort(np.negative(different), kind="stable")] if len(some) else some
+    ranks, tied = np.zeros(len(raw), np.int64), np.arange(len(raw))
+    for column in [*first, *np.setdiff1d(varying, first)]:
+        if len(tied) < 2:
+            break
+        values = raw[tied, column]
+        order = np.lexsort((values, ranks[tied]))
+        before, now = ranks[tied][order], values[order]
+        new = np.concatenate([[True], (before[1:] != before[:-1]) | (now[1:] != now[:-1])])
+        group = np.concatenate([[True], before[1:] != before[:-1]])
+        places = np.arange(len(tied))
+        within = np.maximum.accumulate(np.where(new, places, 0)) - np.maximum.accumulate(np.where(group, places, 0))
+        ranks[tied[order]] = before + within
+        counts = np.diff(np.append(np.flatnonzero(new), len(tied)))
+        tied = np.sort(tied[order][np.repeat(counts > 1, counts)])
+    return ranks
 
 
 def hashes(rows: Batch) -> NDArray[np.uint64]:

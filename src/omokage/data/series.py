@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import narwhals as nw
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from omokage.data.containers import array_of, frame_of, is_numbers, numbers_in, unmasked
 from omokage.errors import DataError, DataTypeError, listing, suggest
+from omokage.files.times import times as read_times
 from omokage.supports import Support
 
 if TYPE_CHECKING:
@@ -237,16 +239,27 @@ def _check_times(given: nw.Series[Any], groups: Sequence[NDArray[np.int64]], lab
             f"{name}: series {labels[without[0]]!r}: row {without[0]} has no value in {column!r}. Fill it, or leave "
             "the row out."
         )
+    moments = _moments(times, str(column), name)
     for group in groups:
         for before, after in pairwise(group):
-            if times[before] < times[after]:
+            if moments[before] < moments[after]:
                 continue
-            what = "repeats the time" if times[before] == times[after] else "comes before the time"
-            text = " as text, in which '10' comes before '9'" if isinstance(times[after], str) else ""
+            what = "repeats the time" if moments[before] == moments[after] else "comes before the time"
             raise DataError(
                 f"{name}: series {labels[after]!r}: row {after} ({column} = {times[after]}) {what} of row {before} "
-                f"({times[before]}). Sort the table by {column!r}{text}, and keep one row for each time of a series."
+                f"({times[before]}). Sort the table by {column!r}, by time and not as text, and keep one row for each "
+                "time of a series."
             )
+
+
+def _moments(times: Sequence[Any], column: str, name: str) -> Sequence[Any]:
+    """Return times in an order that is that of time: text is read as dates, clocks or numbers."""
+    if not all(isinstance(entry, str) for entry in times):
+        return times
+    try:
+        return read_times(pl.Series(column, times)).to_list()
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
 
 
 def _is_empty(column: "nw.Series[Any]") -> bool:

@@ -22,7 +22,7 @@ from omokage.detection.judge import Judge
 from omokage.diagnostics.findings import Findings
 from omokage.errors import ParameterError, suggest
 from omokage.estimators.base import Estimator, FittedAttributes
-from omokage.estimators.fitting import AnyPath, check_names, on_device, read_rows, seed_of
+from omokage.estimators.fitting import AnyPath, check_names, on_device, read_rows, reading_of, seed_of
 from omokage.estimators.members import FittedDetector, fit_members, member
 from omokage.fitted import Fitted
 from omokage.settings import DetectorSettings, VAESettings, check
@@ -160,7 +160,8 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         if (columns := table.columns()) is not None:
             check_names(name, columns, None)
         kind = saving.class_name(type(self))
-        fitted = fit_members(kind, self.model, member(self.model, table), table, settings, seed, on_epoch)
+        model, reading = member(self.model, table), reading_of(X)
+        fitted = fit_members(kind, self.model, model, table, settings, seed, on_epoch, reading)
         if settings.contamination != "auto":
             scores = _scores(fitted, read_rows(fitted, X)).mean(1)
             fitted = dataclasses.replace(fitted, offset=float(np.quantile(-scores, settings.contamination)))

@@ -17,8 +17,8 @@ from sklearn.utils.validation import validate_data
 from omokage import build, saving
 from omokage.batch import Batch
 from omokage.checkpoints import CHECKPOINT_FILES, digest_of, read_checkpoint, seed_in, write_checkpoint
-from omokage.compilation import keep_compiled, make_room
-from omokage.data.containers import checked_weight
+from omokage.compilation import check_process, keep_compiled, make_room
+from omokage.data.containers import checked_weight, opened
 from omokage.data.context import ContextSchema, encoded
 from omokage.data.encoded import Encoded
 from omokage.data.kinds import Rows, Schema, open_data
@@ -27,6 +27,7 @@ from omokage.errors import DataError, ParameterError, is_count, listing
 from omokage.fitted import Fitted, short
 from omokage.memory import filled
 from omokage.model import Model
+from omokage.paths import is_folder
 from omokage.progress import display
 from omokage.storage import check_target
 from omokage.training import Plan, Record, Result, Snapshot, begin, train
@@ -37,6 +38,7 @@ AnyPath = str | os.PathLike[str]
 @contextlib.contextmanager
 def on_device(name: str) -> Iterator[None]:
     """Compute on such a device; raises ParameterError if there is none."""
+    check_process()
     keep_compiled()
     make_room()
     if name == "auto":
@@ -141,6 +143,7 @@ def fit_model(
         model=result.model,
         history=result.history,
         context=context_schema,
+        reading=reading_of(given.X),
     )
     return complete(fitted, rows, seed), result
 
@@ -261,9 +264,16 @@ def fingerprint(
     }
 
 
+def reading_of(X: Any) -> dict[str, Any]:
+    """Return how a file is read, where X is an open one, in the form of `Fitted.reading`."""
+    return {"options": X.options.to_json()} if hasattr(X, "options") else {}
+
+
 def read_rows(fitted: Fitted, X: Any, context: Any = None) -> Encoded:
-    """Return rows, with their context, that a fitted model can be asked about."""
+    """Return rows, with their context, that a fitted model can be asked about; files are read as at the fit."""
     schema = fitted.schema
+    if isinstance(X, str | os.PathLike) and not is_folder(X):
+        X = opened(X, fitted.options, fitted.ids)
     X = schema.opened(X)
     rows = schema.rows(X, estimator=fitted.name, support=fitted.accepts)
     if (columns := schema.columns_of(X)) is not None:

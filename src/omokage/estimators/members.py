@@ -92,6 +92,7 @@ def fit_members(
     settings: DetectorSettings,
     seed: int,
     on_epoch: Callable[[Record], object] | None,
+    reading: dict[str, Any],
 ) -> FittedDetector:
     """Train the members on rows, and calibrate what they say.
 
@@ -103,6 +104,7 @@ def fit_members(
         settings: Of the detector.
         seed: Of everything random.
         on_epoch: Called with the record of each epoch.
+        reading: How files were read.
 
     Raises:
         ParameterError, DataError: If parameters and data do not go together.
@@ -156,6 +158,7 @@ def fit_members(
         schema=judge.schema,
         model=judge.ensemble,
         history=result.history,
+        reading=reading,
         settings={"model": given, **dict(settings)},
         member=saving.class_name(type(model)),
         judge=judge,

@@ -1,5 +1,6 @@
 """Tables written as CSV, TSV or Parquet: whole, or not there."""
 
+import glob
 import os
 import secrets
 import shutil
@@ -13,7 +14,7 @@ from polars.io.plugins import register_io_source
 
 from omokage.errors import DataError, FileFormatError, ParameterError
 from omokage.files.formats import PARQUET, SEPARATORS, first_line
-from omokage.paths import as_path
+from omokage.paths import as_path, lock_of, unlock
 
 Columns = pl.DataFrame | Mapping[str, Any]
 
@@ -43,9 +44,11 @@ def write_table(path: str | os.PathLike[str], content: Columns | Iterable[Column
     target = path.resolve()  # through a link, so that the link stays one
     folder = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     part = folder / target.name
-    frames = _frames(content)
+    frames, lock = _frames(content), None
+    _clear_abandoned(target)
     try:
         folder.mkdir()
+        lock = lock_of(folder)
         with part.open("xb") as file:
             if extension in PARQUET:
                 _write_parquet(part, frames)
@@ -63,7 +66,16 @@ def write_table(path: str | os.PathLike[str], content: Columns | Iterable[Column
         raise DataError(f"{path}: these columns cannot be written as {extension}: {first_line(error)}") from None
     finally:
         _remove(folder)
+        unlock(lock)
     return path
+
+
+def _clear_abandoned(target: Path) -> None:
+    """Remove what runs that were killed left beside a file: folders of parts whose lock nobody has."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*-*.part"):
+        if (lock := lock_of(left)) is not None:
+            shutil.rmtree(left, ignore_errors=True)
+            unlock(lock)
 
 
 def _remove(folder: Path) -> None:

@@ -397,6 +397,12 @@ class SequenceTable:
         self.lengths = np.array([len(series) for series in self.values])
         self.moments = _moments(self.values, self.lengths, self.weight, self.names)
 
+    def _values_of(self, index: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the values of series as far as all of them go, (B, T·C), for an order; a missing one is the least."""
+        shortest = self.lengths[index].min()
+        values = np.stack([self.values[number][:shortest] for number in index]).reshape(len(index), -1)
+        return np.where(np.isnan(values), -np.inf, values)
+
     def columns(self) -> None:
         """Return nothing: scikit-learn has no word on sequences."""
 
@@ -435,7 +441,7 @@ class SequenceTable:
         """Return the series for training, and a share of them that is held out (`None` where 0); see `Rows.rows`."""
         encoded = schema.encode(schema.ordered(self.values, self.names))
         groups = encoded.with_context(None if context is None else context[self._kept]).groups
-        orders = [canonical_order(batch) for _, batch in groups]
+        orders = [canonical_order(batch, self._values_of(index)) for index, batch in groups]
         bounds = np.cumsum([0, *map(len, orders)])
         blocks = self.blocks
         if blocks is not None:

@@ -152,9 +152,8 @@ class Table:
             count = min(_MOST_HELD_OUT, int(held_out * self._spool.count))
             return self._spool, MemoryRows(self._spool.hold_out(order, count)) if held_out else None
         rows = Batch(schema.encode(self.matrix), context=context)
-        index = canonical_order(rows)
-        if self.weight is not None:
-            index = index[self.weight[index] > 0]
+        kept = np.arange(len(self.matrix)) if self.weight is None else np.flatnonzero(self.weight)
+        index = kept[canonical_order(rows.map(lambda array: array[kept]), self.matrix[kept])]
         training, checking = (
             MemoryRows(rows, None if self.weight is None else self.weight[chosen], chosen) if len(chosen) else None
             for chosen in divide(index, held_out, order)
