@@ -43,7 +43,7 @@ def german(tmp_path_factory):
 def test_what_was_found_is_said_and_what_was_asked_for_remembered(command, german, tmp_path):
     status, _, said = command("fit", german, "--id", "Teil", "--out", tmp_path / "m", *SMALL)
     assert status == 0
-    assert "';'" in said and "','" in said
+    assert "';' between cells" in said and "decimal comma" in said
     spec = json.loads((tmp_path / "m" / "spec.json").read_text())
     assert spec["reading"] == {"ids": ["Teil"]}
     # The next file is read as the first was: the ids are passed through without a word.
