@@ -182,7 +182,7 @@ def mean_of(density: Density, given: Distribution) -> Array:
 
 
 def width(distribution: Distribution) -> Array:
-    """Return the deviation of each entry; where that is not finite, half the range of the middle two thirds of draws."""
+    """Return the deviation of each entry; where it is not finite, half the range of the middle two thirds of draws."""
     deviation = spread(distribution)
     low, high = jnp.quantile(distribution.sample(jax.random.key(0), (_DRAWS,)), jnp.array([1 / 6, 5 / 6]), axis=0)
     return jnp.where(jnp.isfinite(deviation), deviation, (high - low) / 2)
