@@ -409,7 +409,7 @@ def test_kumaraswamy_against_beta_is_by_draws_and_says_so():
     x = (np.arange(200_000) + 0.5) / 200_000
     density = a * b * x ** (a - 1) * (1 - x**a) ** (b - 1)
     right = np.mean(density * (np.log(density) - scipy.stats.beta.logpdf(x, 1, 10)))
-    z = q.sample(jax.random.key(0), (20_000,))[..., 0].astype(np.float64)
+    z = np.asarray(q.sample(jax.random.key(0), (20_000,))[..., 0], np.float64)
     gaps = np.log(a * b * z ** (a - 1) * (1 - z**a) ** (b - 1)) - scipy.stats.beta.logpdf(z, 1, 10)
     assert gaps.mean() == pytest.approx(right, abs=6 * gaps.std() / np.sqrt(len(gaps)) + 1e-3)
 
@@ -586,6 +586,13 @@ def test_a_negative_binomial_on_poisson_counts_starts_near_its_poisson_limit():
 
 
 # Moments that there are not -------------------------------------------------------------------------------------------
+
+
+def test_holes_in_series_of_trials_count_nothing():
+    series = np.random.default_rng(0).binomial(5, 0.4, (10, 4, 2)).astype(float)
+    series[3, 2, 1] = np.nan
+    family = NumPyro("Binomial", given={"total_count": [5, 6]})
+    assert np.isfinite(om.VAE(**SETTINGS, likelihood=family).fit(series).score_samples(series)).all()
 
 
 def test_a_posterior_without_a_mean_says_so():
