@@ -142,11 +142,12 @@ class NumPyroFamily:
     @property
     def support(self) -> Support:
         """Where its draws lie."""
-        found = self._constraint({})
+        with jax.ensure_compile_time_eval():  # also asked while a program is traced
+            found = self._constraint({})
+            low, high = _ends(found)
         for constraint, support in _SUPPORTS:
             if found is constraint:
                 return OPEN_UNIT if self.name in _OPEN else support
-        low, high = _ends(found)
         if found.event_dim or not (np.isfinite(low).any() or np.isfinite(high).any()):
             return Support(f"a {type(found).__name__.strip('_').replace('_', ' ')}", named=True)
         kind = "whole numbers" if found.is_discrete else "numbers"
@@ -178,8 +179,9 @@ class NumPyroFamily:
         """Which of "mean" and "variance" it never has: infinite, as of a Cauchy, or without a formula in NumPyro."""
         first = {name: _first_value(value) for name, value in self.parameters(self._smallest).items()}
         free = {name: value if name in self._given else value + 2.0 for name, value in first.items()}
-        tried = [self.distribution(**values) for values in (first, free)]  # some have one for large parameters only
-        return tuple(name for name in ("mean", "variance") if not any(_is_finite(made, name) for made in tried))
+        with jax.ensure_compile_time_eval():  # also asked while a program is traced
+            tried = [self.distribution(**values) for values in (first, free)]  # some have one for large parameters only
+            return tuple(name for name in ("mean", "variance") if not any(_is_finite(made, name) for made in tried))
 
     @property
     def has_mean(self) -> bool:
