@@ -625,17 +625,15 @@ def test_what_is_said_of_bounds_is_so(linear, objective):
 
 
 @pytest.mark.parametrize("objective", [ELBO(capacity=2.0), ELBO(beta=0.1), TCVAE(0.0, 0.0, 0.0), Reconstruction()])
-def test_what_is_called_no_bound_can_lie_above_the_evidence(objective):
-    """Where the KL is what the capacity is, or costs nothing, a loss can be below -log p(x)."""
-    model = plain_model(om.priors.StandardNormal(), hidden=(), likelihood=om.likelihoods.Gaussian(0.1))
-    batch = Batch(jnp.zeros((64, 3)) + model.likelihood.heads["mean"].bias)
+def test_what_is_called_no_bound_can_be_better_than_the_elbo(linear, objective):
+    """Where the KL is what the capacity is, or costs less than it is, the loss is below that of the ELBO."""
+    model, batch = linear[0], Batch(3 * linear[1].x)
+    terms = ELBO()(model, batch, jax.random.key(0), jnp.inf)
     if isinstance(objective, ELBO) and objective.capacity:
-        kl = float(ELBO()(model, batch, jax.random.key(0), jnp.inf)["kl"].mean())
-        objective = ELBO(capacity=kl)
-        batch = Batch(batch.x)
+        objective = ELBO(capacity=float(terms["kl"].mean()))
     loss = float(objective(model, batch, jax.random.key(0), jnp.inf)["loss"].mean())
     assert meaning_of(objective).bound == ""
-    assert loss < float(ELBO()(model, batch, jax.random.key(0), jnp.inf)["loss"].mean())
+    assert loss < float(terms["loss"].mean()) - 0.5
 
 
 @pytest.mark.parametrize(
@@ -747,7 +745,7 @@ def test_a_model_is_asked_whatever_its_prior_and_posterior_are(prior, posterior)
     assert not latent.is_standard(model)
     q = model.encode(Batch(jnp.asarray(x)))
     np.testing.assert_allclose(
-        found.posterior_of_z[:, 7], [q.log_prob(jnp.asarray(z, jnp.float32))[7] for z in found.z], rtol=1e-3, atol=1e-3
+        found.posterior_of_z[3], q.log_prob(jnp.asarray(found.z[3], jnp.float32)), rtol=1e-3, atol=1e-3
     )
     np.testing.assert_allclose(
         found.prior_of_draws, model.latent().log_prob(jnp.asarray(found.draws, jnp.float32)), rtol=1e-3, atol=1e-3
