@@ -9,7 +9,7 @@ import json
 import os
 import random
 import shutil
-import socket
+import stat
 import subprocess
 import sys
 import time
@@ -67,7 +67,6 @@ def questions(estimator):
     """Return the answers of an estimator to some questions, as arrays."""
     if isinstance(estimator, om.AnomalyDetector):
         return list(estimator.judge(X).values())
-    rows = {5: PICTURES, 3: X}.get(estimator.schema_.features if not hasattr(estimator.schema_, "buckets") else 0)
     rows = PICTURES if hasattr(estimator.schema_, "shape") else SERIES if hasattr(estimator.schema_, "buckets") else X
     given = {} if estimator.context_schema_ is None else {"context": CONTEXT}
     drawn = {} if estimator.context_schema_ is None else {"context": {"kind": "a", "age": 0.5}}
@@ -137,8 +136,8 @@ def replaced(value, place, new):
     return value
 
 
-def outcome(folder, before):
-    """Return the error that loading raises, or "same" or "other" by the answers, which must be finite."""
+def outcome(folder):
+    """Return the error that loading raises, or "" where the answers are finite."""
     try:
         estimator = om.load(folder)
     except FileFormatError as error:
@@ -148,22 +147,19 @@ def outcome(folder, before):
     except OmokageError as error:
         return f"asked: {error}"
     assert all(np.isfinite(answer).all() for answer in answers if np.asarray(answer).dtype.kind == "f")
-    alike = [np.shape(answer) == np.shape(other) and np.array_equal(answer, other) for answer, other in before]
-    return "same" if all(alike) else "other"
+    return ""
 
 
 def checked(folder, name, place, new, was):
     """Change one value of a file, and check what comes of it."""
     if json.dumps(new) == json.dumps(was):
-        return "same"
+        return
     content = replaced(json.loads((folder / name).read_bytes()), place, new)
     planted(folder, name, json.dumps(content).encode())
-    found = outcome(folder, ())
-    if found not in ("same", "other"):
+    if found := outcome(folder):
         assert any(file in found for file in (name, "weights.safetensors", "spec.json", "asked: ")), (place, new, found)
         assert "\n" not in found
         assert len(found) < 2000
-    return found
 
 
 def changes(saved):
@@ -308,9 +304,7 @@ def pipe(path):
 
 
 def listening(path):
-    short = Path(os.path.relpath(path))
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(short))
+    os.mknod(path, stat.S_IFSOCK | 0o600)
 
 
 def sparse(size):
@@ -444,7 +438,8 @@ NO_PLACES = ["x" * 300, "x/" * 3000, "loop", "loop/x", "file/x"]
 
 @pytest.mark.parametrize("path", [*NO_PATHS, *NO_PLACES], ids=lambda path: repr(path)[:20])
 def test_every_function_that_takes_a_path_says_in_a_line_what_is_none(one, tmp_path, monkeypatch, path):
-    from omokage.data import open_table, read_pictures, write_picture, write_table
+    from omokage.data.pictures import read_pictures, write_picture
+    from omokage.data.reading import open_table, write_table
     from omokage.storage import check_target, read_folder, replace_file, write_folder
 
     monkeypatch.chdir(tmp_path)

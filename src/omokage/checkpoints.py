@@ -175,9 +175,10 @@ def _told(value: Any, above: set[int]) -> Any:
     if isinstance(value, CodeType):
         return [value.co_name, hashlib.sha256(value.co_code).hexdigest(), inner(value.co_consts), inner(value.co_names)]
     if inspect.isfunction(value):
-        known = inspect.getclosurevars(value)
-        named = {name: own for name, own in known.globals.items() if isinstance(own, str | bool | int | float)}
-        held = (value.__code__, value.__defaults__, value.__kwdefaults__, known.nonlocals, named)
+        known = {name: value.__globals__.get(name) for name in value.__code__.co_names}
+        named = {name: own for name, own in known.items() if isinstance(own, str | bool | int | float)}
+        cells = [_held(cell) for cell in value.__closure__ or ()]
+        held = (value.__code__, value.__defaults__, value.__kwdefaults__, cells, named)
         return ["function", value.__module__, value.__qualname__, *map(inner, held)]
     if inspect.ismethod(value):
         return ["method", value.__func__.__qualname__, inner(value.__self__)]
@@ -188,6 +189,13 @@ def _told(value: Any, above: set[int]) -> Any:
     if is_dataclass(value):
         return [_named(type(value)), *(inner(getattr(value, field.name, None)) for field in fields(value))]
     return [_named(value), inner(getattr(value, "__dict__", None))]
+
+
+def _held(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # nothing so far
+        return None
 
 
 def digest_of(start: Snapshot, *objects: Any) -> str:

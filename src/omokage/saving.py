@@ -270,8 +270,9 @@ def _difference(given: Any, again: Any) -> str | None:
             return str(unknown[0])
         pairs = [(str(key), given[key], again[key]) for key in given]
     elif isinstance(given, list) and isinstance(again, list) and len(given) == len(again):
-        if given == again and set(map(type, given)) == set(map(type, again)) <= {str, int, float, bool}:
-            return None if len(set(map(type, given))) == 1 else ""
+        kinds = list(map(type, given))
+        if given == again and kinds == list(map(type, again)) and not {dict, list} & set(kinds):
+            return None
         pairs = [(str(number), *both) for number, both in enumerate(zip(given, again, strict=True))]
     else:
         number = type(again) is float and type(given) in (int, float)

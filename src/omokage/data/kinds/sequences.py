@@ -29,7 +29,7 @@ from omokage.supports import REAL, Support
 _MOST_BUCKETS = 4
 _STEP = 8  # padded lengths are multiples of it, but for the longest
 _BLOCK = 65_536  # steps whose moments are taken at once
-_LONGEST = 2**24  # steps of a series, of which none is kept in a model
+_LONGEST, _MOST = 2**24, 2**53  # steps of a series that a saved model may know, and series of one length
 
 
 @dataclass(frozen=True)
@@ -358,7 +358,7 @@ class SequenceSchema(Schema):
             and schema.lengths.ndim == 1
             and schema.lengths.shape == schema.counts.shape
             and (schema.counts > 0).all()
-            and np.isfinite(schema.counts.sum())
+            and (schema.counts <= _MOST).all()
             and schema.buckets[-1] <= _LONGEST
             and schema.lengths.size > 0
             and schema.lengths[0] > 0
