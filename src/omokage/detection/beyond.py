@@ -41,7 +41,7 @@ def moved(known: Support, rows: Batch) -> Batch:
 
 def of_rows(entries: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return which rows have such an entry, (B,)."""
-    return entries.any(tuple(range(1, entries.ndim)))
+    return np.asarray(entries.any(tuple(range(1, entries.ndim))))
 
 
 def finite(scores: Any) -> NDArray[np.float64]:
