@@ -259,14 +259,14 @@ def test_an_interrupted_run_is_resumed(command, files, tmp_path, monkeypatch):
 
 def test_settings_come_from_a_file_and_flags_override_it(command, files, tmp_path):
     (tmp_path / "config.toml").write_text(
-        "hidden = [8]\nlatent_dim = 1\nepochs = 2\nbatch_size = 20\nverbose = 0\n"
+        "hidden = [8]\nlatent_dim = 1\nepochs = 2\nbatch_size = 20\n"
         '[objective]\nname = "elbo"\nbeta = 4.0\n[likelihood]\nname = "gaussian"\nscale = "shared"\n',
         "utf-8",
     )
     words = ["fit", files / "parts.csv", *IDS, "--config", tmp_path / "config.toml", "--out", tmp_path / "m"]
-    status, out, err = command(*words, "--latent-dim", 2)
+    status, out, err = command(*words, "--latent-dim", 2, "--quiet")
     assert (status, err) == (0, "")
-    assert "epoch    1/2" not in out  # verbose = 0
+    assert "epoch    1/2" not in out
     model = om.load(tmp_path / "m")
     assert (model.latent_dim, model.hidden, len(model.history_)) == (2, (8,), 2)
     assert model.recipe_.objective == model.objective == ELBO(beta=4.0)
@@ -620,11 +620,12 @@ def test_series_that_cannot_be_are_refused(refused, series, files, tmp_path):
     refused([*fit, "--series", "号機", "--data", "images"], "--series: for data='sequences', and data is 'images'")
     refused([*fit, "--series", "号機", "--network", "mlp"], "network='mlp': takes vectors or images")
     runs().reverse().write_csv(tmp_path / "turned.csv")
+    runs().with_columns(色=pl.lit("x")).write_csv(tmp_path / "more.csv")
     for verb in (["score"], ["score", "--by-step"], ["encode"], ["reconstruct"], ["impute"]):
         words = [verb[0], series / "model", tmp_path / "turned.csv", "--id", "型", *verb[1:], *out]
         refused(words, "turned.csv: X: series '0", "comes before the time of row", "Sort the table")
-        words = [verb[0], series / "model", series / "runs.csv", *verb[1:], *out]
-        refused(words, "expected numbers in every column beside '号機' and '時刻'; not so in '型'")
+        words = [verb[0], series / "model", tmp_path / "more.csv", *verb[1:], *out]  # the id is remembered
+        refused(words, "expected numbers in every column beside '号機' and '時刻'; not so in '色'")
         refused([verb[0], series / "model", series, *verb[1:], *out], ": expected sequences, ")
     runs().drop("熱").write_csv(tmp_path / "less.csv")
     refused(["score", series / "model", tmp_path / "less.csv", "--id", "型", *out], "less.csv: X: ", "missing '熱'")
@@ -972,7 +973,7 @@ def test_lines_from_standard_input_are_answered_at_once(command, refused, tmp_pa
     assert status == 1 and out == "" and "--strict" in err
     monkeypatch.setattr(sys, "stdin", io.StringIO("\ufeff" + lines[0] + lines[1].strip() + ",5\n" + lines[2]))
     status, out, err = command("score", model, "-", *ids)
-    assert status == 0 and "6 cells for 5 columns" in err
+    assert status == 0 and "line 2: 6 cells where the first line has 5" in err
     assert pl.read_csv(io.StringIO(out))["anomaly_score"].is_null().to_list() == [True, False]
     monkeypatch.setattr(sys, "stdin", io.StringIO("品番,品番\n1,2\n"))
     refused(("score", model, "-", *ids), "'品番' repeat")

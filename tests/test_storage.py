@@ -19,6 +19,7 @@ import time
 import tracemalloc
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -155,7 +156,7 @@ def test_places_without_permission_are_named(tmp_path):
 
 
 def test_a_name_that_the_system_refuses_is_no_bare_error(tmp_path):
-    with refused(FileFormatError, "cannot be written", "too long"):
+    with refused(FileFormatError, "cannot be read or written", "too long"):
         write_folder(tmp_path / ("x" * 300), INDEX, FILES)
     with refused(FileFormatError, "x" * 300):
         read(tmp_path / ("x" * 300))
@@ -525,9 +526,9 @@ def test_settings_of_every_kind_are_written(tmp_path, vae):
 
 
 def test_an_object_that_cannot_be_written_is_refused_before_anything_is(vae, tmp_path):
-    other = om.VAE(**SMALL, activation=np.tanh)
+    other = om.VAE(**SMALL, activation=jax.numpy.tanh)
     other.fitted_ = dataclasses.replace(vae.fitted_, parameters=other._checked())
-    with refused(ParameterError, "activation=<ufunc 'tanh'>", "cannot be written", "Use a name, or an instance"):
+    with refused(ParameterError, "activation=<", "cannot be written", "Use a name, or an instance"):
         other.save(tmp_path / "m")
     assert names_in(tmp_path) == []
 
@@ -690,7 +691,7 @@ def test_absurd_sizes_cost_neither_memory_nor_time(model, sizes):
     tracemalloc.start()
     try:
         began = time.process_time()
-        with refused(FileFormatError, "spec.json: does not describe a model", "latent_dim and hidden") as caught:
+        with refused(FileFormatError, "spec.json: ", "does not describe a model") as caught:
             om.load(model)
         seconds, peak = time.process_time() - began, tracemalloc.get_traced_memory()[1]
     finally:
@@ -815,8 +816,8 @@ def test_killed_at_any_moment_the_old_or_the_new_content_is_there_whole(tmp_path
 @needs_fork
 def test_a_model_saved_by_a_process_that_is_killed_loads(tmp_path, saver, vae, saved):
     odd = om.load(saved)
-    more = __import__("jax").tree.map(lambda leaf: leaf + 1, odd.model_)
-    odd.fitted_ = dataclasses.replace(odd.fitted_, model=more)
+    more = jax.tree.map(lambda leaf: leaf + 1, odd.model_.posterior)
+    odd.fitted_ = dataclasses.replace(odd.fitted_, model=dataclasses.replace(odd.model_, posterior=more))
     odd.save(tmp_path / "odd")
     folder = tmp_path / "m"
     vae.save(folder)

@@ -163,12 +163,12 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
         KeyboardInterrupt
             At Ctrl-C in the first epoch; later, what was learned so far is kept, with a warning.
         """
+        parameters = self._checked(on_epoch=on_epoch)
         given = Given(X, X_valid, context, context_valid, sample_weight)
         run = Run(checkpoint, checkpoint_every, resume, on_epoch)
         before = self.fitted_ if self.warm_start and "fitted_" in vars(self) else None
         with self._device():
             kind = saving.class_name(type(self))
-            parameters = self._checked(on_epoch=on_epoch)
             self.fitted_, result = fit_model(kind, parameters, given, run, before, self._completed)
         if result.problem is not None:
             raise result.problem
