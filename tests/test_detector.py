@@ -175,8 +175,10 @@ def test_a_planted_fault_is_named_first(detector):
     X[np.arange(400), columns] += (
         np.where(np.random.default_rng(1).random(400) < 0.5, -1, 1) * 1.5 * np.array([1, 10, 100, 1, 1])[columns]
     )
-    top = detector.explain(X).top(1)[:, 0]
-    assert (top == columns.astype(str)).mean() >= 0.95
+    # How often differs between fits by as much as two hundredths, so two of them are asked.
+    other = om.AnomalyDetector(SMALL, verbose=0, random_state=3).fit(rows(300))
+    named = [one.explain(X).top(1)[:, 0] == columns.astype(str) for one in (detector, other)]
+    assert np.mean(named) >= 0.95
 
 
 def test_what_is_expected_in_the_place_of_a_row_is_in_its_units(detector):

@@ -440,6 +440,7 @@ NO_PLACES = ["x" * 300, "x/" * 3000, "loop", "loop/x", "file/x"]
 def test_every_function_that_takes_a_path_says_in_a_line_what_is_none(one, tmp_path, monkeypatch, path):
     from omokage.data.pictures import read_pictures, write_picture
     from omokage.data.reading import open_table, write_table
+
     from omokage.storage import check_target, read_folder, replace_file, write_folder
 
     monkeypatch.chdir(tmp_path)

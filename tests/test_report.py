@@ -1,6 +1,7 @@
 """The report: one whole file that refers to nothing outside, and what it shows of a model of each kind of data."""
 
 import copy
+import dataclasses
 import json
 import os
 import re
@@ -227,7 +228,7 @@ def test_the_new_report_takes_the_place_of_the_old_when_it_is_whole(tmp_path, mo
 
 def test_a_folder_in_the_way_is_an_error(tmp_path):
     (tmp_path / "taken").mkdir()
-    with pytest.raises(FileFormatError, match="taken: cannot be written"):
+    with pytest.raises(FileFormatError, match="taken: is a folder or a device, not a file"):
         report.write_report(tmp_path / "taken", "t", [])
 
 
@@ -601,7 +602,7 @@ def test_the_page_tells_missed_from_found_by_the_decision(detector, tmp_path):
 def test_the_page_follows_another_rate_of_the_detector(detector, tmp_path):
     X, y = labelled()
     other = copy.copy(detector)
-    other.offset_ = -np.inf  # nothing is flagged
+    other.fitted_ = dataclasses.replace(detector.fitted_, offset=-np.inf)  # nothing is flagged
     heading, rows, _ = looked_at(
         report.evaluation_page(tmp_path / "page.html", other, X, y, om.evaluate_detector(other, X, y))
     )

@@ -419,7 +419,9 @@ def _run(function: Function, model: Any, batches: Any, count: Array, *arguments:
     """Run `function` on the first `count` micro-batches of (M, B, ...), one after the other."""
 
     def one(i: Any) -> Any:
-        return function(model, jax.tree.map(lambda array: array[i], batches), *arguments)
+        # Tied to i, so that the program for one micro-batch rounds as that for many does.
+        here, _ = jax.lax.optimization_barrier((jax.tree.map(lambda array: array[i], batches), i))
+        return function(model, here, *arguments)
 
     shapes = jax.eval_shape(lambda: one(0))
     length = len(jax.tree.leaves(batches)[0])
