@@ -707,7 +707,10 @@ class RAE:
             weights = jax.tree.leaves(eqx.filter(decoder, layer_weights(decoder)))
             smooth = jnp.full(len(z), sum(jnp.square(weight).sum() for weight in weights))
         else:
-            made, back = jax.vjp(lambda z: repeated(model).decode(z, batch).mean, z)
+            apart = repeated(model)
+            if apart.training is not None:  # what is differentiated here must not get out by the batch statistics
+                apart.training.statistics = {}
+            made, back = jax.vjp(lambda z: apart.decode(z, batch).mean, z)
             smooth = jnp.square(back(jax.random.normal(there, made.shape))[0]).sum(-1)
         codes = 0.5 * jnp.square(z).sum(-1)
         loss = self.codes * codes + self.decoder * smooth - reconstruction
