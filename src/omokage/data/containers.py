@@ -111,7 +111,7 @@ def frame_of(X: Any, name: str = "X") -> "nw.DataFrame[Any] | None":
 def _check_container(X: Any, frame: Any, name: str) -> None:
     """Refuse what is neither a frame nor an array, by the call that would make it one."""
     called = "LazyFrame" if isinstance(frame, nw.LazyFrame) else type(X).__name__
-    if isinstance(X, Mapping) and not hasattr(X, "__array__"):
+    if isinstance(X, Mapping) and not hasattr(X, "__array__") and not hasattr(X, "shape"):
         called = called if called in _REMEDIES else "dict"
     if called in _REMEDIES:
         raise DataError(f"{name}: expected rows, got a {type(X).__name__}. {_REMEDIES[called]}.")
