@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import omokage as om
-from omokage.data import table
+from omokage.data.kinds import vectors
 from omokage.errors import FileFormatError
 from omokage.files import arrays, dialect
 from omokage.files.opening import open_table
@@ -137,10 +137,10 @@ def test_what_is_packed_decides_what_fits(tmp_path):
 
 
 def test_small_files_that_hold_much_are_streamed(tmp_path, monkeypatch):
-    monkeypatch.setattr(table, "_IN_MEMORY_BYTES", 100_000)
+    monkeypatch.setattr(vectors, "_IN_MEMORY_BYTES", 100_000)
     path = put(tmp_path, "a.csv.gz", gzip.compress(b"x,y\n" + b"1,2\n3,5\n" * 25_000))
-    assert table.Table(path).streamed
-    assert not table.Table(put(tmp_path, "b.csv.gz", gzip.compress(TEXT))).streamed
+    assert vectors.Table(path).streamed
+    assert not vectors.Table(put(tmp_path, "b.csv.gz", gzip.compress(TEXT))).streamed
 
 
 def test_wide_rows_come_in_small_batches(tmp_path):
@@ -172,6 +172,6 @@ def test_read_is_taken_wherever_a_path_is(tmp_path):
     text = "a;b;c\n" + "\n".join(";".join(f"{v:.6f}".replace(".", ",") for v in row) for row in rows)
     opened = om.read(put(tmp_path, "a.csv", text.encode()), separator=";", decimal=",")
     np.testing.assert_allclose(opened.read().to_numpy(), rows, atol=1e-6)
-    made = table.Table(opened)
+    made = vectors.Table(opened)
     assert (made.count, made.names) == (40, ("a", "b", "c"))
     np.testing.assert_array_equal(made.matrix, opened.read().to_numpy())

@@ -143,7 +143,7 @@ def test_with_split_the_schema_is_that_of_the_rows_that_train():
 def test_a_streamed_table_is_divided_too(tmp_path, monkeypatch):
     X = np.random.default_rng(0).normal(5, 2, size=(3000, 3))
     pl.DataFrame(X).write_csv(tmp_path / "rows.csv")
-    monkeypatch.setattr("omokage.data.table._IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr("omokage.data.kinds.vectors._IN_MEMORY_BYTES", 1000)
     table = open_data(tmp_path / "rows.csv", "auto")
     assert table.streamed
     training, calibrating = folds.divided(table, 0.2, 0)
@@ -206,7 +206,8 @@ def test_a_saved_detector_keeps_its_codecs_and_one_without_still_loads(tmp_path)
     np.testing.assert_array_equal(again.p_values(X), detector.p_values(X))
     ensemble = detector.judge_.ensemble
     bare = dataclasses.replace(ensemble, models=dataclasses.replace(ensemble.models, codec=None))
-    detector.judge_ = dataclasses.replace(detector.judge_, ensemble=bare)  # as those of before are
+    judge = dataclasses.replace(detector.judge_, ensemble=bare)  # as those of before are
+    detector.fitted_ = dataclasses.replace(detector.fitted_, judge=judge, model=bare)
     older = om.load(detector.save(tmp_path / "old"))
     assert older.judge_.ensemble.models.codec is None
     np.testing.assert_array_equal(older.p_values(X), detector.p_values(X))

@@ -161,7 +161,7 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
             check_names(name, columns, None)
         kind = saving.class_name(type(self))
         model, reading = member(self.model, table), reading_of(X)
-        fitted = fit_members(kind, self.model, model, table, settings, seed, on_epoch, reading)
+        fitted = fit_members(kind, self.get_params(deep=False), model, table, settings, seed, on_epoch, reading)
         if settings.contamination != "auto":
             scores = _scores(fitted, read_rows(fitted, X)).mean(1)
             fitted = dataclasses.replace(fitted, offset=float(np.quantile(-scores, settings.contamination)))

@@ -86,7 +86,7 @@ def member(model: Any, table: Rows) -> Estimator:
 
 def fit_members(
     kind: str,
-    given: Any,
+    given: dict[str, Any],
     model: Estimator,
     table: Rows,
     settings: DetectorSettings,
@@ -98,7 +98,7 @@ def fit_members(
 
     Args:
         kind: The name of the detector's class.
-        given: What the detector was given for a model.
+        given: The parameters of the detector, as they were given.
         model: What each member is.
         table: The rows.
         settings: Of the detector.
@@ -159,7 +159,7 @@ def fit_members(
         model=judge.ensemble,
         history=result.history,
         reading=reading,
-        settings={"model": given, **dict(settings)},
+        settings={**given, **dict(settings)},
         member=saving.class_name(type(model)),
         judge=judge,
         calibration=found.calibration,
