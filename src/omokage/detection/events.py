@@ -238,7 +238,8 @@ def _added(labels: NDArray[np.bool_], width: int) -> Array:
 
 def _reached(labels: NDArray[np.bool_], width: int) -> list[tuple[int, int]]:
     """Return the stretches of events with their buffers; those that share a step are one."""
-    half, spans = width // 2, []
+    half = width // 2
+    spans: list[tuple[int, int]] = []
     for start, stop in stretches(labels):
         a, b = max(start - half, 0), min(stop + half, len(labels))
         if spans and a < spans[-1][1]:
