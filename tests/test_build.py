@@ -633,7 +633,7 @@ def test_what_is_called_no_bound_can_be_better_than_the_elbo(linear, objective):
         objective = ELBO(capacity=float(terms["kl"].mean()))
     loss = float(objective(model, batch, jax.random.key(0), jnp.inf)["loss"].mean())
     assert meaning_of(objective).bound == ""
-    assert loss < float(terms["loss"].mean()) - 0.5
+    assert loss < float(terms["loss"].mean()) - 0.1
 
 
 @pytest.mark.parametrize(
