@@ -75,7 +75,7 @@ def in_words(size: int) -> str:
 
     Example:
         >>> in_words(999), in_words(12_600_000), in_words(2**80)
-        ('999 bytes', '12.6 MB', '1.2e+12 TB')
+        ('999 bytes', '12.6 MB', '1208925819614 TB')
     """
     if size < 1000:
         return f"{size} bytes"

@@ -183,7 +183,7 @@ def vus_pr(
         1.0
         >>> ranking = [[0, 0, 0, 5, 5, 0, 0, 0]], [[0, 0, 0, 1, 1, 0, 0, 0]]
         >>> round(vus_pr(*ranking, buffer=2), 2), vus_pr(*ranking, buffer=2, definition="package")
-        (0.89, 1.0)
+        (0.95, 1.0)
     """
     areas = {"paper": _area, "package": _area_of_package}
     if definition not in areas:
