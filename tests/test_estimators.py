@@ -58,7 +58,7 @@ def test_all_problems_are_named_at_once_with_suggestions():
     assert "latent_dim: expected a number greater than or equal to 1; got 0." in text
     assert "optimizer: expected 'adam', 'adamw', 'nadam', 'rmsprop' or 'sgd' or an object; got 'adma'." in text
     assert "Did you mean 'adam'?" in text
-    assert "learning_rate: expected a number greater than 0; got -1." in text
+    assert "learning_rate: expected 'auto' or a number greater than 0; got -1." in text
     assert "hidden: expected 'auto' or a number greater than or equal to 1; got (8, 0)." in text
 
 
