@@ -259,14 +259,14 @@ def test_an_interrupted_run_is_resumed(command, files, tmp_path, monkeypatch):
 
 def test_settings_come_from_a_file_and_flags_override_it(command, files, tmp_path):
     (tmp_path / "config.toml").write_text(
-        "hidden = [8]\nlatent_dim = 1\nepochs = 2\nbatch_size = 20\n"
+        "hidden = [8]\nlatent_dim = 1\nepochs = 2\nbatch_size = 20\nverbose = 0\n"
         '[objective]\nname = "elbo"\nbeta = 4.0\n[likelihood]\nname = "gaussian"\nscale = "shared"\n',
         "utf-8",
     )
     words = ["fit", files / "parts.csv", *IDS, "--config", tmp_path / "config.toml", "--out", tmp_path / "m"]
-    status, out, err = command(*words, "--latent-dim", 2, "--quiet")
+    status, out, err = command(*words, "--latent-dim", 2)
     assert (status, err) == (0, "")
-    assert "epoch    1/2" not in out
+    assert "epoch    1/2" not in out  # verbose = 0
     model = om.load(tmp_path / "m")
     assert (model.latent_dim, model.hidden, len(model.history_)) == (2, (8,), 2)
     assert model.recipe_.objective == model.objective == ELBO(beta=4.0)

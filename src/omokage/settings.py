@@ -268,13 +268,13 @@ def check(kind: type[Settings], values: Mapping[str, Any], problems: Mapping[str
 def not_of_the_command_line(values: Mapping[str, Any]) -> dict[str, str]:
     """Return what is wrong with those settings of a configuration file that only Python has, by name."""
     remedies = {
-        "verbose": "Leave it out, or give --quiet.",
+        "verbose": "Leave it out, or take 0, which is --quiet.",
         "warm_start": "Leave it out; --checkpoint and --resume go on with a run.",
     }
     return {
         name: f"no setting of the command line; got {values[name]!r}. {remedy}"
         for name, remedy in remedies.items()
-        if name in values
+        if name in values and not (name == "verbose" and values[name] == 0)
     }
 
 

@@ -89,7 +89,7 @@ def _schedule(value: Any) -> str:
         return problem
     if _shape(made) != () or jnp.issubdtype(made.dtype, jnp.complexfloating):
         return f"expected {_FACTOR}; of a number it makes {_described(made)}"
-    return _finite(lambda x: jnp.stack([value(jnp.float32(share)) for share in x]), np.array([0, 0.5, 1]), _FACTOR)
+    return _finite(lambda x: [float(value(jnp.float32(share))) for share in x], np.array([0, 0.5, 1]), _FACTOR)
 
 
 def _initializer(value: Any) -> str:

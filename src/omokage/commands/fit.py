@@ -93,6 +93,7 @@ def fit(
     unused = {"valid": valid, "checkpoint": checkpoint, "resume": resume or None}
     judging = _judging(task, values, given(detector), [name for name, value in unused.items() if value is not None])
     check(_MODELS[model], values, not_of_the_command_line(values))
+    quiet = values.pop("verbose", 1) == 0 or quiet
     if checkpoint is not None and checkpoint.resolve() == out.resolve():
         raise ParameterError(f"--checkpoint and --out both name {out}: the model needs a folder of its own.")
 
