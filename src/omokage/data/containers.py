@@ -91,7 +91,8 @@ def frame_of(X: Any, name: str = "X") -> "nw.DataFrame[Any] | None":
     try:
         frame = nw.from_native(X, pass_through=True)
         known = isinstance(frame, nw.DataFrame)
-        if not known and hasattr(X, "__arrow_c_stream__") and not hasattr(X, "__array__"):
+        arrow = hasattr(X, "__arrow_c_stream__") or hasattr(X, "__arrow_c_array__")
+        if not known and arrow and (hasattr(X, "schema") or not hasattr(X, "__array__")):  # columns, and no array
             frame = nw.from_native(pl.DataFrame(X))
     except DuplicateError as error:
         raise DataError(f"{name}: column names must differ. {_one_line(error)}") from None
