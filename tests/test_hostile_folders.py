@@ -84,7 +84,12 @@ KINDS = {
 }
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(kind, marks=[pytest.mark.exhaustive] if kind in ("vectors", "series") else []) for kind in KINDS
+    ],
+)
 def saved(request, tmp_path_factory):
     return KINDS[request.param]().save(tmp_path_factory.mktemp("saved") / request.param)
 

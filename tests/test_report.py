@@ -513,7 +513,11 @@ def conditional(conditional_rows):
     return model
 
 
-@pytest.mark.parametrize("form", ["list", "series", "matrix", "mapping", "polars", "pandas"])
+@pytest.mark.parametrize(
+    "form",
+    ["matrix", "pandas"]
+    + [pytest.param(form, marks=pytest.mark.exhaustive) for form in ("list", "series", "mapping", "polars")],
+)
 def test_a_conditional_model_is_shown_with_the_context_of_its_rows(form, conditional, conditional_rows, monkeypatch):
     vae, context, X = conditional(form), conditions(form), conditional_rows
     asked, sample = [], vae.sample

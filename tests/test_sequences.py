@@ -102,6 +102,7 @@ def test_a_series_has_the_answers_that_it_has_alone(unlike):
             np.testing.assert_allclose(alone[0], together[name][number], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("settings", OTHERS.values(), ids=OTHERS)
 def test_a_series_has_the_answers_that_it_has_alone_from_other_networks(settings):
     X = waves(holes=0.1)
