@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +123,8 @@ def test_what_prints_in_python_has_no_letters_that_a_terminal_may_lack(folder):
     X = np.random.default_rng(1).normal(size=(40, 3)) * [1, 100, 1e-4]
     str(model.summary()).encode("ascii")
     for beta in (50.0, 4.0, 0.25):
-        model.recipe_ = model.recipe_.__class__(**{**vars(model.recipe_), "objective": om.objectives.ELBO(beta=beta)})
+        recipe = replace(model.recipe_, objective=om.objectives.ELBO(beta=beta))
+        model.fitted_ = replace(model.fitted_, recipe=recipe)
         text = str(model.diagnose(pl.DataFrame(X, schema=list(NAMES))))
         for encoding in ("cp932", "utf-8"):  # in which the names of the columns are
             text.encode(encoding)
