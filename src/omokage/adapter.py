@@ -92,8 +92,8 @@ class NumPyroFamily:
 
     def _try(self, what: str) -> None:
         """Check that parameters of the right shapes make a distribution of the right shape."""
-        event = self._smallest
         try:
+            event = self._smallest
             blank = {name: _first_value(parameter) for name, parameter in self.parameters(event).items()}
             made = jax.eval_shape(lambda: self.distribution(**blank).sample(jax.random.key(0)))
         except ParameterError:
