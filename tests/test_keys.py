@@ -7,6 +7,7 @@ place, or folded with numbers that differ. (Calls within JAX, as of its rejectio
 """
 
 import contextlib
+import dataclasses
 import functools
 from collections import defaultdict
 
@@ -19,6 +20,7 @@ import pytest
 import omokage as om
 from omokage import annealing, inference, objectives, training
 from omokage.batch import Batch, Event
+from omokage.draws import Draws
 from omokage.ensemble import Ensemble, Together
 from omokage.optimizers import SCHEDULES
 
@@ -130,7 +132,7 @@ def stepped(model, objective, batch, monkeypatch, steps=2):
     """Return the uses of keys of two steps of the training loop, and of validation after them."""
     plan = training.Plan(1, len(batch.x), 1e-3, optax.sgd(1.0), SCHEDULES["constant"], None, 0)
     state = training.begin(model, plan).state
-    chunk = batch.map(lambda array: np.stack([array] * steps))
+    chunk = batch.map(lambda array: jnp.stack([array] * steps))
     clock = {name: np.float32(2) for name in ("steps_per_epoch", "total", "learning_rate")}
 
     def program(key):
@@ -158,13 +160,17 @@ def test_the_members_of_an_ensemble_have_noise_of_their_own(model, batch, monkey
     assert len(drawn) == 2 * 4  # members, times two steps and two batches of validation
 
 
+def draws(key, count):
+    return dataclasses.replace(Draws.of(0, count), key=key)
+
+
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda model, batch, key: inference.row_terms(model, batch, key, 40),
-        lambda model, batch, key: inference.row_log_likelihood(model, batch, key, 70),
-        lambda model, batch, key: inference._entries(model, batch, key, 40),
-        lambda model, batch, key: inference._impute(model, batch._replace(mask=batch.x > 0), key, 1, 5),
+        lambda model, batch, key: inference.row_terms(model, batch, draws(key, 40)),
+        lambda model, batch, key: inference.row_log_likelihood(model, batch, draws(key, 70)),
+        lambda model, batch, key: inference._entries(model, batch, draws(key, 40)),
+        lambda model, batch, key: inference._impute(model, batch._replace(mask=batch.x > 0), jnp.int32(1), draws(key, 5)),
         lambda model, batch, key: inference._sample(model, (jnp.arange(3), None), key),
         lambda model, batch, key: inference._draw_by_content(model, batch, key),
         lambda model, batch, key: annealing._annealed(model, batch, key, 2, 2),
@@ -193,8 +199,7 @@ def test_a_question_uses_each_key_once(model, batch, ask, monkeypatch):
 def test_a_draw_in_several_parts_uses_each_key_once(family, monkeypatch):
     values = {}
     for name, parameter in family.parameters(Event.plain(3)).items():
-        value = np.asarray(getattr(parameter, "start", getattr(parameter, "value", 0.0)))
-        values[name] = jnp.asarray(np.broadcast_to(value, getattr(parameter, "shape", value.shape)))
+        values[name] = jnp.asarray(getattr(parameter, "first", getattr(parameter, "value", np.zeros(3))))
     uses = ran(monkeypatch, lambda key: family.distribution(**values).sample(key, (2,)), jax.random.key(5))
     assert uses
     assert not collisions(uses)

@@ -529,8 +529,10 @@ def started(family, mean, spread):
     event = Event((1,), np.ones(1), np.full(1, spread), np.full(1, mean))
     values = {}
     for name, parameter in family.parameters(event).items():
-        value = getattr(parameter, "start", getattr(parameter, "value", None))
-        values[name] = jnp.asarray(np.broadcast_to(value, getattr(parameter, "shape", np.shape(value))), jnp.float32)
+        value = getattr(parameter, "first", None)
+        if value is None:
+            value = np.broadcast_to(getattr(parameter, "start", getattr(parameter, "value", None)), (1,))
+        values[name] = jnp.asarray(value, jnp.float32)
     return family.distribution(**values)
 
 
