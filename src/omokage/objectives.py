@@ -711,7 +711,10 @@ class RAE:
             if apart.training is not None:  # what is differentiated here must not get out by the batch statistics
                 apart.training.statistics = {}
             made, back = jax.vjp(lambda z: apart.decode(z, batch).mean, z)
-            smooth = jnp.square(back(jax.random.normal(there, made.shape))[0]).sum(-1)
+            direction = jax.random.normal(there, made.shape)
+            if batch.weight is not None:  # rows of weight 0 have no say by the batch's mean either
+                direction = jnp.where(batch.weight.reshape(-1, *[1] * (made.ndim - 1)) > 0, direction, 0.0)
+            smooth = jnp.square(back(direction)[0]).sum(-1)
         codes = 0.5 * jnp.square(z).sum(-1)
         loss = self.codes * codes + self.decoder * smooth - reconstruction
         return {"loss": loss, "reconstruction": reconstruction, "codes": codes, "decoder": smooth}
