@@ -170,7 +170,9 @@ def draws(key, count):
         lambda model, batch, key: inference.row_terms(model, batch, draws(key, 40)),
         lambda model, batch, key: inference.row_log_likelihood(model, batch, draws(key, 70)),
         lambda model, batch, key: inference._entries(model, batch, draws(key, 40)),
-        lambda model, batch, key: inference._impute(model, batch._replace(mask=batch.x > 0), jnp.int32(1), draws(key, 5)),
+        lambda model, batch, key: inference._impute(
+            model, batch._replace(mask=batch.x > 0), jnp.int32(1), draws(key, 5)
+        ),
         lambda model, batch, key: inference._sample(model, (jnp.arange(3), None), key),
         lambda model, batch, key: inference._draw_by_content(model, batch, key),
         lambda model, batch, key: annealing._annealed(model, batch, key, 2, 2),
