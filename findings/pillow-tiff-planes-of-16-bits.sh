@@ -3,10 +3,7 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-<<<<<<< HEAD
-=======
 trap 'exit 1' HUP INT TERM
->>>>>>> findings
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check pillow==13.0.0
 

@@ -3,23 +3,15 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-<<<<<<< HEAD
-=======
 trap 'exit 1' HUP INT TERM
->>>>>>> findings
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check rich==15.0.0
 
 cat <<'TEXT'
 Guess: COLUMNS says how wide the output is, whatever TERM is; and a table that is written to a
        pipe, where nobody looks at a screen, has its numbers whole.
-<<<<<<< HEAD
-Found: with TERM=dumb and forced colour (FORCE_COLOR, as build servers set it) COLUMNS is ignored
-       and the width is 80, unless LINES is set too. Into a pipe a table is as narrow as on a
-=======
 Found: with TERM=dumb and colour forced by FORCE_COLOR, COLUMNS is ignored and the
        width is 80, unless LINES is set too. Into a pipe a table is as narrow as on a
->>>>>>> findings
        screen, and digits are cut off with an ellipsis like the letters of a text.
 TEXT
 
