@@ -357,7 +357,7 @@ def test_the_penalty_of_rae_is_of_weights_alone():
         {"prior": om.priors.NumPyro("MultivariateNormal"), "latent_dim": 10**6},
         {"posterior": "full_normal", "latent_dim": 10**6},
         {"posterior": om.posteriors.Flow(width=10**7)},
-        {"likelihood": om.likelihoods.Categorical(2**60)},
+        {"likelihood": om.likelihoods.Categorical(2**24), "hidden": (10**4,)},
     ],
 )
 def test_what_no_machine_holds_is_refused_before_it_is_made(settings):
