@@ -47,7 +47,8 @@ def _leaves(model: Model) -> dict[str, Any]:
         heads["dec_out2"] = outputs["log_variance"]
     for side, density in (("enc", model.posterior), ("dec", model.likelihood)):
         number = -1
-        for layer in density.network.layers:
+        layers = density.network.layers
+        for layer in layers if isinstance(layers, tuple) else ():  # Equinox hands over an empty tuple wrapped
             if isinstance(layer, Linear):
                 number += 1
                 heads[f"{side}{number}"] = layer
