@@ -5,7 +5,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 trap 'exit 1' HUP INT TERM
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check narwhals==2.29.0 pandas==3.1.1
+"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check narwhals==2.29.0 pandas==3.1.1 numpy==2.4.6
 
 cat <<'TEXT'
 Guess: in a loop over frame.columns, frame[name] is the column of that name, as in pandas, and so
