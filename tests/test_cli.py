@@ -644,7 +644,7 @@ def test_series_that_cannot_be_are_refused(refused, series, files, tmp_path):
     )
     refused(["sample", series / "model", *npy], "an array holds series of one length", "End it in .csv")
     refused(["sample", files / "model", "--length", 4, *out], "length=4: only sequences have one")
-    assert names_in(tmp_path) == ["less.csv", "turned.csv"]
+    assert names_in(tmp_path) == ["less.csv", "more.csv", "turned.csv"]
 
 
 # ------------------------------------------------------------------------------------------------ pictures
