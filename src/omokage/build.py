@@ -22,7 +22,7 @@ from omokage.names import LIKELIHOODS, NETWORKS, OBJECTIVES, POSTERIORS, PRIORS,
 from omokage.names import from_table as from_table
 from omokage.nets.layers import INITIALIZERS, MOST_LAYERS, Making, trainable
 from omokage.nets.mlp import MLP
-from omokage.nets.views import View
+from omokage.nets.views import Bounds, View
 from omokage.optimizers import SCHEDULES, clipped, optimizer
 from omokage.rehearsal import check_step
 from omokage.supports import UNIT, Support, support_of
@@ -74,7 +74,8 @@ def decide(parameters: Mapping[str, Any], table: Rows, name: Callable[[int], Any
     _check_widths(parameters)
     kinds = set(column_kinds(table.moments))
     unit = "real" not in kinds
-    alike = table.alike or (unit and _fills_the_unit_interval(table.moments))
+    shared = table.moments.common_range()
+    alike = table.alike or shared is not None
     likelihood = parameters["likelihood"]
     chosen = objective(parameters)
     if likelihood == "auto":
@@ -87,7 +88,8 @@ def decide(parameters: Mapping[str, Any], table: Rows, name: Callable[[int], Any
     likelihood = _made("likelihood", likelihood, LIKELIHOODS, _FAMILY, plain)
     standardize = parameters["standardize"]
     if standardize == "auto":
-        standardize = False if not support_of(likelihood).everything else "center" if alike and unit else "scale"
+        standardize = "center" if alike and unit else "scale" if shared is None else "range"
+        standardize = standardize if support_of(likelihood).everything else False
     elif standardize is True:
         standardize = "scale"
     recipe = Recipe(
@@ -219,6 +221,7 @@ def model(
         likelihood=Density(recipe.likelihood, event, decoder, **heads),
         prior=Density(recipe.prior, latent, _prior_network(recipe, make("prior"), context), rows=seen, **heads),
         view=view,
+        bounds=_bounds(recipe, seen),
     )
     return centred(made, recipe, event)
 
@@ -243,6 +246,12 @@ def _view(recipe: Recipe, event: Event) -> tuple[View | None, Event]:
             f"likelihood: {recipe.likelihood} takes no missing entries so far. Give them a class of their own."
         )
     return view, event if view is None else view.event(event)
+
+
+def _bounds(recipe: Recipe, seen: Event) -> Bounds | None:
+    """Return how far out networks see; `None` where the values cannot lie far out."""
+    ends = recipe.support.low, recipe.support.high
+    return None if all(np.isfinite(end).all() for end in ends) else Bounds(seen)
 
 
 def _prior_network(recipe: Recipe, make: Making, context: int) -> Any:
@@ -435,12 +444,6 @@ def _made(parameter: str, value: Any, classes: Mapping[str, Any], needs: tuple[s
             f"got {value!r}.{hint}"
         )
     return value
-
-
-def _fills_the_unit_interval(moments: Moments) -> bool:
-    """Say whether columns in [0, 1] share a scale, as grey levels do and rates or shares may not."""
-    varying = moments.high > moments.low
-    return bool(np.median(moments.high[varying] - moments.low[varying]) >= 0.5) if varying.any() else True
 
 
 def check_support(recipe: Recipe, moments: Moments, name: Callable[[int], Any]) -> None:

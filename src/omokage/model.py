@@ -41,7 +41,9 @@ class Centre:
 
 
 class Model(eqx.Module):
-    """The three parts; `view` is what the encoder sees of x, `training` is set only inside a training step.
+    """The three parts; `view` is what the encoder sees of x, and `bounds` how far out.
+
+    `training` is set only inside a training step.
 
     `centre` is there where x is not standardised and the objective has to know its middle.
 
@@ -53,6 +55,7 @@ class Model(eqx.Module):
     likelihood: Density
     prior: Density
     view: Any = None
+    bounds: Any = None
     codec: Codec | None = None
     training: TrainingPass | None = eqx.field(static=True, default=None)
     centre: Centre | None = eqx.field(static=True, default=None)
@@ -81,10 +84,12 @@ class Model(eqx.Module):
         """Return what the encoder sees of the rows: `inputs` where given, else the view of x, 0 where nothing was."""
         if self.codec is not None:
             batch = self.codec.encode(batch)
-        if batch.inputs is not None or self.view is None:
-            return batch.seen
-        seen = self.view(batch.x)
-        return seen if batch.observed is None else jnp.where(batch.observed, seen, 0)
+        seen = batch.seen if batch.inputs is not None or self.view is None else self.view(batch.x)
+        if self.bounds is not None:
+            seen = self.bounds(seen)
+        if batch.inputs is not None or batch.observed is None:
+            return seen
+        return jnp.where(batch.observed, seen, 0)
 
     def decode(self, z: Array, batch: Batch | None = None) -> Distribution:
         """Return p(x|z) for z of shape (..., L): batch shape (rows of z, *event), leading dimensions folded.

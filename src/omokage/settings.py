@@ -126,10 +126,12 @@ class CommonSettings(BaseModel):
         float, Field(gt=0, lt=1, description="Share of the rows held out where early stopping needs some.")
     ] = 0.1
     standardize: Annotated[
-        Literal["auto", "scale", "center"] | bool,
+        Literal["auto", "scale", "center", "range"] | bool,
         Field(
-            description="scale: columns to mean 0 and deviation 1; center: to mean 0; false: as they are; auto: as "
-            "they are for likelihoods on [0, 1], else center where columns fill [0, 1], else scale."
+            description="scale: columns to mean 0 and deviation 1; center: to mean 0; range: to mean 0, all divided by "
+            "the width of their common range; false: as they are; auto: as they are for likelihoods that are not for "
+            "all numbers, else center where columns fill [0, 1], range where they share another, as grey levels do, "
+            "else scale."
         ),
     ] = "auto"
     data: Annotated[

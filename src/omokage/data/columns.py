@@ -16,7 +16,10 @@ from omokage.batch import Event
 from omokage.errors import DataError, FileFormatError, listing
 
 Kind = Literal["real", "binary", "unit"]
-Standardization = Literal["scale", "center"] | bool
+Standardization = Literal["scale", "center", "range"] | bool
+
+# Largest level of a grey picture by the number of its bits, and how many pixels the smallest pictures have.
+_LEVELS, _PIXELS = (255, 65535), 64
 
 # Below this share of a column's magnitude a spread is rounding noise: float64 resolves 2e-16 of it.
 _CONSTANT = 1e-14
@@ -88,6 +91,36 @@ class Moments:
         """The population standard deviation of each column, (D,)."""
         return np.sqrt(self.squares / self.weight)
 
+    def common_range(self) -> float | None:
+        """Return the width of the range that columns share, as grey levels do; `None` where they seem to share none.
+
+        They do where most of them fill half of it, and it is [0, 1]; [-1, 1], or the levels of 8 or 16 bits, with as
+        many columns as a small picture has pixels; or one whose two ends are each met by half of the columns.
+
+        Example:
+            >>> levels = np.array([[0.0, 16.0, 3.0], [16.0, 0.0, 0.0]])
+            >>> [Moments.empty(3).updated(x).common_range() for x in (levels, levels / 16, levels * [1, 9, 99])]
+            [16.0, 1.0, None]
+        """
+        varying = self.high > self.low
+        if not varying.any():
+            return None
+        low, high = self.low[varying], self.high[varying]
+        least, most, usual = low.min(), high.max(), np.median(high - low)
+        if least >= 0 and most <= 1:
+            return 1.0 if usual >= 0.5 else None
+        known: list[float] = []
+        if len(self.low) >= _PIXELS:
+            if least >= -1 and most <= 1:
+                known = [1.0 if (high - low).max() <= 1 else 2.0]
+            elif least >= 0 and self.whole.all():
+                known = [levels for levels in _LEVELS if most <= levels]
+        for width in known:
+            if usual >= width / 2:
+                return float(width)
+        reaching = min((low == least).sum(), (high == most).sum())
+        return float(most - least) if reaching >= max(2, len(low) / 2) else None
+
     def rounded(self) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
         """Return which columns are constant, means and deviations, (D,) each, the same whatever the order of rows."""
         deviation = self.standard_deviation
@@ -133,8 +166,8 @@ class ColumnSchema:
         Args:
             moments: Of all the rows.
             names: Column names, if there are any.
-            standardize: "scale" (mean 0, deviation 1), "center" (mean 0), `False`; constant columns are
-                centred only.
+            standardize: "scale" (mean 0, deviation 1), "center" (mean 0), "range" (mean 0, all columns divided by the
+                width of the range that they share), `False`; constant columns are not scaled to deviation 1.
             textual: Whether the names were text in the input.
 
         Raises:
@@ -147,6 +180,8 @@ class ColumnSchema:
                 f"two different values; got {moments.rows} rows × {len(deviation)} columns."
             )
         scale = np.where(constant | (standardize != "scale"), 1.0, deviation)
+        if standardize == "range":
+            scale *= moments.common_range() or (moments.high - moments.low)[~constant].max()
         return ColumnSchema(
             names,
             column_kinds(moments),

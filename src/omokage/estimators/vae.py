@@ -74,8 +74,10 @@ class VAE(Estimator):
     validation_fraction : float
         Share of the rows held out where early stopping is on and no `X_valid` is given.
     standardize : str or bool
-        "scale", "center", False; "auto": False for likelihoods on [0, 1], else "center" where columns fill
-        [0, 1], else "scale". Log-densities are in raw units whichever it is.
+        "scale" (each column to mean 0 and deviation 1), "center" (to mean 0), "range" (to mean 0, all columns divided
+        by the width of the range that they share), False. "auto": False for likelihoods that are not for all numbers,
+        else "center" where columns fill [0, 1], "range" where they share another range, as grey levels from 0 to 255
+        do, else "scale". Log-densities are in raw units whichever it is.
     data : str or kind of data
         "vectors", "images", "sequences", or an instance from `omokage.data`, such as
         `Sequences(series="engine", time="cycle")`. "auto": an array (n, time, channels) or a list of arrays is

@@ -1,4 +1,4 @@
-"""What networks see of data that a likelihood takes as they are: counts, amounts, classes, levels."""
+"""What networks see of data: counts, amounts, classes and levels transformed, and nothing far out."""
 
 from dataclasses import replace
 from typing import Any, Literal
@@ -11,6 +11,8 @@ from jax import Array
 
 from omokage.batch import Event
 from omokage.nets.layers import Frozen
+
+_FARTHEST = 10.0  # deviations
 
 
 class View(eqx.Module):
@@ -48,3 +50,26 @@ class View(eqx.Module):
         """Return what a row looks like to a network: standardised."""
         shape = (*event.shape[:-1], event.shape[-1] * self.classes)
         return replace(Event.plain(*shape), missing=event.missing)
+
+
+class Bounds(eqx.Module):
+    """How far out networks see: farther values look to them as if they lay at the bound, and to densities as they are.
+
+    Without it an entry a thousand deviations out, as of a pixel that hardly ever varied, would decide the code and the
+    reconstruction of its whole row.
+
+    Attributes:
+        low, high: Ten deviations from the mean of each entry, and at least ten of what entries deviate on average.
+    """
+
+    low: Frozen
+    high: Frozen
+
+    def __init__(self, event: Event):
+        reach = _FARTHEST * np.maximum(event.spread, np.sqrt(np.mean(np.square(event.spread))))
+        self.low = Frozen(np.asarray(event.centre - reach, np.float32))
+        self.high = Frozen(np.asarray(event.centre + reach, np.float32))
+
+    def __call__(self, seen: Array) -> Array:
+        """Return what networks see, (B, *event)."""
+        return jnp.clip(seen, self.low.value, self.high.value)
