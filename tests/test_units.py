@@ -16,8 +16,8 @@ SMALL = {"latent_dim": 2, "hidden": (8,), "epochs": 2, "batch_size": 100, "verbo
 LEVELS = load_digits().data  # whole numbers from 0 to 16
 
 
-def width(X):
-    return Moments.empty(X.shape[1]).updated(X).common_range()
+def width(X, pixels=False):
+    return Moments.empty(X.shape[1]).updated(X).common_range(pixels)
 
 
 def test_columns_share_a_range_whatever_its_unit():
@@ -34,6 +34,8 @@ def test_columns_of_a_table_share_no_range():
     normal, counts = random.normal(size=(500, 64)), random.poisson(random.gamma(1, 20, 64), (500, 64))
     for X in (normal, counts * 1.0, normal[:, :2] * [1, 100], random.random((500, 3)) * [1, 2, 3], normal * 0 + 1):
         assert width(X) is None
+    answers = random.integers(1, 6, (500, 9)) * 1.0  # from 1 to 5, as of a questionnaire
+    assert (width(answers), width(answers, pixels=True)) == (None, 4)
 
 
 @pytest.mark.parametrize("scale, shift", [(255 / 16, 0), (1, 0), (4096, -7)])

@@ -74,7 +74,7 @@ def decide(parameters: Mapping[str, Any], table: Rows, name: Callable[[int], Any
     _check_widths(parameters)
     kinds = set(column_kinds(table.moments))
     unit = "real" not in kinds
-    shared = table.moments.common_range()
+    shared = table.moments.common_range(table.alike)
     alike = table.alike or shared is not None
     likelihood = parameters["likelihood"]
     chosen = objective(parameters)

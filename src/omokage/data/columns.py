@@ -91,15 +91,18 @@ class Moments:
         """The population standard deviation of each column, (D,)."""
         return np.sqrt(self.squares / self.weight)
 
-    def common_range(self) -> float | None:
+    def common_range(self, pixels: bool) -> float | None:
         """Return the width of the range that columns share, as grey levels do; `None` where they seem to share none.
 
-        They do where most of them fill half of it, and it is [0, 1]; [-1, 1], or the levels of 8 or 16 bits, with as
-        many columns as a small picture has pixels; or one whose two ends are each met by half of the columns.
+        They do where most of them fill half of it, and it is [0, 1]. Pixels, and columns that are as many as the pixels
+        of a small picture, also share [-1, 1], the levels of 8 or 16 bits, or a range whose ends half of them meet.
+
+        Args:
+            pixels: Whether the columns are known to be such.
 
         Example:
             >>> levels = np.array([[0.0, 16.0, 3.0], [16.0, 0.0, 0.0]])
-            >>> [Moments.empty(3).updated(x).common_range() for x in (levels, levels / 16, levels * [1, 9, 99])]
+            >>> [Moments.empty(3).updated(x).common_range(True) for x in (levels, levels / 16, levels * [1, 9, 99])]
             [16.0, 1.0, None]
         """
         varying = self.high > self.low
@@ -109,17 +112,17 @@ class Moments:
         least, most, usual = low.min(), high.max(), np.median(high - low)
         if least >= 0 and most <= 1:
             return 1.0 if usual >= 0.5 else None
+        if not pixels and len(self.low) < _PIXELS:
+            return None
         known: list[float] = []
-        if len(self.low) >= _PIXELS:
-            if least >= -1 and most <= 1:
-                known = [1.0 if (high - low).max() <= 1 else 2.0]
-            elif least >= 0 and self.whole.all():
-                known = [levels for levels in _LEVELS if most <= levels]
+        if least >= -1 and most <= 1:
+            known = [1.0 if (high - low).max() <= 1 else 2.0]
+        elif least >= 0 and self.whole.all():
+            known = [levels for levels in _LEVELS if most <= levels]
         for width in known:
             if usual >= width / 2:
                 return float(width)
-        reaching = min((low == least).sum(), (high == most).sum())
-        return float(most - least) if reaching >= max(2, len(low) / 2) else None
+        return float(most - least) if min((low == least).mean(), (high == most).mean()) >= 0.5 else None
 
     def rounded(self) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
         """Return which columns are constant, means and deviations, (D,) each, the same whatever the order of rows."""
@@ -181,7 +184,7 @@ class ColumnSchema:
             )
         scale = np.where(constant | (standardize != "scale"), 1.0, deviation)
         if standardize == "range":
-            scale *= moments.common_range() or (moments.high - moments.low)[~constant].max()
+            scale *= moments.common_range(pixels=True) or (moments.high - moments.low)[~constant].max()
         return ColumnSchema(
             names,
             column_kinds(moments),
