@@ -79,6 +79,18 @@ class Changeable:
         return {}
 
 
+def test_an_optimizer_is_set_up_for_the_model_and_sees_its_parts():
+    seen = []
+
+    def init(parameters):
+        seen.append(parameters)
+        return {name: getattr(parameters, name) for name in ("posterior", "likelihood", "prior")}
+
+    rule = optax.GradientTransformation(init, lambda gradients, state, parameters=None: (gradients, state))
+    fitted = om.VAE(**TINY, optimizer=rule).fit(X)
+    assert seen and {type(parameters) for parameters in seen} == {type(fitted.model_)}
+
+
 @pytest.mark.parametrize(
     ("settings", "text"),
     [

@@ -895,7 +895,7 @@ def test_a_second_run_with_the_output_of_one_that_is_running_is_refused(command,
 @pytest.mark.parametrize("extension", ["parquet", "csv"])
 def test_a_killed_process_leaves_what_the_next_one_goes_on_from(command, tmp_path, extension):
     random = np.random.default_rng(0)
-    pl.DataFrame(random.normal(size=(900_000, 8)).astype(np.float32)).write_parquet(tmp_path / "x.parquet")
+    pl.DataFrame(random.normal(size=(330_000, 8)).astype(np.float32)).write_parquet(tmp_path / "x.parquet")
     pl.read_parquet(tmp_path / "x.parquet").head(2000).write_parquet(tmp_path / "normal.parquet")
     model, settings = tmp_path / "model", ("--hidden", "16", "--latent-dim", "2", "--epochs", "5", "--ensemble", "2")
     assert command("fit", tmp_path / "normal.parquet", "--task", "detect", *settings, "--out", model)[0] == 0

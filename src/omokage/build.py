@@ -378,10 +378,10 @@ def check_size(
         return sum(4 * leaf.size for leaf in jax.tree.leaves(kept))
 
     def more(blank: dict[str, Any]) -> int:  # of one model
+        whole = model(parameters, recipe, event, None, context)
         if rows is not None and 4 * numbers_in(blank) > (memory.limit() or 0) / _SMALL:
-            whole = model(parameters, recipe, event, None, context)
             check_step(whole, recipe.objective, rows)
-        return state(blank)
+        return state(whole)
 
     what = f"latent_dim={parameters['latent_dim']}, hidden={widths(parameters, recipe)}"
     what += f", ensemble={members}" if members > 1 else ""

@@ -132,6 +132,7 @@ def _optimizers(results: Results, x: NDArray[Any]) -> None:
         for parts in (("model",), ("encoder", "decoder")):
             one = classic.Adam(clip=clip or None).transformation
             settings: dict[str, Any] = {"optimizer": together(tuple((part, one) for part in parts))}
+            settings |= {"learning_rate": "auto", "schedule": "auto"}  # the optimizer has its own
             settings |= {"likelihood": "bernoulli", "epochs": results.settings["optimizer_epochs"]}
             trained.append(results.fit(VAE, "network", x, **settings))
         pairs = zip(*(jax.tree.leaves(vae.model_) for vae in trained), strict=True)
