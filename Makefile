@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 BENCH := .venv-bench
+LOWEST := .venv-lowest
 WORKERS ?= auto
 
-.PHONY: demo test test-slow test-exhaustive lint format bench clean
+.PHONY: demo test test-slow test-exhaustive test-lowest lint format bench clean
 
 demo: $(VENV)/ready
 	@echo "Training on handwritten digits, which come with scikit-learn: nothing more is downloaded."
@@ -19,6 +20,10 @@ test-slow: $(VENV)/ready-dev
 
 test-exhaustive: $(VENV)/ready-dev
 	$(RUN) -m pytest -m exhaustive -n $(WORKERS) --maxprocesses 4
+
+# The tests of `make test` with the lowest version of each dependency that pyproject.toml allows.
+test-lowest: $(LOWEST)/ready
+	$(LOWEST)/bin/python -m pytest -m "not slow and not exhaustive" -n $(WORKERS) --maxprocesses 4
 
 lint: $(VENV)/ready-dev
 	$(RUN) -m ruff check .
@@ -42,7 +47,7 @@ bench: $(BENCH)/ready
 	$(BENCH)/bin/python benchmarks/scoring.py
 
 clean:
-	rm -rf $(VENV) $(BENCH) omokage-demo omokage-reproduce dist
+	rm -rf $(VENV) $(BENCH) $(LOWEST) omokage-demo omokage-reproduce dist
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -60,6 +65,12 @@ $(VENV)/ready: $(VENV)/bin/python pyproject.toml
 $(VENV)/ready-dev: $(VENV)/ready
 	@echo "Installing the tools of development: pytest, mypy, ruff, pandas and others."
 	$(RUN) -m pip install --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(LOWEST)/ready: pyproject.toml
+	$(PYTHON) -m venv $(LOWEST)
+	$(PYTHON) .ci/lowest.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --disable-pip-version-check -c $(LOWEST)/constraints.txt --editable '.[dev]'
 	@touch $@
 
 $(BENCH)/ready: pyproject.toml benchmarks/requirements-peers.txt
