@@ -60,7 +60,8 @@ class VAE(Estimator):
         "adam", "adamw", "nadam", "rmsprop", "sgd". A transformation brings its own learning rate, schedule and weight
         decay, so the three parameters below that are about them must then be "auto"; `gradient_clip` comes before it.
     learning_rate : float or "auto"
-        What the schedule multiplies; "auto": 0.001.
+        Size of the steps, which the schedule varies in the course of training; "auto": 0.001. Leave it at "auto" if
+        the optimizer is a transformation, which has a learning rate of its own.
     schedule : str or callable
         "one-cycle" ("auto"), "constant", "cosine", "linear", or a function from the share of training that is over to a
         factor of the learning rate.
