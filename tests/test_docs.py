@@ -169,7 +169,7 @@ def _tables(page, heading):
     return "".join(table for table in tables if heading in table.splitlines()[0])
 
 
-NAMED = ("likelihood", "prior", "posterior", "objective", "network", "optimizer", "schedule")
+NAMED = ("likelihood", "prior", "posterior", "objective", "network", "optimizer", "schedule", "standardize")
 
 
 @pytest.mark.parametrize("parameter", [*NAMED, "activation", "normalization", "initializer"])
