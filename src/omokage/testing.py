@@ -400,39 +400,52 @@ _STEPS, _PADDED = 4, 6  # of sequences
 def _check_parts(family: Any, kind: str, hidden: tuple[int, ...], context: int, seed: int) -> None:
     """Check an encoder and a decoder of one kind of data, with so many columns of context."""
     event, random = Event.plain(*_EVENTS[kind]), np.random.default_rng(seed)
-
-    def parts(random: np.random.Generator | None) -> tuple[Density, Density]:
-        making = [
-            Making(random, "tanh", None, 0.0, INITIALIZERS["lecun_uniform"], name) for name in ("encoder", "decoder")
-        ]
-        encoder = family.encoder(event, hidden, making[0], context)
-        decoder = family.decoder(_LATENT, event, hidden, making[1], context)
-        heads: Any = {"initializer": INITIALIZERS["lecun_uniform"], "random": random}
-        return (
-            Density(posteriors.DiagonalNormal(), Event.plain(_LATENT), encoder, **heads),
-            Density(likelihoods.Gaussian("shared"), event, decoder, **heads),
-        )
-
-    made, blank = parts(random), parts(None)
-    shapes = [[np.shape(leaf) for leaf in jax.tree.leaves(eqx.filter(part, eqx.is_array))] for part in (made, blank)]
+    made, blank = (_parts(family, event, hidden, context, weights) for weights in (random, None))
+    shapes = [
+        [np.shape(leaf) for leaf in jax.tree.leaves(eqx.filter(part, eqx.is_array_like))] for part in (made, blank)
+    ]
     _claim(shapes[0] == shapes[1], f"{kind}: a network without a generator of weights has other arrays")
+    parameters, rest = eqx.partition(made, eqx.is_inexact_array_like)
+
+    @jax.jit
+    def outputs(parameters: Any, z: Array, batch: Batch) -> tuple[Array, Array]:
+        """Return the means of q(z|x), (B, L), and of p(x|z), (B, *places, *event)."""
+        encoder, decoder = eqx.combine(parameters, rest)
+        return encoder(batch.x, batch).mean, decoder(z, batch).mean
+
     batch = _rows_of(kind, event, context, random)
     z = jnp.asarray(random.normal(size=(_ROWS, _LATENT)), jnp.float32)
-    codes, given = _outputs(made, z, batch)
-    for name, found, wanted in (("encoder", codes, (_ROWS, _LATENT)), ("decoder", given, batch.x.shape)):
-        _claim(found.shape == wanted, f"{kind}: expected the {name} to lead to shape {wanted}; got {found.shape}")
-        _claim(bool(jnp.isfinite(found).all()), f"{kind}: the {name} gives numbers that are not finite")
-    _check_gradient(lambda parts: sum(jnp.square(found).sum() for found in _outputs(parts, z, batch)), made)
-    alone = _outputs(made, z[:1], batch.map(lambda array: array[:1]))
+    codes, given = found = outputs(parameters, z, batch)
+    for name, one, wanted in (("encoder", codes, (_ROWS, _LATENT)), ("decoder", given, batch.x.shape)):
+        _claim(one.shape == wanted, f"{kind}: expected the {name} to lead to shape {wanted}; got {one.shape}")
+        _claim(bool(jnp.isfinite(one).all()), f"{kind}: the {name} gives numbers that are not finite")
+    gradient = jax.jit(jax.grad(lambda parameters: sum(jnp.square(one).sum() for one in outputs(parameters, z, batch))))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradient(parameters)):
+        _claim(bool(jnp.isfinite(leaf).all()), f"{kind}: the gradient for {jax.tree_util.keystr(path)} is not finite")
+    alone = outputs(parameters, z[:1], batch.map(lambda array: array[:1]))
     _same((codes[:1], given[:1]), alone, f"{kind}: a row has another output alone than among others")
     if kind == "sequences":
         longer = batch._replace(x=jnp.pad(batch.x, [(0, 0), (0, _PADDED - _STEPS), (0, 0)]))
-        padded = _outputs(made, z, longer)
-        _same((codes, given), (padded[0], padded[1][:, :_STEPS]), "sequences: padding changes the output")
+        padded = outputs(parameters, z, longer)
+        _same(found, (padded[0], padded[1][:, :_STEPS]), "sequences: padding changes the output")
     if context:
-        others = _outputs(made, z, batch._replace(context=batch.context + 1))
-        for name, one, other in zip(("encoder", "decoder"), (codes, given), others, strict=True):
+        others = outputs(parameters, z, batch._replace(context=batch.context + 1))
+        for name, one, other in zip(("encoder", "decoder"), found, others, strict=True):
             _claim(float(jnp.abs(one - other).max()) > 0, f"{kind}: the {name} does not look at the context")
+
+
+def _parts(
+    family: Any, event: Event, hidden: tuple[int, ...], context: int, random: np.random.Generator | None
+) -> tuple[Density, Density]:
+    """Return a posterior with the encoder and a likelihood with the decoder."""
+    initializer = INITIALIZERS["lecun_uniform"]
+    encoder = family.encoder(event, hidden, Making(random, "tanh", None, 0.0, initializer, "encoder"), context)
+    decoder = family.decoder(_LATENT, event, hidden, Making(random, "tanh", None, 0.0, initializer, "decoder"), context)
+    heads: Any = {"initializer": initializer, "random": random}
+    return (
+        Density(posteriors.DiagonalNormal(), Event.plain(_LATENT), encoder, **heads),
+        Density(likelihoods.Gaussian("shared"), event, decoder, **heads),
+    )
 
 
 def _rows_of(kind: str, event: Event, context: int, random: np.random.Generator) -> Batch:
@@ -442,11 +455,6 @@ def _rows_of(kind: str, event: Event, context: int, random: np.random.Generator)
         lengths=np.full(_ROWS, _STEPS) if places else None,
         context=jnp.asarray(random.normal(size=(_ROWS, context)), jnp.float32) if context else None,
     )
-
-
-def _outputs(parts: tuple[Density, Density], z: Array, batch: Batch) -> tuple[Array, Array]:
-    """Return the means of q(z|x), (B, L), and of p(x|z), (B, *places, *event)."""
-    return parts[0](batch.x, batch).mean, parts[1](z, batch).mean
 
 
 def _same(expected: tuple[Array, Array], found: tuple[Array, Array], otherwise: str) -> None:
