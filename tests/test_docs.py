@@ -1,5 +1,6 @@
 """Everything shown is run: examples in docstrings, and the Python in the README and the docs."""
 
+import dataclasses
 import doctest
 import importlib
 import pkgutil
@@ -159,3 +160,61 @@ def test_the_configuration_in_the_docs_is_sound():
     assert check(VAESettings, values).hidden == (128, 64)
     assert values["objective"].beta == 4
     assert (values["data"].series, values["data"].time) == ("engine", "cycle")
+
+
+def _tables(page, heading):
+    """Return the rows of the tables on a page whose header has this in it, as one text."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    return "".join(table for table in tables if heading in table.splitlines()[0])
+
+
+NAMED = ("likelihood", "prior", "posterior", "objective", "network", "optimizer", "schedule", "standardize")
+
+
+@pytest.mark.parametrize("parameter", [*NAMED, "activation", "normalization", "initializer"])
+def test_every_name_stands_in_the_page_on_members(parameter):
+    """With its purpose: in a row of the table of this parameter."""
+    from omokage import names
+    from omokage.settings import AutoEncoderSettings, VAESettings, _names
+
+    known = {
+        name
+        for kind in (VAESettings, AutoEncoderSettings)
+        if parameter in kind.model_fields
+        for name in _names(kind, parameter)
+    }
+    known |= set(names._CLASSES.get(parameter, ()))
+    table = _tables("choose.md", f"`{parameter}=`") if parameter in NAMED else _tables("choose.md", "parameter")
+    assert len(known) >= 2
+    assert not [name for name in sorted(known) if f'`"{name}"`' not in table]
+
+
+@pytest.mark.parametrize("module", ["likelihoods", "priors", "posteriors", "objectives", "nets"])
+def test_every_public_class_stands_in_the_page_on_members(module):
+    home = importlib.import_module(f"omokage.{module}")
+    axis = {
+        "likelihoods": "likelihood",
+        "priors": "prior",
+        "posteriors": "posterior",
+        "objectives": "objective",
+        "nets": "network",
+    }[module]
+    public = [
+        name
+        for name in getattr(home, "__all__", vars(home))
+        if dataclasses.is_dataclass(getattr(home, name)) and getattr(home, name).__module__.startswith("omokage")
+        and name not in ("Meaning", "Batch")
+    ]  # fmt: skip
+    table = _tables("choose.md", f"`{axis}=`")
+    assert len(public) >= 4
+    assert not [name for name in public if f"{name}(" not in table]
+
+
+def test_every_score_stands_in_the_page_on_anomalies():
+    from typing import get_args
+
+    from omokage.settings import Score
+
+    table = _tables("anomalies.md", "name")
+    assert not [name for name in get_args(Score) if f'`"{name}"`' not in table]

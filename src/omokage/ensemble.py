@@ -78,8 +78,8 @@ class Together:
                 training = TrainingPass(jax.random.fold_in(pass_key, number), weight)
                 member = member.in_training(training)
             member, rows = member.opened(batch)
-            # Of a minibatch without a row for this member all rows come in and none counts, since a mean
-            # over no rows would not be a number.
+            # A member may have no row in this minibatch: all have weight 0. A mean over no rows would be NaN. So
+            # all rows get weight 1 here, and below the member's terms are set to 0.
             empty = weight.sum() == 0
             rows = rows._replace(weight=jnp.where(empty, 1.0, weight), fold=None)
             terms = self.objective(member, rows, jax.random.fold_in(key, number), epoch)

@@ -1,7 +1,7 @@
-"""Objectives: what training makes small, side by side.
+"""Objectives: the losses that training minimises, side by side.
 
 An objective is a frozen value that is called with (model, batch, key, epoch) and returns named terms, one number
-for each row (B,), in nats; "loss" is the one that is made small, the others are reported. It owns no parameters,
+for each row (B,), in nats; "loss" is minimised, the others are reported. It owns no parameters,
 and it does not average: the training loop does. `epoch` is the time in epochs as a real number, for what changes
 in the course of training. At its end (validation, scoring) it is infinite.
 
@@ -108,7 +108,7 @@ class Denoising(Wrapping):
         corruption: "gaussian" adds noise of deviation `amount` (standardised units), "masking" sets a share `amount`
             of the entries to the column's centre, "salt-and-pepper" sets it to the batch's extremes.
         amount: See there.
-        objective: What is made small; `None`: the ELBO, or for a point mass the reconstruction.
+        objective: The loss inside; `None`: the ELBO, or for a point mass the reconstruction.
     """
 
     corruption: Literal["gaussian", "masking", "salt-and-pepper"] = "gaussian"
@@ -170,7 +170,7 @@ class Binarizing(Wrapping):
     Source: Salakhutdinov and Murray, "On the Quantitative Analysis of Deep Belief Networks", 2008.
 
     Attributes:
-        objective: What is made small.
+        objective: The loss inside.
     """
 
     objective: Objective

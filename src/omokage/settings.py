@@ -92,21 +92,24 @@ class CommonSettings(BaseModel):
     ] = "auto"
     epochs: Annotated[
         Literal["auto"] | Annotated[int, Field(ge=1)],
-        Field(description="Passes over the rows; auto: 30, or as many more as make 2,000 steps (at most 1,000)."),
+        Field(description="Passes over the rows; auto: 30, for small data more: 2,000 steps, at most 1,000 epochs."),
     ] = "auto"
-    batch_size: Annotated[int, Field(ge=1, description="Rows of a step; clamped to the number of rows.")] = 100
+    batch_size: Annotated[int, Field(ge=1, description="Rows in each step; at most all rows.")] = 100
     optimizer: Annotated[
         Literal["adam", "adamw", "nadam", "rmsprop", "sgd"],
-        Field(description="From gradients to steps.", json_schema_extra=Instance),
+        Field(description="Rule that turns gradients into steps.", json_schema_extra=Instance),
     ] = "adam"
     learning_rate: Annotated[
         Literal["auto"] | Annotated[float, Field(gt=0)],
-        Field(description="What the schedule multiplies; auto: 0.001. An optimizer that is an object has its own."),
+        Field(
+            description="Size of the steps, which the schedule changes during training; auto: 0.001. An optimizer that "
+            "is an object has its own."
+        ),
     ] = "auto"
     schedule: Annotated[
         Literal["auto", "constant", "cosine", "linear", "one-cycle"],
         Field(
-            description="Course of the learning rate; auto: one-cycle up to three times the rate.",
+            description="Course of the learning rate; auto: one-cycle, which rises to three times the rate and falls.",
             json_schema_extra=Instance,
         ),
     ] = "auto"
@@ -116,14 +119,16 @@ class CommonSettings(BaseModel):
     ] = None
     weight_decay: Annotated[
         Literal["auto"] | Annotated[float, Field(ge=0)],
-        Field(description="Decoupled weight decay, for adamw alone; auto: 0.0001 there."),
+        Field(description="Decoupled weight decay, only with adamw; auto: 0.0001."),
     ] = "auto"
     early_stopping: Annotated[
         bool | Annotated[int, Field(ge=1)],
-        Field(description="Stop when the validation loss has not fallen for 10, or so many, epochs; keep the best."),
+        Field(
+            description="Stop after so many epochs (true: 10) without a lower validation loss; keep the best weights."
+        ),
     ] = False
     validation_fraction: Annotated[
-        float, Field(gt=0, lt=1, description="Share of the rows held out where early stopping needs some.")
+        float, Field(gt=0, lt=1, description="Share of the rows that early stopping holds out.")
     ] = 0.1
     standardize: Annotated[
         Literal["auto", "scale", "center", "range"] | bool,
@@ -142,7 +147,7 @@ class CommonSettings(BaseModel):
             json_schema_extra=Instance,
         ),
     ] = "auto"
-    warm_start: Annotated[bool, Field(description="Let fit train a fitted model further.")] = False
+    warm_start: Annotated[bool, Field(description="fit continues the training of a fitted model.")] = False
     device: Annotated[Literal["auto", "cpu", "gpu", "tpu"], Field(description="Where to compute.")] = "auto"
     random_state: Annotated[
         Annotated[int, Field(ge=0, lt=2**32)] | None, Field(description="Seed; none: another one each time.")
@@ -163,7 +168,7 @@ class AutoEncoderSettings(CommonSettings):
     ] = "auto"
     objective: Annotated[
         Literal["reconstruction", "denoising", "rae", "wae"],
-        Field(description="What training makes small.", json_schema_extra=Instance),
+        Field(description="The loss that training minimises.", json_schema_extra=Instance),
     ] = "reconstruction"
 
 
@@ -186,7 +191,7 @@ class DetectorSettings(BaseModel):
     false_alarm_rate: Annotated[
         float, Field(gt=0, lt=1, description="Share of normal rows that predict may flag, where contamination is auto.")
     ] = 0.05
-    ensemble: Annotated[int, Field(ge=1, description="How many models judge together.")] = 5
+    ensemble: Annotated[int, Field(ge=1, description="Number of models in the ensemble.")] = 5
     calibration: Annotated[
         Literal["auto", "split", "cross"] | Annotated[float, Field(gt=0, lt=1)],
         Field(
@@ -238,7 +243,7 @@ class VAESettings(CommonSettings):
             "reconstruction",
             "denoising",
         ],
-        Field(description="What training makes small.", json_schema_extra=Instance),
+        Field(description="The loss that training minimises.", json_schema_extra=Instance),
     ] = "elbo"
 
 

@@ -1,6 +1,7 @@
-"""Contracts of the four axes, for the tests of those who add a member: one line each.
+"""Contracts of the four axes and of networks, for the tests of those who add a member: one line each.
 
     check_likelihood(Gumbel())      check_prior(Spiral())      check_posterior(Skewed())      check_objective(Trimmed())
+    check_network(Residual())
 
 Each makes small models around what it is given and holds it to what every member must obey. What fails raises an
 AssertionError that says which law was broken, and by how much. The library's own members pass the same checks.
@@ -22,7 +23,7 @@ from omokage import likelihoods, posteriors, priors, saving
 from omokage.batch import Batch, Event
 from omokage.density import Density, draw
 from omokage.model import Model, divergence, stopped
-from omokage.nets.layers import INITIALIZERS
+from omokage.nets.layers import INITIALIZERS, Making
 from omokage.nets.mlp import MLP
 from omokage.supports import Support, support_of
 
@@ -185,6 +186,38 @@ def check_objective(objective: Any, *, bound: bool = False, seed: int = 0) -> No
             runs.mean() < exact.mean() + _ERRORS * error + 1e-4,
             f"-loss is no lower bound of log p(x): {runs.mean():.4f} against {exact.mean():.4f}",
         )
+
+
+def check_network(family: Any, *, seed: int = 0) -> None:
+    """Check a network family, with small models for each kind of data that it says it takes.
+
+    It can be compared, hashed and written down. From z to x and back its outputs have the right shapes, finite values
+    and finite gradients. A row has the same output alone and among others, padding changes nothing, and the context
+    changes something. A blank network, which a saved model is loaded into, has the same arrays.
+
+    Args:
+        family: With `encoder`, `decoder`, `kinds` and `default_hidden`.
+        seed: Of the weights and the rows.
+
+    Raises:
+        AssertionError: Saying what is wrong.
+
+    Example:
+        >>> from omokage.nets import Dense
+        >>> check_network(Dense())
+    """
+    _check_value(family)
+    kinds, widths = tuple(family.kinds), tuple(family.default_hidden)
+    known = ", ".join(_EVENTS)
+    _claim(kinds and set(kinds) <= set(_EVENTS), f"kinds: expected one or more of {known}; got {family.kinds!r}")
+    _claim(
+        all(isinstance(width, int) and width > 0 for width in widths),
+        f"default_hidden: expected whole numbers above 0; got {family.default_hidden!r}",
+    )
+    hidden = tuple(min(width, 8) for width in widths)
+    for kind in kinds:
+        for context in (0, 2):
+            _check_parts(family, kind, hidden, context, seed)
 
 
 def linear_gaussian(seed: int = 0, *, point: bool = False) -> tuple[Model, np.ndarray, np.ndarray]:
@@ -358,3 +391,72 @@ def _agree(truth: float, estimates: Any, what: str, name: str) -> None:
 def _claim(true: Any, otherwise: str) -> None:
     if not true:
         raise AssertionError(otherwise)
+
+
+_EVENTS = {"vectors": (5,), "images": (8, 8, 1), "sequences": (2,)}
+_STEPS, _PADDED = 4, 6  # of sequences
+
+
+def _check_parts(family: Any, kind: str, hidden: tuple[int, ...], context: int, seed: int) -> None:
+    """Check an encoder and a decoder of one kind of data, with so many columns of context."""
+    event, random = Event.plain(*_EVENTS[kind]), np.random.default_rng(seed)
+    made, blank = (_parts(family, event, hidden, context, weights) for weights in (random, None))
+    shapes = [
+        [np.shape(leaf) for leaf in jax.tree.leaves(eqx.filter(part, eqx.is_array_like))] for part in (made, blank)
+    ]
+    _claim(shapes[0] == shapes[1], f"{kind}: a network without a generator of weights has other arrays")
+    parameters, rest = eqx.partition(made, eqx.is_inexact_array_like)
+
+    @jax.jit
+    def outputs(parameters: Any, z: Array, batch: Batch) -> tuple[Array, Array]:
+        """Return the means of q(z|x), (B, L), and of p(x|z), (B, *places, *event)."""
+        encoder, decoder = eqx.combine(parameters, rest)
+        return encoder(batch.x, batch).mean, decoder(z, batch).mean
+
+    batch = _rows_of(kind, event, context, random)
+    z = jnp.asarray(random.normal(size=(_ROWS, _LATENT)), jnp.float32)
+    codes, given = found = outputs(parameters, z, batch)
+    for name, one, wanted in (("encoder", codes, (_ROWS, _LATENT)), ("decoder", given, batch.x.shape)):
+        _claim(one.shape == wanted, f"{kind}: expected the {name} to lead to shape {wanted}; got {one.shape}")
+        _claim(bool(jnp.isfinite(one).all()), f"{kind}: the {name} gives numbers that are not finite")
+    gradient = jax.jit(jax.grad(lambda parameters: sum(jnp.square(one).sum() for one in outputs(parameters, z, batch))))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradient(parameters)):
+        _claim(bool(jnp.isfinite(leaf).all()), f"{kind}: the gradient for {jax.tree_util.keystr(path)} is not finite")
+    alone = outputs(parameters, z[:1], batch.map(lambda array: array[:1]))
+    _same((codes[:1], given[:1]), alone, f"{kind}: a row has another output alone than among others")
+    if kind == "sequences":
+        longer = batch._replace(x=jnp.pad(batch.x, [(0, 0), (0, _PADDED - _STEPS), (0, 0)]))
+        padded = outputs(parameters, z, longer)
+        _same(found, (padded[0], padded[1][:, :_STEPS]), "sequences: padding changes the output")
+    if context:
+        others = outputs(parameters, z, batch._replace(context=batch.context + 1))
+        for name, one, other in zip(("encoder", "decoder"), found, others, strict=True):
+            _claim(float(jnp.abs(one - other).max()) > 0, f"{kind}: the {name} does not look at the context")
+
+
+def _parts(
+    family: Any, event: Event, hidden: tuple[int, ...], context: int, random: np.random.Generator | None
+) -> tuple[Density, Density]:
+    """Return a posterior with the encoder and a likelihood with the decoder."""
+    initializer = INITIALIZERS["lecun_uniform"]
+    encoder = family.encoder(event, hidden, Making(random, "tanh", None, 0.0, initializer, "encoder"), context)
+    decoder = family.decoder(_LATENT, event, hidden, Making(random, "tanh", None, 0.0, initializer, "decoder"), context)
+    heads: Any = {"initializer": initializer, "random": random}
+    return (
+        Density(posteriors.DiagonalNormal(), Event.plain(_LATENT), encoder, **heads),
+        Density(likelihoods.Gaussian("shared"), event, decoder, **heads),
+    )
+
+
+def _rows_of(kind: str, event: Event, context: int, random: np.random.Generator) -> Batch:
+    places = (_STEPS,) if kind == "sequences" else ()
+    return Batch(
+        jnp.asarray(random.normal(size=(_ROWS, *places, *event.shape)), jnp.float32),
+        lengths=np.full(_ROWS, _STEPS) if places else None,
+        context=jnp.asarray(random.normal(size=(_ROWS, context)), jnp.float32) if context else None,
+    )
+
+
+def _same(expected: tuple[Array, Array], found: tuple[Array, Array], otherwise: str) -> None:
+    worst = max(float(jnp.abs(one - other).max()) for one, other in zip(expected, found, strict=True))
+    _claim(worst < 1e-4, f"{otherwise}: off by {worst:.3g}")

@@ -44,7 +44,7 @@ class Plan:
     Attributes:
         epochs: Passes over the rows.
         batch_size: Rows of a step; not more than there are.
-        learning_rate: What the schedule multiplies; `None`: the optimizer has its own.
+        learning_rate: The factor of the schedule; `None`: the optimizer has a learning rate of its own.
         optimizer: From gradients to steps.
         schedule: From the share of the training that is over to a factor of the learning rate.
         patience: Epochs without a better validation loss after which training stops and the best weights come
@@ -124,7 +124,7 @@ def train(
 
     Args:
         snapshot: From `begin`, or from an interrupted run.
-        objective: What is made small.
+        objective: The loss to minimise.
         rows: What to train on.
         plan: How.
         validation: Rows on which the objective is reported after each epoch.

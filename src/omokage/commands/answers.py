@@ -152,9 +152,10 @@ class Answers:
             raise DataError(f"{self.source.data}: {error}") from None
 
     def _usable(self, rows: Any, numbers: NDArray[np.float64], good: NDArray[np.bool_], begun: bool) -> Any:
-        """Return the rows that can be used, with text as numbers; where none can, one that stands in for them.
+        """Return the rows that can be used, with text as numbers; if none can, one made-up row in their place.
 
-        `None`: it is not single rows that are wrong; or all are, and none was right before.
+        `None` means that leaving out rows does not help: either no single row is at fault, or every row is, and no
+        earlier batch was answered.
         """
         framed = isinstance(rows, pl.DataFrame)
         if (good.all() and not (framed and pl.String in rows.dtypes)) or not (good.any() or begun):

@@ -61,7 +61,10 @@ class Encoded:
         return Batch(*(None if part[0] is None else np.concatenate(part)[order] for part in zip(*parts, strict=True)))
 
     def of_fold(self, fold: int) -> "Encoded":
-        """Return the rows of one fold, without the mark that they are; they are numbered anew, group after group."""
+        """Return the rows of one fold as rows of their own.
+
+        They are numbered from 0, one group after the other, and no longer say to which fold they belong.
+        """
 
         def chosen(batch: Batch) -> Batch:
             here = batch.fold == fold

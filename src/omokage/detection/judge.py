@@ -1,4 +1,4 @@
-"""From rows to one score for each member of an ensemble, and the calibration of these scores on rows held out."""
+"""From rows to one score for each member of an ensemble, and the calibration of these scores on held-out rows."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ _MEASURING_SHARE = 4  # of held-out rows, one in so many makes scores comparable
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """What the scores of rows are compared by.
+    """What else about rows is needed to compare their scores.
 
     Attributes:
         counts: How many entries of each were observed, (n,), where they are series; else `None`.
@@ -41,17 +41,17 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """An ensemble, the scores by which it judges, and all that they need.
+    """An ensemble, the names of its scores, and the held-out figures that these scores need.
 
     Attributes:
         ensemble: M models.
         schema: Of the rows.
-        names: Of the scores that make the score: one as it is, several as the mean of their surprises.
+        names: Names of the scores: a single one is used as it is, several are averaged as surprises.
         points: For each score by distance, the points of each member's training rows.
-        tails: For each of several scores and each member, the scores that turn others into surprises.
+        tails: For each score and each member, held-out scores, which turn new ones into surprises; none for one score.
         reference: Codes of rows that the first member left out, by this member, (m, L); for tests of drift.
         steps: Scores of steps of series that were held out, ascending; none where rows have no steps.
-        usual: For each score of series and each member, what is usual for so many observed entries.
+        usual: For each score of series and each member, the usual score for a number of observed entries.
     """
 
     ensemble: Ensemble
@@ -78,7 +78,7 @@ class Judge:
         return self._pieces(rows, names, every)
 
     def about(self, rows: Encoded) -> Rows:
-        """Return what the scores of rows are compared by."""
+        """Return what else about rows is needed to compare their scores."""
         series = all(batch.x.ndim == 3 for _, batch in rows.groups)
         counts = rows.each(lengths.observed) if series else None
         return Rows(counts, np.broadcast_to(self.schema.log_jacobians(rows), rows.count))
@@ -110,7 +110,7 @@ class Judge:
     def _pieces(
         self, rows: Encoded, names: tuple[str, ...], function: Callable[[Mapping[str, Any], Batch], dict[str, Array]]
     ) -> dict[str, Array]:
-        """Return `function` of what members say of rows, some rows at a time, since points take much memory.
+        """Return `function` of the members' raw answers for rows. It asks for some rows at a time, to save memory.
 
         A row with a value that no member can make has the score `BEYOND` in every sense.
         """
@@ -162,7 +162,7 @@ class Judge:
 
         Args:
             found: For each member, named scores of held-out rows that do not calibrate it, (k,) each.
-            rows: What these are compared by.
+            rows: What else is needed to compare these scores.
         """
         members, judge = range(len(self.ensemble)), self
         if rows[0].counts is not None:
@@ -236,7 +236,7 @@ def _piece(batch: Batch, here: slice) -> Batch:
 
 
 def start(ensemble: Ensemble, schema: Schema, names: tuple[str, ...], rows: RowSource, seed: int) -> Judge:
-    """Return a judge that knows the points of each member's training rows; it is not calibrated yet."""
+    """Return a judge that holds each member's points of its training rows, for distances; it is not calibrated yet."""
     judge = Judge(ensemble, schema, names, {}, {}, np.zeros((0, 0), np.float32), np.zeros(0))
     near = tuple(name for name in names if name in scores.BY_DISTANCE)
     if not near:
@@ -262,7 +262,7 @@ def start(ensemble: Ensemble, schema: Schema, names: tuple[str, ...], rows: RowS
 
 @dataclass(frozen=True, eq=False)
 class Calibrated:
-    """What came of a calibration.
+    """The result of a calibration.
 
     Attributes:
         judge: The judge, now able to combine its scores.
@@ -280,10 +280,10 @@ class Calibrated:
 
 
 def calibrate_apart(judge: Judge, rows: Encoded, seed: int) -> Calibrated:
-    """Calibrate by rows that no member was trained on.
+    """Calibrate with rows on which no member was trained.
 
-    Where scores have first to be made comparable, a quarter of these rows serves that and the rest calibrates. No row
-    does both, so p-values stay valid.
+    Several scores, and scores of series, must first be made comparable. A quarter of these rows fits the transforms
+    for that, the rest calibrates. No row does both, so the p-values stay valid.
     """
     (found, codes), about = judge.held_out(rows), judge.about(rows)
     calibrating = np.arange(rows.count)
@@ -299,10 +299,10 @@ def calibrate_apart(judge: Judge, rows: Encoded, seed: int) -> Calibrated:
 
 
 def calibrate_across(judge: Judge, rows: Encoded) -> Calibrated:
-    """Calibrate by the training rows, each judged by the one member that left it out.
+    """Calibrate with the training rows: the member that left out a row gives it its score.
 
-    The scores that make those of one member comparable are those of the rows of other folds, by the members that left
-    them out.
+    Transforms that make the scores of a member comparable are fitted to the rows of the other folds, with the scores
+    of the members that left these out.
     """
     members, (found, codes), about = range(len(judge.ensemble)), judge.held_out(rows), judge.about(rows)
     fold = rows.each(lambda batch: batch.fold)

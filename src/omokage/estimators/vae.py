@@ -53,14 +53,15 @@ class VAE(Estimator):
     objective : str or objective
         "elbo", or an instance from `omokage.objectives`, such as `ELBO(beta=4, warmup=10)`.
     epochs : int or "auto"
-        Passes over the rows; "auto": 30, or as many more as make 2,000 steps, at most 1,000.
+        Passes over the rows; "auto": 30, and for small data more: as many as make 2,000 steps, at most 1,000 epochs.
     batch_size : int
-        Rows of a step; clamped to the number of rows.
+        Rows in each step; at most all rows.
     optimizer : str or Optax transformation
         "adam", "adamw", "nadam", "rmsprop", "sgd". A transformation brings its own learning rate, schedule and weight
         decay, so the three parameters below that are about them must then be "auto"; `gradient_clip` comes before it.
     learning_rate : float or "auto"
-        What the schedule multiplies; "auto": 0.001.
+        Size of the steps, which the schedule varies in the course of training; "auto": 0.001. Leave it at "auto" if
+        the optimizer is a transformation, which has a learning rate of its own.
     schedule : str or callable
         "one-cycle" ("auto"), "constant", "cosine", "linear", or a function from the share of training that is over to a
         factor of the learning rate.
@@ -83,7 +84,7 @@ class VAE(Estimator):
         `Sequences(series="engine", time="cycle")`. "auto": an array (n, time, channels) or a list of arrays is
         sequences, an array (n, height, width, channels) or a folder is images, all else is vectors.
     warm_start : bool
-        Let `fit` train a fitted model further.
+        Whether `fit` continues the training of a fitted model.
     device : "auto", "cpu", "gpu" or "tpu"
         Where to compute.
     random_state : int or None
