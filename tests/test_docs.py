@@ -34,10 +34,10 @@ MODELS = "Models of the literature"
 
 
 def blocks():
-    """Return the code blocks of these pages, with a name of their own; those of priors and posteriors are slow."""
+    """Return the code blocks of these pages, with a name of their own; those with a long check are slow."""
     for page, text in PAGES.items():
         for number, block in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL)):
-            marks = [pytest.mark.slow] if re.search("check_prior|check_posterior", block) else []
+            marks = [pytest.mark.slow] if re.search("check_prior|check_posterior|check_network", block) else []
             yield pytest.param(page, block, marks=marks, id=f"{page}-{number}")
 
 

@@ -442,9 +442,11 @@ def _parts(
     encoder = family.encoder(event, hidden, Making(random, "tanh", None, 0.0, initializer, "encoder"), context)
     decoder = family.decoder(_LATENT, event, hidden, Making(random, "tanh", None, 0.0, initializer, "decoder"), context)
     heads: Any = {"initializer": initializer, "random": random}
+    posterior: Any = posteriors.DiagonalNormal()
+    likelihood: Any = likelihoods.Gaussian("shared")
     return (
-        Density(posteriors.DiagonalNormal(), Event.plain(_LATENT), encoder, **heads),
-        Density(likelihoods.Gaussian("shared"), event, decoder, **heads),
+        Density(posterior, Event.plain(_LATENT), encoder, **heads),
+        Density(likelihood, event, decoder, **heads),
     )
 
 
