@@ -331,7 +331,7 @@ SLOW = pytest.mark.slow
 def test_series_of_any_length_are_judged_after_a_fit_to_any(fitted):
     vae = om.VAE(latent_dim=2, hidden=(6,), epochs=2, verbose=0)
     detector = om.AnomalyDetector(vae, ensemble=2, verbose=0).fit(waves(fitted, 0))
-    new = waves([8, 8, 5, 12, 25], 1)
+    new = waves([8, 8, 5, 12], 1)
     whole = detector.score_samples(new)
     assert np.isfinite(whole).all()
     for one, score in zip(new[1:], whole[1:], strict=True):

@@ -91,6 +91,9 @@ class Angles:
     def encoded(self, schema: CircleSchema) -> Encoded:
         return Encoded.of(Batch(schema.columns.encode(self.values)))
 
+    def values_of(self, index: np.ndarray) -> np.ndarray:
+        return self.values[index]
+
     def rows(self, schema: CircleSchema, held_out: float, seed: int, context: Any = None) -> Any:
         batch = Batch(schema.columns.encode(self.values), context=context)
         parts = divide(np.arange(self.count), held_out, np.random.default_rng(seed))

@@ -179,6 +179,36 @@ def test_an_extreme_value_costs_the_member_that_leaves_it_out_no_precision():
     np.testing.assert_allclose(own[fold != fold[4], 0], (kept - kept.mean()) / kept.std(), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("calibration", ["cross", "split"])
+@pytest.mark.parametrize("name", ["vectors", "series"])
+def test_a_unit_changes_rounding_only(name, calibration):
+    X, kind, settings = _kinds()[name]
+    small = {**FEW, "epochs": 2, "data": kind, **settings}
+    detectors = [
+        om.AnomalyDetector(om.VAE(**small), ensemble=2, calibration=calibration, verbose=0).fit(X * unit)
+        for unit in (1.0, np.array([1000.0, 0.01, 7.0])[: X.shape[-1]])
+    ]
+    one, two = (detector.judge_.ensemble for detector in detectors)
+    for m in range(2):
+        pairs = zip(
+            *(jax.tree.leaves(dataclasses.replace(each.member(m), codec=None)) for each in (one, two)), strict=True
+        )
+        for first, second in pairs:
+            np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("unit", [1000.0, 0.01, 7.0])
+@pytest.mark.parametrize("name", ["vectors", "series", "pictures"])
+def test_folds_and_the_order_of_training_are_those_of_any_unit(name, unit):
+    X, kind, _ = _kinds()[name]
+    scaled = X * (unit if name == "pictures" else np.array([unit, 1.0, 3.0])[: X.shape[-1]])
+    first, second = (folds._by_value(open_data(rows, kind)) for rows in (X, scaled))
+    assert all(np.array_equal(one, two) for one, two in zip(first, second, strict=True))
+    shuffled = np.random.default_rng(1).permutation(len(X))
+    again = folds._by_value(open_data(X[shuffled], kind))
+    assert all(np.array_equal(one, shuffled[two]) for one, two in zip(first, again, strict=True))
+
+
 def test_without_a_fold_every_column_can_be_constant_and_that_is_said():
     X = np.zeros((12, 2))
     X[3, 0] = 1.0

@@ -22,7 +22,7 @@ from omokage.commands.reconstruct import reconstruct
 from omokage.commands.reproduce import reproduce
 from omokage.commands.sample import sample
 from omokage.commands.score import score
-from omokage.errors import OmokageError
+from omokage.errors import OmokageError, one_line
 
 FAILED, INTERRUPTED = 1, 130  # exit statuses
 _BROKEN_PIPE = 141  # what a shell says of a program that ended by the signal SIGPIPE
@@ -57,11 +57,17 @@ def main() -> None:
     except BrokenPipeError:  # the reader has seen enough, as `head` has
         _discard_output()
         sys.exit(_BROKEN_PIPE)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    except SystemExit as ended:  # rich, which writes the help, makes a failure of a closed pipe
+        if not isinstance(ended.__context__, BrokenPipeError):
             raise
         _discard_output()
-        print(f"omokage: {error.filename or 'standard output'}: no space is left on the device.", file=sys.stderr)
+        sys.exit(_BROKEN_PIPE)
+    except OSError as error:  # of files that no command expects to be so; a full device fails when output is flushed
+        full = error.errno == errno.ENOSPC
+        if full:
+            _discard_output()
+        reason = "no space is left on the device" if full else error.strerror or type(error).__name__
+        print(f"omokage: {one_line(str(error.filename or 'standard output'))}: {reason}.", file=sys.stderr)
         sys.exit(FAILED)
 
 
@@ -71,7 +77,10 @@ def _discard_output() -> None:
 
 
 def _replace_what_cannot_be_shown() -> None:
-    """Make output survive any encoding of the terminal: letters that are not in it become question marks."""
+    """Make output survive any encoding of the terminal: letters that are not in it are written as Python does, \\u6e29.
+
+    So different names stay different, also in the answers of `score -`, which another program may read.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="backslashreplace")

@@ -4,13 +4,29 @@ A message names the parameter or the place, what was expected, what came, and wh
 several things are wrong at once, all of them are listed.
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from numbers import Integral
 
+_MOST = 1000  # letters of a line
+_BREAKS = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
+
 
 class OmokageError(Exception):
-    """Base of every error that omokage raises on purpose."""
+    """Base of every error that omokage raises on purpose; its text is one line, or one for each thing that is wrong.
+
+    Args:
+        text: What is wrong. What came may be in it as Python shows it: several lines of it are put into one, and of a
+            very long text beginning and end are kept.
+        problems: Where several things are wrong, a line for each, below the text.
+    """
+
+    def __init__(self, text: object = "", *problems: str) -> None:
+        super().__init__(text, *problems)
+
+    def __str__(self) -> str:
+        return "\n  ".join(one_line(str(line)) for line in self.args)
 
 
 class ParameterError(OmokageError, ValueError):
@@ -35,6 +51,37 @@ class ForkError(OmokageError, RuntimeError):
 
 class TrainingError(OmokageError, RuntimeError):
     """Training could not go on; the last good weights are kept where a model is at hand."""
+
+
+def one_line(text: str) -> str:
+    """Return a text as one line, of which every letter can be printed; beginning and end where it is very long.
+
+    Example:
+        >>> one_line("got array([[1],\\n       [2]]) and \\x1b")
+        'got array([[1], [2]]) and \\\\x1b'
+    """
+    if len(text) > _MOST:
+        text = f"{text[: 2 * _MOST // 3]} ... {text[-_MOST // 3 :]}"
+    text = _BREAKS.sub(" ", text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def shown(value: object) -> str:
+    """Return a value as Python shows it, also one that Python cannot show.
+
+    Example:
+        >>> shown("a"), shown(10**9999)
+        ("'a'", 'an int')
+    """
+    try:
+        return repr(value)
+    except Exception:  # whatever a stranger's object raises; a whole number may have too many digits
+        kind = type(value).__name__
+        return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii") if letter != "\u3000" else letter
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -60,6 +60,19 @@ def check(sizes: Mapping[str, int], total: int, what: str, remedy: str) -> None:
     )
 
 
+def check_room(numbers: int, what: str, remedy: str) -> None:
+    """Check that the machine has memory for so many numbers in float32, before they are made.
+
+    Raises:
+        ParameterError: With how much they need, and how much memory there is.
+    """
+    there = limit()
+    if there is not None and 4 * numbers > there:
+        raise ParameterError(
+            f"{what}: needs {in_words(4 * numbers)}, and there are {in_words(there)} of memory. {remedy}"
+        )
+
+
 def number(count: int) -> str:
     """Return a whole number as a person reads it.
 

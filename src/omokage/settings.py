@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from omokage.errors import ParameterError, suggest
+from omokage.errors import ParameterError, shown, suggest
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -100,7 +100,7 @@ class CommonSettings(BaseModel):
         Field(description="Rule that turns gradients into steps.", json_schema_extra=Instance),
     ] = "adam"
     learning_rate: Annotated[
-        Literal["auto"] | Annotated[float, Field(gt=0)],
+        Literal["auto"] | Annotated[float, Field(gt=0, allow_inf_nan=False)],
         Field(
             description="Size of the steps, which the schedule changes during training; auto: 0.001. An optimizer that "
             "is an object has its own."
@@ -114,11 +114,11 @@ class CommonSettings(BaseModel):
         ),
     ] = "auto"
     gradient_clip: Annotated[
-        Annotated[float, Field(gt=0)] | None,
+        Annotated[float, Field(gt=0, allow_inf_nan=False)] | None,
         Field(description="Largest global norm of the gradient; none: no limit."),
     ] = None
     weight_decay: Annotated[
-        Literal["auto"] | Annotated[float, Field(ge=0)],
+        Literal["auto"] | Annotated[float, Field(ge=0, allow_inf_nan=False)],
         Field(description="Decoupled weight decay, only with adamw; auto: 0.0001."),
     ] = "auto"
     early_stopping: Annotated[
@@ -268,7 +268,7 @@ def check(kind: type[Settings], values: Mapping[str, Any], problems: Mapping[str
         lines = _lines(kind, named, error)
     lines += [f"{name}: {text}{'' if text.endswith(('.', '?')) else '.'}" for name, text in problems.items()]
     if lines:
-        raise ParameterError(lines[0] if len(lines) == 1 else "several parameters:\n  " + "\n  ".join(lines))
+        raise ParameterError(*lines) if len(lines) == 1 else ParameterError("several parameters:", *lines)
     return found
 
 
@@ -311,8 +311,8 @@ def hint(name: str) -> str:
     default = {None: "none"}.get(field.default, field.default)
     if isinstance(default, tuple):
         default = ",".join(map(str, default))
-    shown = f" [{'|'.join(choices)}]" if choices else ""
-    return f"{field.description}{shown} Default: {default}."
+    listed = f" [{'|'.join(choices)}]" if choices else ""
+    return f"{field.description}{listed} Default: {default}."
 
 
 def takes_instance(kind: type[BaseModel], name: str) -> bool:
@@ -329,11 +329,18 @@ def _is_instance(kind: type[BaseModel], name: str, value: Any) -> bool:
 
 def _plain(value: Any) -> Any:
     """Return Python's own numbers and tuples for NumPy's and for lists."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, list | np.ndarray):
-        return tuple(_plain(entry) for entry in value)
-    return value
+    if isinstance(value, list) or (isinstance(value, np.ndarray) and value.ndim):
+        return tuple(map(_number, value))
+    return _number(value)
+
+
+def _number(value: Any) -> Any:
+    """Return Python's own number or text for one of NumPy's; a time is none, and what is masked is but a word."""
+    if not (isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0)):
+        return value
+    if np.ma.is_masked(value):
+        return "masked"
+    return value.item() if value.dtype.kind in "biufUS" else value
 
 
 def _lines(kind: type[BaseModel], values: Mapping[str, Any], error: ValidationError) -> list[str]:
@@ -356,7 +363,7 @@ def _lines(kind: type[BaseModel], values: Mapping[str, Any], error: ValidationEr
         value = values[name]
         hint = suggest(value, _names(kind, name)) if isinstance(value, str) else ""
         or_instance = " or an object" if takes_instance(kind, name) else ""
-        lines.append(f"{name}: expected {' or '.join(dict.fromkeys(texts))}{or_instance}; got {value!r}.{hint}")
+        lines.append(f"{name}: expected {' or '.join(dict.fromkeys(texts))}{or_instance}; got {shown(value)}.{hint}")
     return lines
 
 

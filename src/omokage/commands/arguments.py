@@ -57,7 +57,9 @@ class Reading:
         """Return where rows come from, and how they are read: as is said, else as at the fit of an estimator."""
         from omokage.commands.sources import Source, known_ids
         from omokage.files.options import Options
+        from omokage.paths import as_path
 
+        as_path(data, "data")
         said = {name: value for name, value in vars(self).items() if name != "id" and value not in (None, "auto")}
         if estimator is None:
             return Source(data, self.id, Options(**said))
@@ -68,7 +70,7 @@ class Reading:
     @property
     def remembered(self) -> dict[str, Any]:
         """What a model is to remember of it."""
-        options = self.source("").options.to_json()
+        options = self.source("-").options.to_json()
         return ({"options": options} if options else {}) | ({"ids": list(self.id)} if self.id else {})
 
 
@@ -113,7 +115,7 @@ def _imported(text: str) -> tuple[str, type]:
         sys.path.insert(0, "")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever a stranger's module raises
         raise ParameterError(f"--custom: expected MODULE:CLASS that can be imported; got {text!r} ({error}).") from None
     if not isinstance(found, type):
         raise ParameterError(f"--custom: expected a class; {text} is {found!r}.")

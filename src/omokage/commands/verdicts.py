@@ -26,6 +26,7 @@ def question_of(
     Raises:
         ParameterError: If there is no detector to be asked so, or it cannot keep the rate.
     """
+    _check_explain(explain)
     if not isinstance(estimator, AnomalyDetector):
         _check_no_verdicts(model, false_alarm_rate, explain)
         return _terms
@@ -50,6 +51,7 @@ def question_of_steps(
         estimator, model, false_alarm_rate, explain: As for `question_of`.
         window: How many steps the windows have that series are cut into; `None`: as at the fit.
     """
+    _check_explain(explain)
     schema = estimator.schema_
     if not schema.has_steps:
         raise ParameterError(
@@ -81,6 +83,11 @@ def question_of_steps(
 def _each(found: Any) -> Any:
     """Return what is said of the steps of each series, also of a single one."""
     return [found] if isinstance(found, np.ndarray) and found.ndim == 1 else found
+
+
+def _check_explain(explain: int) -> None:
+    if explain < 0:
+        raise ParameterError(f"--explain: expected how many columns to name, 0 or more; got {explain}.")
 
 
 def _check_no_verdicts(model: Path, false_alarm_rate: float | None, explain: int) -> None:

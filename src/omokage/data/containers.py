@@ -24,7 +24,7 @@ from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
-from omokage.errors import DataError, DataTypeError, listing
+from omokage.errors import DataError, DataTypeError, listing, shown
 from omokage.paths import is_folder
 from omokage.supports import Support
 
@@ -32,6 +32,7 @@ Matrix = NDArray[np.float32] | NDArray[np.float64]
 
 _LARGEST = float(np.finfo(np.float32).max)
 _BLOCK = 4096  # rows
+_MANAGEABLE = 2.0**-500, 2.0**53  # the largest weight, whose sums float64 has
 _REMEDIES = {  # what a container that is not read has to be turned into
     "LazyFrame": "Call .collect() on it first",
     "Dataset": "Give it as a frame, X.to_dataframe(), or one of its variables, X['name'].values",
@@ -86,9 +87,9 @@ def frame_of(X: Any, name: str = "X") -> "nw.DataFrame[Any] | None":
         >>> frame_of(pl.DataFrame({"a": [1, 2]})).columns, frame_of([[1, 2]])
         (['a'], None)
     """
-    if isinstance(X, np.ndarray) and X.dtype.names:
-        X = pl.DataFrame({field: X[field] for field in X.dtype.names})
     try:
+        if isinstance(X, np.ndarray) and X.dtype.names:
+            X = pl.DataFrame({field: X[field] for field in X.dtype.names})
         frame = nw.from_native(X, pass_through=True)
         known = isinstance(frame, nw.DataFrame)
         arrow = hasattr(X, "__arrow_c_stream__") or hasattr(X, "__arrow_c_array__")
@@ -96,7 +97,7 @@ def frame_of(X: Any, name: str = "X") -> "nw.DataFrame[Any] | None":
             frame = nw.from_native(pl.DataFrame(X))
     except DuplicateError as error:
         raise DataError(f"{name}: column names must differ. {_one_line(error)}") from None
-    except (pl.exceptions.PolarsError, ValueError, TypeError) as error:
+    except Exception as error:  # whatever a stranger's container raises
         raise DataError(f"{name}: expected rows and columns; {_one_line(error)}.") from None
     if not isinstance(frame, nw.DataFrame):
         _check_container(X, frame, name)
@@ -136,7 +137,9 @@ def array_of(X: Any, name: str = "X") -> NDArray[Any]:
         series = nw.from_native(array, pass_through=True, allow_series=True)
         try:
             array = numbers_in(series, name) if isinstance(series, nw.Series) else np.asarray(array)
-        except (ValueError, TypeError) as error:
+        except DataError:
+            raise
+        except Exception as error:  # whatever a stranger's container raises
             raise DataError(f"{name}: expected numbers of a regular shape; {_one_line(error)}.") from None
     if array.dtype.kind == "O":
         array = _plain_numbers(array, name)
@@ -165,7 +168,7 @@ def _plain_numbers(array: NDArray[Any], name: str) -> NDArray[np.float64]:
     for place, entry in np.ndenumerate(array):
         if not (entry is None or isinstance(entry, int | float | np.number | np.bool_) or _is_missing(entry)):
             row = place[0] if len(place) == 1 else place
-            raise DataTypeError(f"{name}: expected numbers of a regular shape, got {entry!r} at {row}.")
+            raise DataTypeError(f"{name}: expected numbers of a regular shape, got {shown(entry)} at {row}.")
     try:
         made = np.array([np.nan if entry is None or _is_missing(entry) else entry for entry in array.flat], np.float64)
     except (TypeError, ValueError, OverflowError) as error:
@@ -205,7 +208,10 @@ def _numbers_of_objects(column: "nw.Series[Any]", name: str) -> NDArray[np.float
     entries = column.to_list() if column.dtype in (nw.Object, nw.Categorical, nw.Enum, nw.Unknown) else None
     if entries is None or isinstance(column.dtype, nw.Duration | nw.Datetime):
         raise DataTypeError(f"{name}: expected numbers, got {column.dtype}.")
-    return _plain_numbers(np.array(entries, dtype=object), name)
+    made = np.empty(len(entries), object)  # of one axis, also where entries are lists
+    for row, entry in enumerate(entries):
+        made[row] = entry
+    return _plain_numbers(made, name)
 
 
 def is_numbers(column: "nw.Series[Any]") -> bool:
@@ -257,7 +263,7 @@ def to_matrix(
             estimator=estimator or None,
             input_name=name,
         )
-    except (ValueError, TypeError) as error:
+    except Exception as error:  # whatever a stranger's container raises
         kind = DataTypeError if isinstance(error, TypeError) else DataError
         raise kind(f"{name}: {_one_line(error)}{_first_text(X, first_row)}") from None
     check_finite(matrix, names, first_row, name)
@@ -362,6 +368,8 @@ def checked_weight(sample_weight: Any, rows: int) -> NDArray[np.float64]:
     if not np.isfinite(weight).all() or (weight < 0).any():
         row = int(np.argmax(~np.isfinite(weight) | (weight < 0)))
         raise DataError(f"sample_weight: expected finite numbers of at least 0, got {weight[row]} in row {row}.")
+    if not _MANAGEABLE[0] < (largest := weight.max()) < _MANAGEABLE[1] and largest > 0:
+        weight = weight / largest  # so far out only what they are to one another counts, and sums would overflow
     if np.count_nonzero(weight) < 2:
         raise DataError("sample_weight: expected at least two rows whose weight is not zero.")
     return weight
@@ -369,20 +377,21 @@ def checked_weight(sample_weight: Any, rows: int) -> NDArray[np.float64]:
 
 def _one_line(error: Exception) -> str:
     """Return the words of another library, without the matrix that scikit-learn prints below them."""
-    return " ".join(str(error).split("\n[")[0].split()).rstrip(".")
+    text = " ".join(str(error).split("\n[")[0].split()).rstrip(".")
+    return text or type(error).__name__
 
 
 def _first_text(X: Any, first_row: int) -> str:
     """Return where the first entry that is not a number stands, if that is what was wrong with an array."""
     try:
         entries = np.asarray(X, object)
-    except ValueError:
+    except Exception:  # whatever a stranger's container raises
         return ""
     for (row, column), entry in np.ndenumerate(entries) if entries.ndim == 2 else ():
         try:
             float(np.nan if entry is None else entry)
-        except (TypeError, ValueError):
-            return f" (row {first_row + row}, column {column}: {entry!r})"
+        except Exception:  # whatever a stranger's object raises
+            return f" (row {first_row + row}, column {column}: {shown(entry)})"
     return ""
 
 
@@ -405,7 +414,7 @@ def _example(column: "nw.Series[Any]", first_row: int) -> str:
     for row, value in enumerate(values, first_row):
         try:
             float(value)
-        except (TypeError, ValueError):
+        except Exception:  # whatever a stranger's object raises
             if value is not None:
-                return f"row {row}: {value!r}"
+                return f"row {row}: {shown(value)}"
     return "no values" if all(value is None for value in values) else str(column.dtype)

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from omokage.data.containers import array_of, frame_of, is_numbers, numbers_in, unmasked
-from omokage.errors import DataError, DataTypeError, listing, suggest
+from omokage.errors import DataError, DataTypeError, ParameterError, listing, shown, suggest
 from omokage.files.times import times as read_times
 from omokage.supports import Support
 
@@ -114,6 +114,17 @@ def rows_of_series(frame: Any, reading: "Sequences", name: str = "X") -> list[ND
     else:
         _check_index(frame.to_native(), name, groups)
     return groups
+
+
+def lengths_of(length: Any, count: int) -> NDArray[Any]:
+    """Return how many steps each of `count` series shall have, () or (count,); raises ParameterError if it says not."""
+    try:
+        lengths = np.empty(0) if np.ma.is_masked(length) else np.asarray(length)
+    except Exception:  # whatever a stranger's object raises
+        lengths = np.empty(0)
+    if lengths.dtype.kind not in "iu" or lengths.shape not in ((), (count,)) or lengths.min() < 1:
+        raise ParameterError(f"length={shown(length)}: expected a whole number of at least 1, or {count} of them.")
+    return lengths
 
 
 def check_support(values: Series, support: Support, name: str) -> None:

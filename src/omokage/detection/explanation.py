@@ -1,11 +1,13 @@
 """What is to blame for a score."""
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from omokage.errors import ParameterError
 from omokage.tables import aligned, html_table
 
 _SHOWN, _REASONS = 10, 3
@@ -55,5 +57,7 @@ class Explanation:
 
     def top(self, count: int = 3, names: tuple[str, ...] | None = None) -> NDArray[np.str_]:
         """Return the names, or those that are given, of what contributes most, the most first, (n, count)."""
+        if not isinstance(count, Integral) or isinstance(count, bool) or count < 0:
+            raise ParameterError(f"count: expected a whole number of at least 0; got {count!r}.")
         order = np.argsort(-self.shares, axis=1, kind="stable")[:, :count]
         return np.array(self.names if names is None else names)[order]

@@ -16,17 +16,29 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from omokage import build, inference, saving, trial
+from omokage import build, inference, memory, saving, trial
 from omokage.batch import Batch
 from omokage.data.containers import to_matrix
-from omokage.data.context import ContextSchema, encoded
+from omokage.data.context import ContextSchema
 from omokage.data.encoded import Encoded
 from omokage.data.kinds import Schema
 from omokage.data.rows import RowSource
 from omokage.diagnostics import Diagnosis, diagnose
 from omokage.diagnostics.latent import is_standard, latent_of
 from omokage.errors import DataError
-from omokage.estimators.fitting import AnyPath, Given, Run, count, feature_names, fit_model, on_device, read_rows
+from omokage.estimators.fitting import (
+    AnyPath,
+    Given,
+    Run,
+    blank,
+    count,
+    feature_names,
+    fit_model,
+    flag,
+    on_device,
+    read_rows,
+    seeded,
+)
 from omokage.fitted import Fitted
 from omokage.latent_density import fitted as fitted_density
 from omokage.likelihoods import Gaussian
@@ -210,7 +222,7 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
         if Z.shape[1] != self._n_features_out:
             raise DataError(f"Z: expected {self._n_features_out} columns, one a latent dimension; got {Z.shape[1]}.")
         z = Z.astype(np.float32)
-        rows = _blank(fit, len(z), length, context)
+        rows = blank(fit, len(z), length, context)
         with self._device():
             if rows is None:
                 return fit.schema.decode(inference.decode(fit.model, z))
@@ -234,6 +246,7 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
         seed : int
             Of that draw, which depends on the seed and the row's content alone.
         """
+        seed, sample = seeded(seed), flag("sample", sample)
         (fit, rows), drawn = self._asked(X, context), seed if sample else None
         with self._device():
             made = rows.each_padded(lambda batch, _: inference.reconstruct(fit.model, batch, drawn))
@@ -255,9 +268,10 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
         length : int or array of shape (n,), optional
             Where X is sequences, how many steps each draw shall have; by default drawn from the lengths of the fit.
         """
-        fit, n = self._fit, count("n", n)
+        fit, n, seed, mean = self._fit, count("n", n), seeded(seed), flag("mean", mean)
+        memory.check_room(n * fit.schema.event.size, f"n={n}", "Draw fewer at a time, with a seed for each.")
         length = fit.schema.draw_lengths(n, seed) if length is None else length
-        rows = _blank(fit, n, length, context)
+        rows = blank(fit, n, length, context)
         with self._device():
             if rows is None:
                 return fit.schema.decode(inference.sample(fit.model, n, seed, mean))
@@ -287,6 +301,7 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
         -----
         Ghosh et al., "From Variational to Deterministic Autoencoders", 2020, section 4.
         """
+        seed = seeded(seed)
         fit, rows = self._asked(X, context)
         with self._device():
             codes = rows.each(lambda batch: inference.codes(fit.model, batch, seed))
@@ -309,6 +324,7 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
         seed : int
             Of draws, and of which rows are looked at.
         """
+        seed = seeded(seed)
         fit, rows = self._asked(X, context)
         batch, model, recipe, likelihood = rows.whole, fit.model, fit.recipe, fit.recipe.likelihood
         point = isinstance(recipe.posterior, PointMass)
@@ -390,9 +406,9 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
         """
         if not self.schema_.can_miss:
             raise DataError("X: only sequences can have missing entries so far; fit with data='sequences'.")
+        settings = (count("rounds", rounds), count("samples", samples), seeded(seed))
         X = self.schema_.opened(X)  # a file is read once
         fit, rows = self._asked(X, context)
-        settings = (count("rounds", rounds), count("samples", samples), seed)
         with self._device():
             filled = rows.each_padded(lambda batch, _: inference.impute(fit.model, batch, *settings))
         return fit.schema.kept(X, fit.schema.decode(filled, rows))
@@ -457,7 +473,8 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
 
     def _densities(self, X: Any, context: Any, samples: int, seed: int) -> tuple[Fitted, Encoded, Any]:
         """Return E_q log p(x|z) of each entry as the model has them, in nats of raw data; NaN where it is missing."""
-        (fit, rows), samples = self._asked(X, context), count("samples", samples)
+        samples, seed = count("samples", samples), seeded(seed)
+        fit, rows = self._asked(X, context)
         shift = np.log(fit.schema.event.unit)
 
         def entries(batch: Batch, _: Any) -> NDArray[np.float64]:
@@ -475,12 +492,3 @@ def with_prior(fit: Fitted, chosen: Any, codes: NDArray[np.floating], seed: int)
     prior = fitted_density(start, codes, fit.model, seed)
     model = dataclasses.replace(fit.model, prior=prior)
     return dataclasses.replace(fit, model=model, recipe=dataclasses.replace(fit.recipe, prior=prior.family))
-
-
-def _blank(fit: Fitted, count: int, length: Any, context: Any) -> Encoded | None:
-    """Return rows without content for a decoder to fill, of these lengths and context; `None`: it needs none."""
-    given = encoded(fit.context, context, count)
-    rows = fit.schema.blank(count, length)
-    if rows is None and given is not None:
-        rows = fit.schema.empty(count)
-    return None if rows is None else rows.with_context(given)

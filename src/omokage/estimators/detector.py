@@ -22,10 +22,10 @@ from omokage.detection.judge import Judge
 from omokage.diagnostics.findings import Findings
 from omokage.errors import ParameterError, suggest
 from omokage.estimators.base import Estimator, FittedAttributes
-from omokage.estimators.fitting import AnyPath, check_names, on_device, read_rows, reading_of, seed_of
-from omokage.estimators.members import FittedDetector, fit_members, member
+from omokage.estimators.fitting import AnyPath, check_names, count, on_device, read_rows, reading_of, seed_of
+from omokage.estimators.members import FittedDetector, fit_members, member, of_members
 from omokage.fitted import Fitted
-from omokage.settings import DetectorSettings, VAESettings, check
+from omokage.settings import DetectorSettings, check
 from omokage.summary import Summary, summary
 from omokage.training import Record
 
@@ -154,9 +154,8 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         """
         settings = self._checked()
         seed = seed_of(settings.random_state)
-        given = self.model if isinstance(self.model, Mapping) else vars(self.model) if self.model else {}
         name = type(self).__name__
-        table = open_data(X, given.get("data", "auto"), estimator=name)
+        table = open_data(X, of_members(self.model, on_epoch)["data"], estimator=name)
         if (columns := table.columns()) is not None:
             check_names(name, columns, None)
         kind = saving.class_name(type(self))
@@ -265,10 +264,10 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         ParameterError
             If the window is another than that of the fit, or the rate below what the calibration can give.
         """
-        fit = self._fit
-        schema = fit.schema.in_windows(window)
+        fit, explain = self._fit, count("explain", explain, least=0)
+        schema = fit.schema.in_windows(None if window is None else count("window", window))
         calibration = Calibration((fit.judge.steps,))
-        rate = max(self.false_alarm_rate, calibration.least_rate) if false_alarm_rate is None else false_alarm_rate
+        rate = max(self._rate(), calibration.least_rate) if false_alarm_rate is None else false_alarm_rate
         rate = calibration.check_rate(rate)
         rows = read_rows(dataclasses.replace(fit, schema=schema), X)
         with self._device():
@@ -332,7 +331,7 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
             Its `contributions` are in the shape of X, its `normal` is what the models would have expected in the row's
             place, in raw units, and `top(k)` names what contributes most.
         """
-        if by not in scores.CONTRIBUTIONS:
+        if not isinstance(by, str) or by not in scores.CONTRIBUTIONS:
             raise ParameterError(
                 f"by={by!r}: expected one of {', '.join(scores.CONTRIBUTIONS)}, which are sums over entries."
                 + suggest(str(by), scores.CONTRIBUTIONS)
@@ -379,7 +378,7 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
             judge=dataclasses.replace(judge, reference=codes),
             calibration=Calibration.of([scores]),
             findings=Findings(renewed if one.name == renewed.name else one for one in fit.findings),
-        ).at_rate(self.false_alarm_rate)
+        ).at_rate(self._rate())
         return self
 
     def drift(self, X: Any) -> Drift:
@@ -435,13 +434,13 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
     def _checked(self) -> DetectorSettings:
         fields = DetectorSettings.model_fields  # of a class of the user's, some may be no parameters of its constructor
         given, model = {name: self.__dict__[name] for name in fields}, self.model
-        if isinstance(model, Mapping):
-            check(VAESettings, model)
-            early = model.get("early_stopping", False)
-        elif model is None or isinstance(model, Estimator):
-            early = getattr(model, "early_stopping", False)
-        else:
+        if not (model is None or isinstance(model, Mapping | Estimator)):
             raise ParameterError(f"model: expected a VAE, an AutoEncoder, settings as a dict, or None; got {model!r}.")
+        early = (
+            model.get("early_stopping", False)
+            if isinstance(model, Mapping)
+            else getattr(model, "early_stopping", False)
+        )
         if early is not False:
             raise ParameterError(
                 "model: early_stopping holds rows out, which a detector needs to calibrate on. Set epochs instead."
@@ -450,6 +449,10 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         if settings.calibration == "cross" and settings.ensemble == 1:
             raise ParameterError("calibration='cross': needs an ensemble of 2 or more, each of which leaves rows out.")
         return settings
+
+    def _rate(self) -> float:
+        """Return the rate of false alarms that the constructor, or `set_params`, was given."""
+        return check(DetectorSettings, {"false_alarm_rate": self.false_alarm_rate}).false_alarm_rate
 
     def _device(self) -> Any:
         return on_device(self._fit.parameters["device"])

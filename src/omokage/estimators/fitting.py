@@ -6,6 +6,7 @@ import os
 import secrets
 import warnings
 from collections.abc import Callable, Iterator
+from numbers import Integral
 from typing import Any
 
 import jax
@@ -23,7 +24,7 @@ from omokage.data.context import ContextSchema, encoded
 from omokage.data.encoded import Encoded
 from omokage.data.kinds import Rows, Schema, open_data
 from omokage.data.rows import MemoryRows, RowSource, together
-from omokage.errors import DataError, ParameterError, is_count, listing
+from omokage.errors import DataError, ParameterError, listing, shown
 from omokage.fitted import Fitted, short
 from omokage.memory import filled
 from omokage.model import Model
@@ -34,6 +35,9 @@ from omokage.training import Plan, Record, Result, Snapshot, begin, train
 
 AnyPath = str | os.PathLike[str]
 
+_DEVICES = ("auto", "cpu", "gpu", "tpu")
+_MOST, _SEEDS = 2**31 - 1, 2**32  # what an int32 holds, and how many seeds there are
+
 
 @contextlib.contextmanager
 def on_device(name: str) -> Iterator[None]:
@@ -41,6 +45,8 @@ def on_device(name: str) -> Iterator[None]:
     check_process()
     keep_compiled()
     make_room()
+    if not isinstance(name, str) or name not in _DEVICES:
+        raise ParameterError(f"device: expected one of {', '.join(map(repr, _DEVICES))}; got {shown(name)}.")
     if name == "auto":
         yield
         return
@@ -75,6 +81,8 @@ class Run:
 
     def __post_init__(self) -> None:
         """Check what can be checked before anything is read."""
+        count("checkpoint_every", self.checkpoint_every)
+        flag("resume", self.resume)
         if self.checkpoint is not None:
             check_target(self.checkpoint, CHECKPOINT_FILES)
         elif self.resume:
@@ -281,6 +289,15 @@ def read_rows(fitted: Fitted, X: Any, context: Any = None) -> Encoded:
     return rows.with_context(encoded(fitted.context, context, rows.count))
 
 
+def blank(fit: Fitted, count: int, length: Any, context: Any) -> Encoded | None:
+    """Return rows without content for a decoder to fill, of these lengths and context; `None`: it needs none."""
+    given = encoded(fit.context, context, count)
+    rows = fit.schema.blank(count, length)
+    if rows is None and given is not None:
+        rows = fit.schema.empty(count)
+    return None if rows is None else rows.with_context(given)
+
+
 def check_names(kind: str, columns: Any, before: Fitted | None) -> None:
     """Check the names of columns by scikit-learn's rules, in its words.
 
@@ -312,11 +329,27 @@ def seed_of(random_state: Any, checkpoint: AnyPath | None = None) -> int:
     return int(random_state)
 
 
-def count(name: str, value: Any) -> int:
-    """Return a number of things, checked to be a whole number of at least 1."""
-    if not is_count(value):
-        raise ParameterError(f"{name}: expected a whole number of at least 1; got {value!r}.")
+def count(name: str, value: Any, least: int = 1) -> int:
+    """Return a number of things, checked to be a whole number, at least so large, that int32 holds."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or not value >= least:
+        raise ParameterError(f"{name}: expected a whole number of at least {least}; got {shown(value)}.")
+    if value > _MOST:
+        raise ParameterError(f"{name}: expected a whole number of at most {_MOST:,}; got {shown(value)}.")
     return int(value)
+
+
+def seeded(value: Any) -> int:
+    """Return a seed, checked to be one as `random_state` is."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or not 0 <= value < _SEEDS:
+        raise ParameterError(f"seed: expected a whole number from 0 to {_SEEDS - 1:,}; got {shown(value)}.")
+    return int(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return something that is true or false, checked to be so."""
+    if not isinstance(value, bool | np.bool_):
+        raise ParameterError(f"{name}: expected True or False; got {shown(value)}.")
+    return bool(value)
 
 
 def both(first: Callable[[Record], object], second: Callable[[Record], object] | None) -> Callable[[Record], object]:
@@ -332,7 +365,6 @@ def both(first: Callable[[Record], object], second: Callable[[Record], object] |
 
 def keeper(folder: AnyPath, every: int, epochs: int, settings: dict[str, Any]) -> Callable[[Snapshot], None]:
     """Return a function that writes a checkpoint after every so many epochs, and after the last."""
-    every = count("checkpoint_every", every)
 
     def keep(snapshot: Snapshot) -> None:
         if len(snapshot.history) % every == 0 or len(snapshot.history) == epochs:

@@ -50,7 +50,7 @@ def divided(table: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
         file: Any = table  # only tables of vectors are
         spared = file.spare(min(_MOST_HELD_OUT, int(share * table.count)), random)
         return table, spared
-    order = np.concatenate(_by_content(_units_of_all(table)))
+    order = np.concatenate(_by_value(table))
     blocks = table.blocks
     training, calibrating = divide(order, share, random, None if blocks is None else blocks[order])
     return table.part(training), table.part(calibrating)
@@ -62,13 +62,13 @@ def apart(training: Any, calibrating: Any, standardize: Standardization, members
     if training.streamed:
         rows: RowSource = training.rows(schema, 0.0, seed)[0]
     else:
-        rows = _source(training.encoded(schema))
+        rows = _source(training.encoded(schema), np.argsort(np.concatenate(_by_value(training))))
     return Shares(rows, calibrating.encoded(schema), schema, (schema.event,) * members, (None,) * members)
 
 
 def across(table: Any, standardize: Standardization, members: int, seed: int) -> Shares:
     """Return the shares where member m trains on the rows that are not in fold m, which calibrate it."""
-    groups = _by_content(_units_of_all(table))
+    groups = _by_value(table)
     fold = deal(groups, members, np.random.default_rng([seed, 4]), table.blocks)
     return of_folds(table, standardize, fold, np.argsort(np.concatenate(groups)))
 
@@ -89,7 +89,7 @@ def of_folds(table: Any, standardize: Standardization, fold: NDArray[np.int32], 
     events = tuple(replace(each.event, missing=schema.event.missing) for each in members)
     same = all(_same(each.columns, columns) for each in members)  # as of counts, which are not standardised
     codecs = tuple(None if same else codec(each.columns, columns, schema.event.shape) for each in members)
-    rows = _source(table.encoded(schema), fold, place)
+    rows = _source(table.encoded(schema), place, fold)
     calibrating = Encoded.together([group.batch for group in in_memory(rows)])
     return Shares(rows, calibrating, schema, events, codecs)
 
@@ -153,23 +153,18 @@ def _learned(table: Any, kept: NDArray[np.int64], standardize: Standardization, 
     return schema
 
 
-def _units_of_all(table: Any) -> Encoded:
-    """Return rows in units that serve to put them in order, and for nothing else."""
+def _by_value(table: Any) -> list[NDArray[np.int64]]:
+    """Return the places of the rows of each group, in an order that depends on their values alone, in any unit."""
     encoded: Encoded = table.encoded(table.schema("scale"))
-    return encoded
+    return [index[canonical_order(batch, table.values_of(index))] for index, batch in encoded.groups]
 
 
-def _by_content(rows: Encoded) -> list[NDArray[np.int64]]:
-    """Return the places of the rows of each group, in an order that depends on their contents alone."""
-    return [index[canonical_order(batch)] for index, batch in rows.groups]
-
-
-def _source(rows: Encoded, fold: NDArray[np.int32] | None = None, place: NDArray[np.int64] | None = None) -> RowSource:
+def _source(rows: Encoded, place: NDArray[np.int64], fold: NDArray[np.int32] | None = None) -> RowSource:
     """Return rows to train on, fold after fold: what is in one fold does not move the rows of the others."""
     groups = []
     for index, batch in rows.groups:
-        if fold is None or place is None:
-            groups.append(MemoryRows(batch, index=canonical_order(batch)))
+        if fold is None:
+            groups.append(MemoryRows(batch, index=np.argsort(place[index])))
         else:
             order = np.lexsort((place[index], fold[index]))
             groups.append(MemoryRows(batch._replace(fold=fold[index]), index=order))

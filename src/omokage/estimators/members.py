@@ -27,7 +27,7 @@ from omokage.fitted import Fitted
 from omokage.model import Model, centre
 from omokage.posteriors import PointMass
 from omokage.progress import display
-from omokage.settings import DetectorSettings
+from omokage.settings import DetectorSettings, VAESettings, check
 from omokage.supports import REAL, Support
 from omokage.training import Record, begin, train
 
@@ -82,6 +82,21 @@ def member(model: Any, table: Rows) -> Estimator:
         settings = {**_SMALL, "latent_dim": min(_SMALL["latent_dim"], len(table.moments.mean)), **settings}
         settings.setdefault("epochs", build.epochs_of(table.count, min(settings["batch_size"], table.count), _STEPS))
     return VAE(**settings)
+
+
+def of_members(model: Any, on_epoch: Callable[[Record], object] | None) -> dict[str, Any]:
+    """Return the checked parameters of what each member is, but for what the rows decide.
+
+    Raises:
+        ParameterError: Naming every setting that is unknown or has a value that it cannot have.
+    """
+    if not isinstance(model, Estimator):
+        settings = {str(name): value for name, value in (model or {}).items()}
+        if unknown := {name: value for name, value in settings.items() if name not in VAESettings.model_fields}:
+            check(VAESettings, unknown)
+        model = VAE(**settings)
+    parameters: dict[str, Any] = model._checked(on_epoch=on_epoch)
+    return parameters
 
 
 def fit_members(

@@ -12,7 +12,7 @@ from omokage.batch import Batch
 from omokage.data.encoded import Encoded
 from omokage.errors import ParameterError
 from omokage.estimators.base import Estimator
-from omokage.estimators.fitting import count
+from omokage.estimators.fitting import count, flag, seeded
 from omokage.fitted import Fitted
 from omokage.model import kl_form
 from omokage.posteriors import PointMass
@@ -175,7 +175,8 @@ class VAE(Estimator):
         dict
             "reconstruction" (E_q log p(x|z)), "kl" (KL(q‖p)) and "elbo", their difference, at most log p(x).
         """
-        (fit, rows), samples = self._asked(X, context), count("samples", samples)
+        samples, seed = count("samples", samples), seeded(seed)
+        fit, rows = self._asked(X, context)
         with self._device():
             parts = rows.each(lambda batch: inference.terms(fit.model, batch, samples, seed))
         raw = {name: value.astype(np.float64) for name, value in parts.items()}
@@ -212,7 +213,8 @@ class VAE(Estimator):
         -----
         Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
         """
-        (fit, rows), samples = self._asked(X, context), count("samples", samples)
+        samples, seed, return_std = count("samples", samples), seeded(seed), flag("return_std", return_std)
+        fit, rows = self._asked(X, context)
         bound, error = self._likelihoods(
             fit, rows, lambda batch: inference.log_likelihood(fit.model, batch, samples, seed)
         )
@@ -258,7 +260,8 @@ class VAE(Estimator):
         Neal, "Annealed Importance Sampling", 2001; Wu et al., "On the Quantitative Analysis of Decoder-Based Generative
         Models", 2017. See `omokage.annealing`.
         """
-        chains, temperatures = count("chains", chains), count("temperatures", temperatures)
+        chains, temperatures, seed = count("chains", chains), count("temperatures", temperatures), seeded(seed)
+        return_std = flag("return_std", return_std)
         fit, rows = self._asked(X, context)
         if not support_of(fit.recipe.posterior).everything:
             raise ParameterError(
@@ -278,7 +281,8 @@ class VAE(Estimator):
         For whole numbers (`DiscretizedLogistic`, `Categorical`, counts) it is a length in bits. For a density it
         depends on the unit of X: divided by 256, 8-bit pictures have 8 bits less.
         """
-        (fit, rows), samples = self._asked(X, context), count("samples", samples)
+        samples, seed = count("samples", samples), seeded(seed)
+        fit, rows = self._asked(X, context)
         bound, _ = self._likelihoods(fit, rows, lambda batch: inference.log_likelihood(fit.model, batch, samples, seed))
         return -bound / np.log(2) / np.maximum(rows.each(_entries), 1)
 

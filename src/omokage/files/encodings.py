@@ -97,6 +97,8 @@ def utf8(content: Content, encoding: str) -> Iterator[bytes]:
                 place = seen - len(error.object) + error.start
                 line += error.object[: error.start].count(b"\n")
                 raise FileFormatError(_undecodable(content, encoding, place, line)) from None
+            except UnicodeError as error:  # of encodings that are not for files, such as "idna"
+                raise FileFormatError(f"{path}: is not text in {encoding} ({error}). Name another encoding.") from None
             if "\0" in text:
                 raise FileFormatError(
                     f"{path}: holds NUL characters, so it is not text in {encoding}. If it is UTF-16, pass "
@@ -135,6 +137,6 @@ def decodes(content: Content, encoding: str) -> bool:
             while raw := stream.read(BLOCK):
                 decoder.decode(raw)
             decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
+        except UnicodeError:
             return False
     return True

@@ -152,8 +152,8 @@ def open_table(
         (('speed', '部品'), [1, 1])
     """
     path, options = as_path(path), options or Options()
-    _check_file(path)
     with _reading(path):
+        _check_file(path)
         content = content_of(path)
         check_known(content)
         array = _open_array(content, options)

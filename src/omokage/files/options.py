@@ -55,14 +55,14 @@ class Options:
             raise ParameterError(f"separator: expected one ASCII character such as ',' or ';', got {mark!r}.")
         self._check("decimal", DECIMALS)
         self._check("thousands", THOUSANDS)
-        if self.index not in INDEXES:
+        if not (isinstance(self.index, str) and self.index in INDEXES):
             near = suggest(str(self.index), INDEXES)
             raise ParameterError(f"index: expected one of {listing(INDEXES)}, got {self.index!r}.{near}")
         if self.decimal == (self.thousands or "none"):
             raise ParameterError(f"thousands: {self.thousands!r} is the decimal mark; they must differ.")
         if self.separator is not None and self.separator == self.decimal == ",":
             raise ParameterError("separator, decimal: ',' cannot be both. Name the separator, such as ';'.")
-        if self.header not in (None, True, False):
+        if not (self.header is None or isinstance(self.header, bool)):
             raise ParameterError(f"header: expected True, False or None, got {self.header!r}.")
         if self.array is not None and not isinstance(self.array, str):
             raise ParameterError(f"array: expected the name of an array, got {self.array!r}.")
@@ -76,7 +76,7 @@ class Options:
 
     def _check(self, name: str, choices: tuple[str, ...]) -> None:
         value = getattr(self, name)
-        if value is not None and value not in choices:
+        if value is not None and not (isinstance(value, str) and value in choices):
             raise ParameterError(f"{name}: expected one of {listing(choices, 9)} or None, got {value!r}.")
 
     def to_json(self) -> dict[str, Any]:

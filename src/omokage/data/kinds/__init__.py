@@ -17,6 +17,7 @@ __all__ = [
     "schema_from_json",
 ]  # fmt: skip
 
+_MOST_AXES = 64  # of an array
 KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Vectors, Images, Sequences)}
 
 
@@ -77,10 +78,16 @@ def _axes(X: Any) -> int:
     if getattr(X, "row_shape", None) is not None:
         return 2 if X.flattened else 1 + len(X.row_shape)
     if not isinstance(X, list | tuple):
-        return int(getattr(X, "ndim", 2))
+        return _axes_of(X, 2)
     axes, first = 1, X[0] if X else 0
-    while isinstance(first, list | tuple) and first:
+    while isinstance(first, list | tuple) and first and axes < _MOST_AXES:  # a list may hold itself
         axes, first = axes + 1, first[0]
-    axes += getattr(first, "ndim", 0)
+    axes += _axes_of(first, 0)
     unlike = axes == 2 and hasattr(X[0], "ndim") and len({getattr(row, "shape", None) for row in X}) > 1
     return 3 if unlike else max(2, axes)
+
+
+def _axes_of(array: Any, otherwise: int) -> int:
+    """Return how many axes an array says that it has, and for what says nothing, such as a class, `otherwise`."""
+    axes = getattr(array, "ndim", otherwise)
+    return axes if isinstance(axes, int) else otherwise

@@ -84,6 +84,10 @@ class Rows(Protocol):
         """Return all rows as a schema encodes them."""
         ...
 
+    def values_of(self, index: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the numbers by which the rows at these places of X are put into an order, (B, any), as they came."""
+        ...
+
     def rows(self, schema: Any, held_out: float, seed: int, context: Any = None) -> tuple[RowSource, RowSource | None]:
         """Return the rows for training, and a share of them that is held out (`None` where 0).
 

@@ -255,6 +255,10 @@ class ImageTable:
         """Return all images as a schema encodes them, in the order of X."""
         return self._table.encoded(schema)
 
+    def values_of(self, index: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the numbers by which images are put into an order, (B, H·W·C)."""
+        return self._table.values_of(index)
+
     def rows(
         self, schema: ImageSchema, held_out: float, seed: int, context: Any = None
     ) -> tuple[RowSource, RowSource | None]:

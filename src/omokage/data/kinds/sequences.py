@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from omokage import memory
 from omokage.batch import Batch, Event
 from omokage.data.columns import ColumnSchema, Moments, Standardization, check_names
 from omokage.data.containers import checked_weight, values
@@ -21,7 +22,7 @@ from omokage.data.encoded import Encoded
 from omokage.data.kinds import long_tables
 from omokage.data.kinds.base import Drawing, Form, Given, Kind, Schema
 from omokage.data.rows import MemoryRows, RowSource, canonical_order, divide, together
-from omokage.data.series import Read, Series, check_support, read_series
+from omokage.data.series import Read, Series, check_support, lengths_of, read_series
 from omokage.data.windows import Windows
 from omokage.errors import DataError, FileFormatError, ParameterError, is_count, listing
 from omokage.supports import REAL, Support
@@ -258,9 +259,11 @@ class SequenceSchema(Schema):
 
     def blank(self, count: int, length: Any = None) -> Encoded:
         """Return empty series for a decoder to fill, of this length or these lengths; by default the longest."""
-        lengths = np.asarray(self.buckets[-1] if length is None else length)
-        if lengths.dtype.kind not in "iu" or lengths.shape not in ((), (count,)) or lengths.min() < 1:
-            raise ParameterError(f"length={length!r}: expected a whole number of at least 1, or {count} of them.")
+        lengths = lengths_of(length, count) if length is not None else np.array(self.buckets[-1])
+        most = self.bucket(int(lengths.max()))
+        memory.check_room(
+            count * most * self.features, f"{count} series of {most} steps", "Take fewer or shorter ones."
+        )
         return self.encode([np.zeros((size, self.features), np.float32) for size in np.broadcast_to(lengths, count)])
 
     def draw_lengths(self, count: int, seed: int) -> NDArray[np.int64]:
@@ -397,7 +400,7 @@ class SequenceTable:
         self.lengths = np.array([len(series) for series in self.values])
         self.moments = _moments(self.values, self.lengths, self.weight, self.names)
 
-    def _values_of(self, index: NDArray[np.int64]) -> NDArray[Any]:
+    def values_of(self, index: NDArray[np.int64]) -> NDArray[Any]:
         """Return the values of series as far as all of them go, (B, T·C), for an order; a missing one is the least."""
         shortest = self.lengths[index].min()
         values = np.stack([self.values[number][:shortest] for number in index]).reshape(len(index), -1)
@@ -441,7 +444,7 @@ class SequenceTable:
         """Return the series for training, and a share of them that is held out (`None` where 0); see `Rows.rows`."""
         encoded = schema.encode(schema.ordered(self.values, self.names))
         groups = encoded.with_context(None if context is None else context[self._kept]).groups
-        orders = [canonical_order(batch, self._values_of(index)) for index, batch in groups]
+        orders = [canonical_order(batch, self.values_of(index)) for index, batch in groups]
         bounds = np.cumsum([0, *map(len, orders)])
         blocks = self.blocks
         if blocks is not None:

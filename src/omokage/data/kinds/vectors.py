@@ -176,6 +176,10 @@ class Table:
         """Return all rows as a schema encodes them, in the order of X, which is held in memory."""
         return Encoded.of(Batch(schema.encode(self.matrix)))
 
+    def values_of(self, index: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the numbers by which rows are put into an order, (B, D)."""
+        return self.matrix[index]
+
     def spare(self, count: int, order: np.random.Generator) -> "Table":
         """Take about so many rows out of a streamed table, whose moments are then those of the others; return them."""
         assert self._spool is not None
