@@ -193,20 +193,16 @@ def test_every_name_stands_in_the_page_on_members(parameter):
 @pytest.mark.parametrize("module", ["likelihoods", "priors", "posteriors", "objectives", "nets"])
 def test_every_public_class_stands_in_the_page_on_members(module):
     home = importlib.import_module(f"omokage.{module}")
-    axis = {
-        "likelihoods": "likelihood",
-        "priors": "prior",
-        "posteriors": "posterior",
-        "objectives": "objective",
-        "nets": "network",
-    }[module]
+    needs = {"objectives": "__call__", "nets": "kinds"}.get(module, "distribution")
     public = [
         name
-        for name in getattr(home, "__all__", vars(home))
-        if dataclasses.is_dataclass(getattr(home, name)) and getattr(home, name).__module__.startswith("omokage")
-        and name not in ("Meaning", "Batch")
-    ]  # fmt: skip
-    table = _tables("choose.md", f"`{axis}=`")
+        for name, value in vars(home).items()
+        if dataclasses.is_dataclass(value)
+        and value.__module__.startswith(f"omokage.{module}")
+        and hasattr(value, needs)
+        and (not hasattr(home, "__all__") or name in home.__all__)
+    ]
+    table = _tables("choose.md", f"`{'network' if module == 'nets' else module.removesuffix('s')}=`")
     assert len(public) >= 4
     assert not [name for name in public if f"{name}(" not in table]
 
