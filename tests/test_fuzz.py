@@ -302,7 +302,7 @@ def test_every_question_with_every_odd_value(judge, models):
         for setting in settings
         for value in (*GOOD[setting], *ODD)
     ]
-    for place in random.permutation(len(every)):
+    for place in random.permutation(len(every))[:1500]:
         name, method, setting, value = every[place]
         judge(f"{name}.{method}({setting}={shown(value)})", question(models, name, method, **{setting: value}), whole)
 

@@ -139,6 +139,12 @@ def test_what_a_detector_is_asked_with(detector):
             om.AnomalyDetector(verbose=0, false_alarm_rate=rate)._rate()
 
 
+@pytest.mark.parametrize("density", [np.array([1, 2]), np.array([]), pd.Series([1, 2]), pd.NA, 3, "x"], ids=repr)
+def test_a_density_is_a_name_or_a_prior(vae, density):
+    with pytest.raises(ParameterError, match=r"^density: expected"):
+        vae.fit_density(X, density)
+
+
 # ---------------------------------------------------------------------------------------------------------- containers
 
 

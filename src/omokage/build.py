@@ -297,7 +297,8 @@ def latent_density(
     if isinstance(chosen, priors.Conditional):
         raise ParameterError(f"density: {chosen} depends on a context, and codes are fitted without. Take its family.")
     widened = isinstance(recipe.posterior, posteriors.PointMass)
-    chosen = priors.Vamp(widened=widened) if chosen == "vamp" else from_numpyro(chosen, posteriors.NumPyro)
+    vamp = isinstance(chosen, str) and chosen == "vamp"
+    chosen = priors.Vamp(widened=widened) if vamp else from_numpyro(chosen, posteriors.NumPyro)
     chosen = from_table("prior", chosen) if isinstance(chosen, Mapping) else named("prior", chosen)
     family = _made("density", chosen, PRIORS, _FAMILY)
     recipe = replace(recipe, prior=family)
