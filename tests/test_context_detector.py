@@ -97,8 +97,8 @@ def test_a_context_that_cannot_be_used_is_refused_as_a_model_does(detector):
         detector.predict(X)
     with pytest.raises(DataError, match="expected the context of 3 rows, one for each; got that of 2"):
         detector.judge(X, context=context[:2])
-    with pytest.raises(DataError, match="context: expected the context of 3 rows"):
-        om.AnomalyDetector(SMALL, verbose=0).fit(X, context=context[:2])
+    with pytest.raises(DataError, match="context: expected the context of 40 rows"):
+        om.AnomalyDetector(SMALL, verbose=0).fit(lots(40)[0], context=context)
     plain = om.AnomalyDetector(FEW, ensemble=2, verbose=0).fit(lots(40)[0])
     with pytest.raises(DataError, match="fitted without a context"):
         plain.score_samples(X, context=context)

@@ -90,7 +90,7 @@ def fit(
 ) -> None:
     """Learn from the rows of a file, or the pictures of a folder, and save the model."""
     values = (_read_config(config) if config else {}) | given(settings)
-    told = reading.context or _names(values.pop("context", ()))
+    in_settings = _names(values.pop("context", ()))
     unused = {"valid": valid, "checkpoint": checkpoint, "resume": resume or None}
     judging = _judging(task, values, given(detector), [name for name, value in unused.items() if value is not None])
     check(_MODELS[model], values, not_of_the_command_line(values))
@@ -109,7 +109,7 @@ def fit(
     check_apart(data, out)
     data_kind = values.get("data", "auto")
     values["data"] = kind.applied(from_table("data", data_kind) if isinstance(data_kind, dict) else data_kind)
-    how = chosen_context(reading.source(data), told, values["data"])
+    how = chosen_context(reading.source(data), reading.context or in_settings, values["data"])
     rows, context = how.read()
     check_target(out, FILES)
     silent: Any = {"verbose": 0} if quiet else {}

@@ -76,6 +76,8 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         collapsed, whether there seem to be anomalies among the training rows, what the calibration can tell.
     history_ : list of dict
         One record an epoch, of means over the members.
+    context_schema_ : omokage.data.context.ContextSchema or None
+        What was learned of the context; `None` where `fit` was given none.
     n_features_in_ : int
         The number of columns.
 
