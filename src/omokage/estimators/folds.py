@@ -142,7 +142,8 @@ def of_folds(table: Any, standardize: Standardization, fold: NDArray[np.int32], 
     schema = replace(whole, columns=columns)
     events = tuple(replace(each.event, missing=schema.event.missing) for each in members)
     same = all(_same(each.columns, columns) for each in members)  # as of counts, which are not standardised
-    context, own = None, [None] * len(members)
+    context: ContextSchema | None = None
+    own: list[Codec | None] = [None] * len(members)
     if isinstance(table, Conditioned):
         context, own = _told_apart(table, fold)
         table, same = table.in_units(context), same and own[0] is None
