@@ -57,7 +57,7 @@ def learning_curve(history: Sequence[Mapping[str, Any]], *, validation: str = "v
                 epochs, values = zip(*points, strict=True)
                 marker = "o" if len(points) < 3 else ""
                 style: dict[str, Any] = {"linewidth": 1.6, "linestyle": "-", "solid_capstyle": "butt", "marker": marker}
-                axes.plot(epochs, values, color=colour, label=label, **style)
+                axes.plot(epochs, values, color=colour, label=label, clip_on=not marker, **style)  # markers whole
                 shown.append(np.array(values, float))
         axes.set_xlim(1, max(len(history), 2))
         axes.set_ylim(*_settled_limits(shown))
