@@ -16,10 +16,11 @@ import pytest
 # quick it was. Programs are kept for a week, for one version of JAX and Python; so once a week a run is cold.
 _WEEK = "{}-{:02}".format(*datetime.date.today().isocalendar()[:2])
 _KEPT = Path(os.environ.get("OMOKAGE_TEST_CACHE") or Path(tempfile.gettempdir()) / "omokage-test-cache")
-_NAME = f"python{sys.version_info[0]}.{sys.version_info[1]}-jaxlib{importlib.metadata.version('jaxlib')}-{_WEEK}"
+_SORT = f"python{sys.version_info[0]}.{sys.version_info[1]}-jaxlib{importlib.metadata.version('jaxlib')}-"
+_NAME = _SORT + _WEEK
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     for old in _KEPT.iterdir() if _KEPT.is_dir() else ():
-        if old.name != _NAME:
+        if old.name.startswith(_SORT) and old.name != _NAME:  # those of other versions are in use elsewhere
             shutil.rmtree(old, ignore_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_KEPT / _NAME)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"

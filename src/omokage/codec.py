@@ -28,6 +28,7 @@ class Codec(eqx.Module):
 
     Attributes:
         location, scale: In the units of the rows, like an event.
+        context: The same map of the context of the rows, (C,); `None`: it comes in the model's units.
 
     Example:
         >>> codec = Codec([1.0, 0.0], [2.0, 1.0])
@@ -37,27 +38,39 @@ class Codec(eqx.Module):
 
     location: Frozen
     scale: Frozen
+    context: "Codec | None"
 
-    def __init__(self, location: ArrayLike, scale: ArrayLike):
+    def __init__(self, location: ArrayLike, scale: ArrayLike, context: "Codec | None" = None):
         self.location = Frozen(np.asarray(location, np.float32))
         self.scale = Frozen(np.clip(np.asarray(scale), _LEAST, _MOST).astype(np.float32))
+        self.context = context
 
     @staticmethod
-    def of(event: Event) -> "Codec":
-        """Return the codec that changes nothing."""
-        return Codec(np.zeros(event.shape), np.ones(event.shape))
+    def of(event: Event, context: int | None = None) -> "Codec":
+        """Return the codec that changes nothing, of rows and of so many columns of context."""
+        own = None if context is None else Codec(np.zeros(context), np.ones(context))
+        return Codec(np.zeros(event.shape), np.ones(event.shape), own)
 
     def encode(self, rows: Batch) -> Batch:
         """Return rows in the model's units; what was not observed stays 0."""
 
         def one(entries: Array) -> Array:
-            x = jnp.clip((entries - self.location.value) / self.scale.value, -_FARTHEST, _FARTHEST)
+            x = self._mapped(entries)
             return x if rows.observed is None else jnp.where(rows.observed, x, 0)
 
         x, inputs = one(rows.x), None if rows.inputs is None else one(rows.inputs)
         # Whatever follows, and however much of it there is, these are the numbers: a row's score is its own to the bit.
         x, inputs = jax.lax.optimization_barrier((x, inputs))
-        return rows._replace(x=x, inputs=inputs)
+        return self.told(rows._replace(x=x, inputs=inputs))
+
+    def told(self, rows: Batch) -> Batch:
+        """Return rows with their context in the model's units, and all else as it is."""
+        if self.context is None or rows.context is None:
+            return rows
+        return rows._replace(context=jax.lax.optimization_barrier(self.context._mapped(rows.context)))
+
+    def _mapped(self, entries: Array) -> Array:
+        return jnp.clip((entries - self.location.value) / self.scale.value, -_FARTHEST, _FARTHEST)
 
     def decode(self, x: Array) -> Array:
         """Return entries in the units of the rows, (..., *event)."""

@@ -235,7 +235,7 @@ def _levels(squared_error: float) -> str:
 
 
 def _signed(number: float) -> str:
-    return f"{number:.1f}".replace("-", "−")
+    return f"{number:z.1f}".replace("-", "−")
 
 
 def _comparison(figures: dict[str, Any]) -> tuple[list[str], list[list[str]]]:

@@ -216,7 +216,7 @@ def _draw_by_content(model: Model, batch: Batch, key: Array, occurrence: Array |
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, content(x, batch.observed))
     if occurrence is not None:
         keys = jax.vmap(lambda key, n: jnp.where(n > 0, jax.random.fold_in(key, n), key))(keys, occurrence)
-    return model.posterior.draw(model.posterior.outputs(model.seen(batch), batch), keys)[0]
+    return model.posterior.draw(model.posterior.outputs(model.seen(batch), model.told(batch)), keys)[0]
 
 
 def _draw_code(model: Model, rows: tuple[Batch, Array], key: Array) -> Array:
@@ -237,7 +237,9 @@ def _occurrences(rows: Batch) -> NDArray[np.uint32]:
 def _sample(model: Model, rows: tuple[Array, Batch | None], key: Array) -> Array:
     numbers, batch = rows
     z, keys = _prior_draws(model, numbers, key, batch)
-    drawn = model.likelihood.draw(model.likelihood.outputs(z, batch), keys)[0].astype(jnp.float32)
+    drawn = model.likelihood.draw(model.likelihood.outputs(z, None if batch is None else model.told(batch)), keys)[
+        0
+    ].astype(jnp.float32)
     return drawn if model.codec is None else model.codec.decode(drawn)
 
 
@@ -252,7 +254,7 @@ def _prior_draws(model: Model, numbers: Array, key: Array, batch: Batch | None) 
     if model.prior.network is None:
         return jax.vmap(model.latent().sample)(keys[:, 0]), keys[:, 1]
     assert batch is not None
-    return model.prior.draw(model.prior.outputs(batch.context), keys[:, 0])[0], keys[:, 1]
+    return model.prior.draw(model.prior.outputs(model.told(batch).context), keys[:, 0])[0], keys[:, 1]
 
 
 def common_draws(model: Model, outputs: dict[str, Array], key: Array, samples: int) -> tuple[Array, Array]:

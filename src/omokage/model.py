@@ -70,9 +70,13 @@ class Model(eqx.Module):
             return self, batch
         return dataclasses.replace(self, codec=None), self.codec.encode(batch)
 
+    def told(self, batch: Batch) -> Batch:
+        """Return the rows with their context in the model's own units."""
+        return batch if self.codec is None else self.codec.told(batch)
+
     def encode(self, batch: Batch) -> Distribution:
         """Return q(z|x), batch shape (B,), event shape (L,)."""
-        posterior = self.posterior(self.seen(batch), batch, self.training)
+        posterior = self.posterior(self.seen(batch), self.told(batch), self.training)
         if len(posterior.event_shape) != 1:
             raise ParameterError(
                 f"posterior: expected a distribution of z, event shape (L,); {self.posterior.family} gives one of "
@@ -100,7 +104,7 @@ class Model(eqx.Module):
         if batch is not None and len(batch.x) != len(folded):
             copies = len(folded) // len(batch.x)
             batch = batch.map(lambda a: jnp.broadcast_to(a, (copies, *a.shape)).reshape(-1, *a.shape[1:]))
-        given = self.likelihood(folded, batch, self.training)
+        given = self.likelihood(folded, None if batch is None else self.told(batch), self.training)
         return given if self.codec is None else self.codec.decoded(given)
 
     def latent(self, batch: Batch | None = None) -> Distribution:
@@ -108,7 +112,7 @@ class Model(eqx.Module):
         if self.prior.network is None:
             return self.prior(encoder=self._encode_rows)
         assert batch is not None  # every question of such a model brings its context
-        return self.prior(batch.context, training=self.training)
+        return self.prior(self.told(batch).context, training=self.training)
 
     def _encode_rows(self, rows: Array) -> Distribution:
         """Return the posterior of rows that a prior holds; as in inference, since they are no sample of the data."""

@@ -154,12 +154,16 @@ def check_terms(objective: Any, terms: Any, rows: int) -> None:
 
 def _trials(model: Any, objective: Any) -> Iterator[tuple[str, Any, Callable[..., Any]]]:
     key = jax.random.key(0)
-    yield "network", model.posterior.network, lambda model, batch: model.posterior.outputs(model.seen(batch), batch)
+    yield (
+        "network",
+        model.posterior.network,
+        lambda model, batch: model.posterior.outputs(model.seen(batch), model.told(batch)),
+    )
     yield "posterior", model.posterior.family, lambda model, batch: model.encode(batch).sample(key)
     yield "prior", model.prior.family, lambda model, batch: model.latent(batch).sample(key)
 
     def decoded(model: Any, batch: Any) -> Any:
-        return model.likelihood.outputs(model.encode(batch).sample(key), batch)
+        return model.likelihood.outputs(model.encode(batch).sample(key), model.told(batch))
 
     yield "network", model.likelihood.network, decoded
 

@@ -43,6 +43,7 @@ _READ_FILES = FILES[:-1]  # the card may be edited
 _STOWED = ("parameters", "recipe")  # parts of the index whose long lists are kept as arrays
 _DAMAGED = (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError, MemoryError, RecursionError)
 _CODEC = "models.codec.scale.value"  # of members that have units of their own
+_CODEC_OF_CONTEXT = "models.codec.context.scale.value"  # and of the context, too
 _OF_DETECTOR = "detector."  # before the names of arrays that are of no model
 # Parameters that only matter in training: an object there is left out of the file.
 _TRAINING_ONLY = {"optimizer": "adam", "schedule": "auto", "initializer": "auto", "random_state": None}
@@ -188,7 +189,9 @@ def _read(
     own = {name: array for name, array in arrays.items() if not name.startswith(_OF_DETECTOR)}
     rest = {name.removeprefix(_OF_DETECTOR): array for name, array in arrays.items() if name not in own}
     if values is not None and _CODEC in own:
-        blank_codec = jax.tree.map(lambda leaf: np.zeros((members, *leaf.shape), np.float32), Codec.of(described.event))
+        own_context = context.size if context and _CODEC_OF_CONTEXT in own else None
+        blank_codec: Any = Codec.of(described.event, own_context)
+        blank_codec = jax.tree.map(lambda leaf: np.zeros((members, *leaf.shape), np.float32), blank_codec)
         blank = dataclasses.replace(blank, models=dataclasses.replace(blank.models, codec=blank_codec))
     model = filled(blank, own, _WEIGHTS)
     _check_values(model, blank)

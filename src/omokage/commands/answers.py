@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from omokage.commands.context import bad_cell, told_in, told_of_given
 from omokage.commands.outputs import check_apart, check_output, check_table, write_keyed, write_output
 from omokage.commands.sources import Source, batches_of, known_columns, named, numbers_in, open_rows
 from omokage.data.containers import to_matrix
@@ -24,12 +25,13 @@ from omokage.errors import DataError
 from omokage.files.writing import write_table
 
 Columns = Mapping[str, Any]
+Question = Callable[[Any, Any, Any], Columns]  # of an estimator, rows and their context, which is `None` without one
 SHOWN = 10  # bad rows that are named
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def write_rows(question: Callable[[Any, Any], Columns], estimator: Any, source: Source, out: Path) -> None:
-    """Write `question(estimator, rows)`, columns with an entry for each row, behind what tells the rows apart."""
+def write_rows(question: Question, estimator: Any, source: Source, out: Path) -> None:
+    """Write `question(estimator, rows, context)`, columns with an entry for each row, behind what tells rows apart."""
     check_apart(source.data, out)
     check_table(out)
     if estimator.schema_.streams:
@@ -38,19 +40,19 @@ def write_rows(question: Callable[[Any, Any], Columns], estimator: Any, source: 
         return
     given = _given(estimator.schema_, source)
     with named(source.data):
-        found = question(estimator, given.rows)
+        found = question(estimator, given.rows, told_of_given(given, source, estimator))
     write_keyed(out, given.keys, found)
 
 
-def write_like(question: Callable[[Any, Any], Any], estimator: Any, source: Source, out: Path) -> int:
-    """Write `question(estimator, rows)`, rows like X; return how many entries of X were missing."""
+def write_like(question: Callable[[Any, Any, Any], Any], estimator: Any, source: Source, out: Path) -> int:
+    """Write `question(estimator, rows, context)`, rows like X; return how many entries of X were missing."""
     check_apart(source.data, out)
     schema = estimator.schema_
     form = check_output(schema, out)
     if schema.streams:
 
-        def columns(estimator: Any, rows: Any) -> Columns:
-            return schema.to_table(question(estimator, rows)).to_dict()
+        def columns(estimator: Any, rows: Any, context: Any) -> Columns:
+            return schema.to_table(question(estimator, rows, context)).to_dict()
 
         write_rows(columns, estimator, source, out)
         return 0
@@ -58,22 +60,25 @@ def write_like(question: Callable[[Any, Any], Any], estimator: Any, source: Sour
     if given.frame is not None and form == "array":
         check_table(out)
     with named(source.data):
-        answers = question(estimator, given.rows)
+        answers = question(estimator, given.rows, told_of_given(given, source, estimator))
         missing = schema.missing(given)
     write_output(schema, answers, out, given)
     return missing
 
 
-def write_steps(question: Callable[[Any], Columns], schema: Schema, source: Source, out: Path) -> None:
-    """Write `question(rows)`, columns of arrays (T,) for each series, a line for each step in the order of the file.
+def write_steps(
+    question: Callable[[Any, Any], Columns], estimator: Any, schema: Schema, source: Source, out: Path
+) -> None:
+    """Write `question(rows, context)`, columns of arrays (T,) for each series, a line for each step.
 
-    What tells the steps apart is passed through; entries that are NaN are left empty. `schema` says how rows are read.
+    Lines are in the order of the file. What tells the steps apart is passed through; entries that are NaN are left
+    empty. `schema` says how rows are read.
     """
     check_apart(source.data, out)
     check_table(out)
     given = _given(schema, source)
     with named(source.data):
-        found = question(given.rows)
+        found = question(given.rows, told_of_given(given, source, estimator))
     lines = slice(None) if given.lines is None else np.argsort(np.concatenate(given.lines))
     assert given.steps is not None  # of series
     write_keyed(out, given.steps, {name: np.concatenate(list(each))[lines] for name, each in found.items()})
@@ -102,13 +107,13 @@ class Answered:
 
 
 class Answers:
-    """From a batch of vectors to its answers behind the id columns, `question(estimator, rows)`.
+    """From a batch of vectors to its answers behind the id columns, `question(estimator, rows, context)`.
 
     A row that cannot be used ends it, or where not `strict` has empty answers. Nothing is kept from one batch to the
     next, so that several can be answered at once.
     """
 
-    def __init__(self, question: Callable[[Any, Any], Columns], estimator: Any, source: Source, strict: bool = True):
+    def __init__(self, question: Question, estimator: Any, source: Source, strict: bool = True):
         self.question, self.estimator, self.source, self.strict = question, estimator, source, strict
 
     def __call__(self, batch: Any, first: int, *, begun: bool | None = None) -> Answered:
@@ -123,27 +128,41 @@ class Answers:
         source, schema = self.source, self.estimator.schema_
         passed = batch.select(source.ids) if isinstance(batch, pl.DataFrame) else pl.DataFrame()
         rows = known_columns(source.data, batch, schema.names, source.ids)
+        context, wrong = told_in(passed, source, self.estimator.context_schema_) or (
+            None,
+            np.zeros((len(rows), 0), bool),
+        )
         good, texts = None, []
         try:
-            answers = self._ask(rows, first)
+            if wrong.any():
+                raise DataError(self._text_of_context(passed, wrong, int(np.argmax(wrong.any(1))), first))
+            answers = self._ask(rows, context, first)
         except DataError:  # only then is it worth looking at each row
             if self.strict:
                 raise
             numbers = numbers_in(rows)
-            good = np.asarray(~self._bad(numbers).any(1))
+            good = np.asarray(~self._bad(numbers).any(1) & ~wrong.any(1))
             usable = self._usable(rows, numbers, good, first > 0 if begun is None else begun)
             if usable is None:
                 raise
-            answers = self._ask(usable, first)
-            texts = [self._text(rows, numbers, place, first) for place in np.flatnonzero(~good)[:SHOWN]]
+            kept = np.flatnonzero(good) if good.any() else np.arange(1)
+            answers = self._ask(usable, None if context is None else context.part(kept), first)
+            for place in np.flatnonzero(~good)[:SHOWN].tolist():
+                told = wrong[place].any()
+                text = (
+                    self._text_of_context(passed, wrong, place, first)
+                    if told
+                    else self._text(rows, numbers, place, first)
+                )
+                texts.append(f"{text}; left empty.")
         columns = [_with_gaps(name, answers[name], good) for name in answers]
         frame = pl.DataFrame([*passed.get_columns(), *columns])
         return Answered(frame, 0 if good is None else int((~good).sum()), tuple(texts))
 
-    def _ask(self, rows: Any, first: int) -> Columns:
+    def _ask(self, rows: Any, context: Any, first: int) -> Columns:
         """Return the answers for rows; raises DataError if some cannot be used."""
         try:
-            return self.question(self.estimator, rows)
+            return self.question(self.estimator, rows, context)
         except ValueError as error:
             try:
                 to_matrix(rows, first_row=first)  # says which row of the whole file it is
@@ -176,8 +195,14 @@ class Answers:
         expected = "a finite number" if support.everything else support.text
         return (
             f"{self.source.data}: row {first + place}, column {where}: expected {expected}, got "
-            f"{rows[int(place), column]!r}; left empty."
+            f"{rows[int(place), column]!r}"
         )
+
+    def _text_of_context(self, passed: pl.DataFrame, wrong: NDArray[np.bool_], place: int, first: int) -> str:
+        """Say what is wrong with the context of a row."""
+        column = int(np.argmax(wrong[place]))
+        text = bad_cell(self.estimator.context_schema_, self.source, passed, place, column, first + place)
+        return f"{self.source.data}: {text}"
 
 
 def _with_gaps(name: str, values: Any, good: NDArray[np.bool_] | None) -> pl.Series:

@@ -29,6 +29,7 @@ class Reading:
 
     Attributes:
         id: Columns to pass through, not to use.
+        context: Columns of which the model is told; see `omokage.commands.context`.
         separator, decimal, thousands, encoding, header, array, missing, index: As `omokage.files.options.Options` has
             them.
     """
@@ -36,6 +37,15 @@ class Reading:
     id: Annotated[
         tuple[str, ...],
         Parameter(name="--id", negative="", show_default=False, help="Columns to pass through, not to use."),
+    ] = ()
+    context: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name="--context",
+            negative="",
+            show_default=False,
+            help="Columns of which a conditional model is told, as lot,temperature; a model knows those of its fit.",
+        ),
     ] = ()
     separator: Annotated[str | None, Parameter(help="Between cells of text; found where there is no doubt.")] = None
     decimal: Annotated[str | None, Parameter(help="The mark before decimals, . or ,; found likewise.")] = None
@@ -55,17 +65,23 @@ class Reading:
 
     def source(self, data: str, estimator: Any = None) -> "Source":
         """Return where rows come from, and how they are read: as is said, else as at the fit of an estimator."""
+        from omokage.commands.context import known_context
         from omokage.commands.sources import Source, known_ids
         from omokage.files.options import Options
         from omokage.paths import as_path
 
         as_path(data, "data")
-        said = {name: value for name, value in vars(self).items() if name != "id" and value not in (None, "auto")}
+        said = {
+            name: value
+            for name, value in vars(self).items()
+            if name not in ("id", "context") and value not in (None, "auto")
+        }
         if estimator is None:
             return Source(data, self.id, Options(**said))
         fit = estimator.fitted_
         options = replace(fit.options, **said)
-        return Source(data, self.id or known_ids(data, options, fit.ids), options, optional=not self.id)
+        ids = self.id or known_ids(data, options, fit.ids)
+        return known_context(Source(data, ids, options, optional=not self.id), fit.context, self.context)
 
     @property
     def remembered(self) -> dict[str, Any]:

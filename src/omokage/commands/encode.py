@@ -10,8 +10,8 @@ def encode(model: Folder, data: Data, *, out: Out, reading: Reading = AS_USUAL, 
     """Write the features of rows, series or pictures: the posterior means."""
     from omokage.commands.answers import write_rows
 
-    def features(estimator: Any, rows: Any) -> dict[str, Any]:
-        return dict(zip(estimator.get_feature_names_out(), estimator.transform(rows).T, strict=True))
+    def features(estimator: Any, rows: Any, context: Any) -> dict[str, Any]:
+        return dict(zip(estimator.get_feature_names_out(), estimator.transform(rows, context=context).T, strict=True))
 
     estimator = own.model(model)
     write_rows(features, estimator, reading.source(data, estimator), out)

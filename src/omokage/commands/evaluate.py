@@ -28,22 +28,24 @@ def evaluate(
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise ParameterError(f"--out: {out} cannot be written; end it in .html.")
     estimator = own.load(model)
-    rows, labels, ids = _labelled(reading.source(data, estimator), label_column, estimator.schema_)
-    print(found := evaluate_detector(estimator, rows, labels))
+    rows, labels, ids, context = _labelled(reading.source(data, estimator), label_column, estimator)
+    print(found := evaluate_detector(estimator, rows, labels, context=context))
     if out is not None:
         from omokage.report import evaluation_page
 
-        evaluation_page(out, estimator, rows, labels, found, data=data, ids=ids)
+        evaluation_page(out, estimator, rows, labels, found, context=context, data=data, ids=ids)
         print(f"{out}: written", file=sys.stderr)
 
 
-def _labelled(source: Any, label: str, schema: Any) -> tuple[Any, Any, Any]:
-    """Return the rows of a table as a model of this schema knows them, their labels, and their ids.
+def _labelled(source: Any, label: str, estimator: Any) -> tuple[Any, Any, Any, Any]:
+    """Return the rows of a table as a model knows them, their labels, their ids, and their context.
 
     Labels are (n,); of sequences (T,) for each series, or for the only one. There are as many ids as labels, or none.
     """
+    from omokage.commands.context import told_of_given
     from omokage.commands.sources import named, open_rows
 
+    schema = estimator.schema_
     file = open_rows(source, schema.key_columns, passed=True)
     if label not in (known := getattr(file, "names", None) or ()):
         raise DataError(
@@ -51,6 +53,7 @@ def _labelled(source: Any, label: str, schema: Any) -> tuple[Any, Any, Any]:
         )
     with named(source.data):
         given = schema.given(file, (*source.ids, label))
+        context = told_of_given(given, source, estimator)
     frame = given.frame
     ids = frame.select(source.ids)[given.order].rows() if source.ids else ()
-    return given.rows, given.each(frame[label].to_numpy()), ids
+    return given.rows, given.each(frame[label].to_numpy()), ids, context

@@ -90,6 +90,7 @@ def fit(
 ) -> None:
     """Learn from the rows of a file, or the pictures of a folder, and save the model."""
     values = (_read_config(config) if config else {}) | given(settings)
+    in_settings = _names(values.pop("context", ()))
     unused = {"valid": valid, "checkpoint": checkpoint, "resume": resume or None}
     judging = _judging(task, values, given(detector), [name for name, value in unused.items() if value is not None])
     check(_MODELS[model], values, not_of_the_command_line(values))
@@ -97,8 +98,8 @@ def fit(
     if checkpoint is not None and checkpoint.resolve() == out.resolve():
         raise ParameterError(f"--checkpoint and --out both name {out}: the model needs a folder of its own.")
 
+    from omokage.commands.context import chosen_context
     from omokage.commands.outputs import check_apart
-    from omokage.commands.sources import open_rows
     from omokage.estimators import VAE, AutoEncoder
     from omokage.names import from_table
     from omokage.progress import is_in_nats, raw_history
@@ -108,18 +109,20 @@ def fit(
     check_apart(data, out)
     data_kind = values.get("data", "auto")
     values["data"] = kind.applied(from_table("data", data_kind) if isinstance(data_kind, dict) else data_kind)
-    rows = open_rows(reading.source(data))
+    how = chosen_context(reading.source(data), reading.context or in_settings, values["data"])
+    rows, context = how.read()
     check_target(out, FILES)
     silent: Any = {"verbose": 0} if quiet else {}
     made = {"vae": VAE, "autoencoder": AutoEncoder}[model]
     if task == "detect":
         # Settings of a VAE are differences from the small one that detectors take.
         inner = made(**values) if model == "autoencoder" else {} if values == {"data": "auto"} else values
-        _fit_detector(inner or None, rows, out, judging | silent, quiet, reading)
+        _fit_detector(inner or None, rows, context, out, judging | silent, quiet, reading)
         return
     estimator: Any = made(**values, **silent)
-    checked = None if valid is None else _validation(reading.source(valid), rows)
-    estimator.fit(rows, X_valid=checked, checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume)
+    checked, context_valid = (None, None) if valid is None else _validation(how.like(valid), rows)
+    run: Any = {"checkpoint": checkpoint, "checkpoint_every": checkpoint_every, "resume": resume}
+    estimator.fit(rows, X_valid=checked, context=context, context_valid=context_valid, **run)
     remember(estimator, reading)
     estimator.save(out)
     if not quiet:
@@ -127,19 +130,34 @@ def fit(
         shown = {name: value for name, value in last.items() if name.endswith(("loss", "kl"))}
         terms = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items())
         unit = " (nats per row)" if is_in_nats(last) else ""
-        print(f"{out}: {estimator.schema_.described} to {estimator.latent_dim}; {terms}{unit}")
+        print(f"{out}: {estimator.schema_.described} to {estimator.latent_dim}{_told(estimator)}; {terms}{unit}")
 
 
-def _fit_detector(model: Any, rows: Any, out: Path, settings: dict[str, Any], quiet: bool, reading: Reading) -> None:
+def _told(estimator: Any) -> str:
+    return "" if estimator.context_schema_ is None else f", given {estimator.context_schema_}"
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    """Return the columns that a configuration file names as context."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ParameterError(f"context: expected names of columns; got {value!r}.")
+    return tuple(names)
+
+
+def _fit_detector(
+    model: Any, rows: Any, context: Any, out: Path, settings: dict[str, Any], quiet: bool, reading: Reading
+) -> None:
     """Fit a detector and save it."""
     from omokage.estimators import AnomalyDetector
 
-    judge = AnomalyDetector(model, **settings).fit(rows)
+    judge = AnomalyDetector(model, **settings).fit(rows, context=context)
     remember(judge, reading)
     judge.save(out)
     if not quiet:
         by, count = ", ".join(judge.judge_.names), judge.calibration_.count
-        print(f"{out}: {judge.schema_.described}; {judge.ensemble} models judge by {by}; {count:,} rows calibrate")
+        what = f"{judge.schema_.described}{_told(judge)}"
+        print(f"{out}: {what}; {judge.ensemble} models judge by {by}; {count:,} rows calibrate")
 
 
 def remember(estimator: Any, reading: Reading) -> None:
@@ -147,14 +165,14 @@ def remember(estimator: Any, reading: Reading) -> None:
     estimator.fitted_ = replace(estimator.fitted_, reading=reading.remembered)
 
 
-def _validation(source: Any, rows: Any) -> Any:
-    """Return rows to validate on; of a table the columns that the training rows have."""
-    from omokage.commands.sources import known_columns, open_rows
+def _validation(how: Any, rows: Any) -> tuple[Any, Any]:
+    """Return rows to validate on, of a table the columns that the training rows have, and their context."""
+    from omokage.commands.sources import known_columns
 
-    checked = open_rows(source)
+    checked, context = how.read()
     if getattr(checked, "names", None) is None:
-        return checked
-    return known_columns(source.data, checked.read(), getattr(rows, "names", None))
+        return checked, context
+    return known_columns(how.source.data, checked.read(), getattr(rows, "names", None)), context
 
 
 def _judging(task: str, values: dict[str, Any], said: dict[str, Any], unused: list[str]) -> dict[str, Any]:

@@ -15,8 +15,8 @@ def impute(model: Folder, data: Data, *, out: OutLike, reading: Reading = AS_USU
     if not estimator.schema_.can_miss:
         raise ParameterError(f"{model}: a model of {estimator.schema_.described}; only sequences can be imputed.")
 
-    def filled(estimator: Any, rows: Any) -> Any:
-        return estimator.impute(rows)
+    def filled(estimator: Any, rows: Any, context: Any) -> Any:
+        return estimator.impute(rows, context=context)
 
     count = write_like(filled, estimator, reading.source(data, estimator), out)
     print(f"{out}: {count} entries filled", file=sys.stderr)

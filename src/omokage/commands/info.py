@@ -24,5 +24,8 @@ def info(model: Folder, own: Own = NONE) -> None:
         print(aligned(columns, right=range(2, 6)))
         if schema.features > _SHOWN:
             print(f"and {schema.features - _SHOWN} more columns")
+    if (context := estimator.context_schema_) is not None:
+        names = context.names or tuple(f"column_{j + 1}" for j in range(len(context.columns)))
+        print(aligned([("context", "taken as"), *zip(names, map(str, context.columns), strict=True)]))
     for name, value in raw_history(estimator)[-1].items() if estimator.history_ else ():
         print(f"{name.replace('_', ' ')}: {value:.6g}")

@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from omokage.commands.answers import SHOWN, Answered, Answers, Columns
-from omokage.commands.sources import Source, numbers_in
+from omokage.commands.answers import SHOWN, Answered, Answers, Question
+from omokage.commands.sources import Source, check_context, numbers_in
 from omokage.errors import DataError, listing
 from omokage.files.lines import open_lines
 
@@ -34,7 +34,7 @@ class Report:
 
 
 def answer_lines(
-    question: Callable[[Any, Any], Columns],
+    question: Question,
     estimator: Any,
     lines: Iterable[str | bytes],
     answer: Callable[[str], object],
@@ -59,18 +59,20 @@ def answer_lines(
         DataError: If columns are missing, or with `strict` if a row cannot be scored.
     """
     schema, ids = estimator.schema_, source.ids
-    numbered = None if schema.names is not None else tuple(str(j) for j in range(schema.features))
-    reader = open_lines(lines, replace(source.options, text=ids), names=numbered)
+    named = schema.names is not None or source.context
+    numbered = None if named else tuple(str(j) for j in range(schema.features))
+    reader = open_lines(lines, replace(source.options, text=source.text), names=numbered)
     if source.optional:
-        ids = tuple(name for name in ids if name in reader.names)
+        ids = tuple(name for name in ids if name in reader.names or name in source.context)
         source = replace(source, ids=ids)
+    check_context(source, "the first line", reader.names)
     if missing := [name for name in ids if name not in reader.names]:
         raise DataError(f"--id: no column {listing(missing)} in the first line; it has {listing(reader.names, 20)}.")
     answers, report = Answers(question, estimator, source, strict=False), Report(source.data)
     for number, line in enumerate(reader):
         cells = line.cells or (None,) * len(reader.names)
         frame: Any = pl.DataFrame([cells], schema=dict.fromkeys(reader.names, pl.String), orient="row")
-        if schema.names is None:
+        if not named:
             frame = numbers_in(frame)
         answered = answers(frame, number, begun=True)  # a first row that cannot be used is no reason to stop
         if line.problem:

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from omokage import __version__
-from omokage.commands.answers import Answered, Answers, Columns
+from omokage.commands.answers import Answered, Answers, Question
 from omokage.commands.lines import Report
 from omokage.commands.outputs import check_apart, check_table
 from omokage.commands.sources import Source, batches_of
@@ -37,7 +37,7 @@ _AT_ONCE = min(4, os.cpu_count() or 1)  # batches that are answered at once; eac
 
 
 def write_scores(
-    question: Callable[[Any, Any], Columns],
+    question: Question,
     estimator: Any,
     source: Source,
     out: Path,
@@ -46,7 +46,7 @@ def write_scores(
     settings: dict[str, Any],
     strict: bool = False,
 ) -> int:
-    """Write `question(estimator, rows)`, columns with an entry for each row, behind the id columns.
+    """Write `question(estimator, rows, context)`, columns with an entry for each row, behind the id columns.
 
     Args:
         question: What is asked of each batch.

@@ -10,8 +10,8 @@ def reconstruct(model: Folder, data: Data, *, out: OutLike, reading: Reading = A
     """Write what the model makes of rows, series or pictures, in their own units."""
     from omokage.commands.answers import write_like
 
-    def rebuilt(estimator: Any, rows: Any) -> Any:
-        return estimator.reconstruct(rows)
+    def rebuilt(estimator: Any, rows: Any, context: Any) -> Any:
+        return estimator.reconstruct(rows, context=context)
 
     estimator = own.model(model)
     write_like(rebuilt, estimator, reading.source(data, estimator), out)

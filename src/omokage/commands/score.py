@@ -59,7 +59,7 @@ def score(
     if data == "-" or out is None:
         raise ParameterError("--out: expected a file to write; only of - and vectors answers go to standard output.")
     if by_step:
-        write_steps(asked, schema, source, out)
+        write_steps(asked, estimator, schema, source, out)
     elif not schema.streams:
         write_rows(question, estimator, source, out)
     else:

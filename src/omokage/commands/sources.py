@@ -26,12 +26,28 @@ _AS_FOUND = Options()
 
 @dataclass(frozen=True)
 class Source:
-    """Where rows come from: what the command line was given."""
+    """Where rows come from: what the command line was given.
+
+    Attributes:
+        data: A file, a folder, or the name of a data set.
+        ids: Columns that are passed through and are no input.
+        options: How files are read.
+        optional: Whether ids are those of the fit, and need not be there.
+        context: Those of the ids of which the model is told.
+        labels: Those of the context that are labels of text.
+    """
 
     data: str
     ids: tuple[str, ...] = ()
     options: Options = _AS_FOUND
-    optional: bool = False  # ids are those of the fit, and need not be there
+    optional: bool = False
+    context: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> tuple[str, ...]:
+        """Columns that are read as they stand: 007 stays 007."""
+        return tuple(name for name in self.ids if name not in self.context or name in self.labels)
 
 
 def known_ids(data: str, options: Options, ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -70,14 +86,27 @@ class Known:
 
 
 def open_rows(source: Source, keys: Sequence[str] = (), *, passed: bool = False) -> Any:
+    """Return what `opened_rows` does, and say on standard error what was found in a file and not asked for."""
+    file = opened_rows(source, keys, passed=passed)
+    for note in getattr(file, "notes", ()):
+        print(f"omokage: {note}", file=sys.stderr)
+    return file
+
+
+def opened_rows(source: Source, keys: Sequence[str] = (), *, passed: bool = False) -> Any:
     """Return an open file without its id columns, or with them if `passed`; or a folder.
 
     Args:
         source: What was given.
-        keys: Columns that tell rows apart and so are read as text, as ids are: 007 stays 007.
+        keys: Columns that tell rows apart and so are read as text, as ids are.
         passed: Whether id columns are kept.
     """
     data, ids = source.data, source.ids
+    if source.context and (Path(data).is_dir() or (data in datasets.NAMES and not Path(data).exists())):
+        raise DataError(
+            f"--context: expected a table with {listing(source.context, 20)}; {data} has no columns. In Python every "
+            "kind of data takes context=."
+        )
     if data in datasets.NAMES and not Path(data).exists():
         if ids:
             raise DataError(f"--id: the columns of {data} have no names.")
@@ -87,16 +116,24 @@ def open_rows(source: Source, keys: Sequence[str] = (), *, passed: bool = False)
         if ids:
             raise DataError(f"--id: {data} is a folder of pictures, which has no columns.")
         return Path(data)
-    options = replace(source.options, text=(*ids, *keys))
+    options = replace(source.options, text=(*source.text, *keys))
     file = open_table(data, options)
     names = file.names or ()
+    check_context(source, data, names)
     if missing := [name for name in ids if name not in names]:
         raise DataError(f"--id: no column {listing(missing)} in {data}; it has {listing(names, 20) or 'no names'}.")
     if not passed and ids:
         file = open_table(data, options, columns=[name for name in names if name not in ids])
-    for note in file.notes:
-        print(f"omokage: {note}", file=sys.stderr)
     return file
+
+
+def check_context(source: Source, place: str, names: Sequence[str]) -> None:
+    """Check that columns have those of the context among them."""
+    if missing := [name for name in source.context if name not in names]:
+        raise DataError(
+            f"--context: no column {listing(missing, 20)} in {place}, of which the model has to be told; it has "
+            f"{listing(names, 20) or 'no names'}."
+        )
 
 
 def batches_of(source: Source) -> Iterator[tuple[int, Any]]:

@@ -1,20 +1,17 @@
 """What `omokage score` asks of a model or a detector: of rows, and of steps."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from omokage.commands.answers import Columns, Question
 from omokage.errors import ParameterError
 from omokage.estimators import AnomalyDetector
 
-Columns = Mapping[str, Any]
 
-
-def question_of(
-    estimator: Any, model: Path, false_alarm_rate: float | None, explain: int
-) -> Callable[[Any, Any], Columns]:
+def question_of(estimator: Any, model: Path, false_alarm_rate: float | None, explain: int) -> Question:
     """Return what is asked of rows: the terms of a model, or the verdicts of a detector.
 
     Args:
@@ -34,9 +31,9 @@ def question_of(
         estimator.calibration_.check_rate(false_alarm_rate)
     names = tuple(estimator.schema_.table_names) if estimator.schema_.streams else None
 
-    def verdicts(detector: Any, rows: Any) -> dict[str, Any]:
-        columns: dict[str, Any] = detector.judge(rows, false_alarm_rate=false_alarm_rate)
-        reasons = detector.explain(rows).top(explain, names).T if explain else ()
+    def verdicts(detector: Any, rows: Any, context: Any) -> dict[str, Any]:
+        columns: dict[str, Any] = detector.judge(rows, context=context, false_alarm_rate=false_alarm_rate)
+        reasons = detector.explain(rows, context=context).top(explain, names).T if explain else ()
         return columns | {f"top_feature_{place + 1}": column for place, column in enumerate(reasons)}
 
     return verdicts
@@ -44,7 +41,7 @@ def question_of(
 
 def question_of_steps(
     estimator: Any, model: Path, false_alarm_rate: float | None, explain: int, window: int | None
-) -> tuple[Callable[[Any], Mapping[str, Any]], Any]:
+) -> tuple[Callable[[Any, Any], Columns], Any]:
     """Return what is asked of each step of series, its score, and of a detector the verdict; and how series are read.
 
     Args:
@@ -60,9 +57,9 @@ def question_of_steps(
         )
     if isinstance(estimator, AnomalyDetector):
 
-        def verdicts(rows: Any) -> Mapping[str, Any]:
+        def verdicts(rows: Any, context: Any) -> Columns:
             how: dict[str, Any] = {"false_alarm_rate": false_alarm_rate, "window": window, "explain": explain}
-            found: Mapping[str, Any] = estimator.judge_steps(rows, **how)
+            found: Columns = estimator.judge_steps(rows, context=context, **how)
             return {name: _each(column) for name, column in found.items()}
 
         return verdicts, schema.in_windows(window)
@@ -72,9 +69,9 @@ def question_of_steps(
             f"--window: {model} is fitted on {schema.kind.unit}, and is no detector: score it without --window."
         )
 
-    def scores(rows: Any) -> Mapping[str, Any]:
+    def scores(rows: Any, context: Any) -> Columns:
         nothing = [np.isnan(one).all(1) for one in schema.read(rows).values]
-        pairs = zip(_each(estimator.step_scores(rows)), nothing, strict=True)
+        pairs = zip(_each(estimator.step_scores(rows, context=context)), nothing, strict=True)
         return {"anomaly_score": [np.where(empty, np.nan, -one) for one, empty in pairs]}
 
     return scores, schema
@@ -97,7 +94,7 @@ def _check_no_verdicts(model: Path, false_alarm_rate: float | None, explain: int
         )
 
 
-def _terms(estimator: Any, rows: Any) -> dict[str, Any]:
-    terms = estimator.terms(rows)
+def _terms(estimator: Any, rows: Any, context: Any) -> dict[str, Any]:
+    terms = estimator.terms(rows, context=context)
     anomaly = terms["squared_error"] if "squared_error" in terms else -terms.get("elbo", terms["reconstruction"])
     return {"anomaly_score": anomaly, **terms}

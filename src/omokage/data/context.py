@@ -7,12 +7,13 @@
 What was learned of it is kept with the model, so that the same context gives the same numbers ever after.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import narwhals as nw
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from omokage.data.columns import Moments, check_names
@@ -57,6 +58,36 @@ class Labels:
             )
         return np.eye(self.size)[places]
 
+    def of_cells(self, cells: pl.Series) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return the labels in a column of a file, the first in the place of those that are none, and which are not."""
+        kind = type(self.labels[0])
+        if kind is str:
+            cells = cells.cast(pl.String)
+        elif kind is bool and cells.dtype == pl.String:
+            words = cells.str.strip_chars().str.to_lowercase()
+            cells = words.replace_strict({"true": True, "false": False}, default=None, return_dtype=pl.Boolean)
+        elif kind is int and cells.dtype != pl.Boolean:
+            numbers = _cells_as_numbers(cells)
+            cells = numbers.set(~(numbers == numbers.round()), None).cast(pl.Int64, strict=False)
+        known = set(self.labels)
+        right = cells.dtype == {str: pl.String, int: pl.Int64, bool: pl.Boolean}[kind]
+        bad = np.array([not right or entry not in known for entry in cells.to_list()], bool)
+        return _objects([self.labels[0] if bad[j] else entry for j, entry in enumerate(cells.to_list())]), bad
+
+    @property
+    def expected(self) -> str:
+        """What messages say of a value."""
+        return f"one of {_shown(self.labels, 20)}"
+
+    @property
+    def example(self) -> str:
+        """A value as one would write it."""
+        return str(self.labels[0])
+
+    def __str__(self) -> str:
+        """Return the labels in words."""
+        return f"labels: {_shown(self.labels, 20)}"
+
     def to_json(self) -> dict[str, Any]:
         """Return the column as a JSON object."""
         return {"labels": list(self.labels)}
@@ -76,9 +107,54 @@ class Covariate:
             raise DataError(f"{name}: expected numbers{column}, as at fit; got {values[0]!r} in row 0.")
         return np.clip((values.astype(np.float64)[:, None] - self.location) / self.scale, -1e15, 1e15)
 
+    def of_cells(self, cells: pl.Series) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return the numbers in a column of a file, the location in the place of what is none, and which are none."""
+        values = _cells_as_numbers(cells).fill_null(float("nan")).to_numpy()
+        bad = ~(np.abs(values) <= _LARGEST)
+        return np.where(bad, self.location, values), bad
+
+    expected = "a finite number"
+
+    @property
+    def example(self) -> str:
+        """A value as one would write it."""
+        return f"{self.location:.3g}"
+
+    def __str__(self) -> str:
+        """Return what is done with the number, in words."""
+        return f"a number: (value - {self.location:.6g}) / {self.scale:.6g}"
+
     def to_json(self) -> dict[str, Any]:
         """Return the column as a JSON object."""
         return {"location": self.location, "scale": self.scale}
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """The context of rows, read and checked: what can be learned from it and encoded, for all of the rows or some.
+
+    Attributes:
+        columns: Floats, or objects that are labels, (n,) each.
+        names: Their names, where it was a data frame.
+    """
+
+    columns: tuple[NDArray[Any], ...]
+    names: tuple[str, ...] | None
+
+    @staticmethod
+    def of(context: Any, rows: int, name: str = "context") -> "Told":
+        """Return the context of so many rows; raises DataError if it cannot be used, as `ContextSchema.learn` does."""
+        names, columns = _read(context, name)
+        if len(columns[0]) != rows:
+            raise DataError(_other_rows(name, len(columns[0]), rows))
+        return Told(tuple(columns), names)
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def part(self, index: NDArray[np.int64]) -> "Told":
+        """Return the context of the rows at these places, which may repeat."""
+        return Told(tuple(column[index] for column in self.columns), self.names)
 
 
 @dataclass(frozen=True)
@@ -113,13 +189,39 @@ class ContextSchema:
         Raises:
             DataError: If it has a missing value, another number of rows, or is of a type that is neither.
         """
-        names, columns = _read(context, name)
-        if len(columns[0]) != rows:
-            raise DataError(_other_rows(name, len(columns[0]), rows))
+        told = Told.of(context, rows, name)
+        names, columns = told.names, told.columns
         kept = np.ones(rows, bool) if weight is None else weight > 0
         share = None if weight is None else weight[kept]
         made = (_learned(values[kept], share, name, _place(names, j, len(columns))) for j, values in enumerate(columns))
         return ContextSchema(tuple(made), names)
+
+    def of_part(self, told: Told) -> "ContextSchema":
+        """Return the schema with the same labels, and locations and scales of these rows alone."""
+        pairs = zip(self.columns, told.columns, strict=True)
+        columns = (mine if isinstance(mine, Labels) else _learned(values, None, "", "") for mine, values in pairs)
+        return ContextSchema(tuple(columns), self.names)
+
+    def of_cells(self, frame: pl.DataFrame) -> tuple[Told, NDArray[np.bool_]]:
+        """Return the context that columns of a file hold, and which of their cells cannot be used, (n, columns).
+
+        Cells of text are read as what the columns were at the fit. Where one cannot be used another value stands in.
+
+        Args:
+            frame: The columns, in the order of the fit.
+        """
+        pairs = [column.of_cells(cells) for column, cells in zip(self.columns, frame.get_columns(), strict=True)]
+        return Told(tuple(values for values, _ in pairs), self.names), np.stack([bad for _, bad in pairs], 1)
+
+    @property
+    def scaling(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Location and scale of each column that a model is given, (C,); of labels 0 and 1."""
+        pairs = [
+            [(0.0, 1.0)] * column.size if isinstance(column, Labels) else [(column.location, column.scale)]
+            for column in self.columns
+        ]
+        location, scale = np.array([pair for each in pairs for pair in each], np.float64).T
+        return location, scale
 
     def __str__(self) -> str:
         """Return the columns in words."""
@@ -233,6 +335,42 @@ def encoded(
     return schema.encode(context, rows, name, kept)
 
 
+def of_series(frame: pl.DataFrame, lines: Sequence[NDArray[np.int64]], key: str | None) -> pl.DataFrame:
+    """Return the context of each series of a long table, that of each of its lines.
+
+    Args:
+        frame: The columns of the context, and that which tells series apart.
+        lines: The numbers of the lines of each series.
+        key: The column that tells series apart, which is left out; `None`: there is a single series.
+
+    Raises:
+        DataError: If it changes within a series; it names the column, the series and two lines.
+    """
+    which = np.empty(len(frame), np.int64)
+    for number, own in enumerate(lines):
+        which[own] = number
+    first = np.array([int(own[0]) for own in lines])
+    for column in frame.drop([] if key is None else key).get_columns():
+        same = column.eq_missing(column[first[which].tolist()]).to_numpy()
+        if not same.all():
+            row = int(np.argmin(same))
+            before = int(first[which[row]])
+            named = "" if key is None else f" {frame[key][row]!r}"
+            raise DataError(
+                f"context: expected one value for a whole series; column {column.name!r} changes within series{named}: "
+                f"{column[before]!r} in row {before}, {column[row]!r} in row {row}. What changes from step to step is "
+                "a channel: leave it out of the context."
+            )
+    return frame[first.tolist()].drop([] if key is None else key)
+
+
+def _cells_as_numbers(cells: pl.Series) -> pl.Series:
+    text = cells.dtype == pl.String
+    known = text or cells.dtype.is_numeric() or cells.dtype == pl.Boolean
+    numbers = cells.str.strip_chars() if text else cells
+    return numbers.cast(pl.Float64, strict=False) if known else pl.Series(cells.name, [None] * len(cells), pl.Float64)
+
+
 def _column_from_json(value: Any) -> Labels | Covariate:
     if "labels" not in value:
         location, scale = float(value["location"]), float(value["scale"])
@@ -266,6 +404,8 @@ def _learned(values: NDArray[Any], weight: NDArray[np.float64] | None, name: str
 
 def _read(context: Any, name: str) -> tuple[tuple[str, ...] | None, list[NDArray[Any]]]:
     """Return the names of columns, if there are any, and the columns: float64, or objects that are labels."""
+    if isinstance(context, Told):
+        return context.names, list(context.columns)
     frame = context if isinstance(context, Mapping) else frame_of(context, name)
     series = nw.from_native(context, pass_through=True, allow_series=True) if frame is None else None
     if isinstance(series, nw.Series):

@@ -73,10 +73,17 @@ class Encoded:
         parts = [chosen(batch) for _, batch in self.groups]
         return Encoded.together([batch for batch in parts if len(batch.x)])
 
+    @property
+    def contexts(self) -> int:
+        """How many contexts rows have: one each, or where they are windows one for each series they were cut from."""
+        return self.count if self.windows is None else len(self.windows.lengths)
+
     def with_context(self, context: NDArray[np.float32] | None) -> "Encoded":
-        """Return the rows with their context, (n, C) in the order of X."""
+        """Return the rows with their context, (n, C) in the order of X; of windows it is that of each series."""
         if context is None:
             return self
+        if self.windows is not None:
+            context = context[self.windows.series]
         return replace(
             self, groups=tuple((index, batch._replace(context=context[index])) for index, batch in self.groups)
         )

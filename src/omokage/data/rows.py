@@ -196,6 +196,11 @@ class SpooledRows:
         return len(self._pieces) * self._size - (-self._written % self._size if short else 0)
 
     @property
+    def places(self) -> NDArray[np.int64]:
+        """Which of the rows that were written an epoch has, ascending."""
+        return np.concatenate([np.arange(*self._bounds(piece)) for piece in np.sort(self._pieces)])
+
+    @property
     def digest(self) -> str:
         """The SHA-256 of the first rows and of the context: reading all rows would take as long as an epoch."""
         found = hashlib.sha256(self.read(0, min(_READ, self._written)).tobytes())

@@ -84,5 +84,5 @@ def span(lower: float, upper: float) -> str:
         >>> span(0.12, 0.5), span(0.501, 0.504)
         ('0.12 to 0.50', '0.50')
     """
-    low, high = f"{lower:.2f}", f"{upper:.2f}"
+    low, high = f"{lower:z.2f}", f"{upper:z.2f}"
     return low if low == high else f"{low} to {high}"

@@ -164,13 +164,13 @@ def _information(aggregate: Aggregate) -> Finding:
     lower, upper = aggregate.mutual_information
     limit = float(np.log(aggregate.rows))
     text = (
-        f"Of the mean KL of {aggregate.mean_kl:.2f} nats, z tells {span(lower, upper)} about x (mutual information); "
+        f"Of the mean KL of {aggregate.mean_kl:z.2f} nats, z tells {span(lower, upper)} about x (mutual information); "
         "the rest is the distance of q(z) from the prior. "
     )
     if aggregate.conditional:
         text = (
             f"z tells {span(lower, upper)} nats about x (mutual information), what the context tells included; the "
-            f"mean KL to the prior given the context is {aggregate.mean_kl:.2f} nats. "
+            f"mean KL to the prior given the context is {aggregate.mean_kl:z.2f} nats. "
         )
     if lower > limit - 1:
         text += f"{aggregate.rows:,} rows can show no more than their logarithm, {limit:.2f} nats; it may be far more."
@@ -192,7 +192,7 @@ def _codes(aggregate: Aggregate, pulled: bool) -> Finding:
             "Is z really normal? The objective draws the codes as a whole to N(0, I), and they are points, of which no "
             f"KL is known. Their energy distance from it is {aggregate.energy:.1%} of its largest value (p = "
             f"{aggregate.energy_p_value:.3g}). A Gaussian fitted to the codes gives held-out ones "
-            f"{aggregate.gaussian_saves:.2f} nats more"
+            f"{aggregate.gaussian_saves:z.2f} nats more"
         )
     if more > _WORTH:
         text += f"; a mixture of {aggregate.components} of them fits held-out codes better by {more:z.2f} nats a row"

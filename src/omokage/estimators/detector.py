@@ -76,6 +76,8 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         collapsed, whether there seem to be anomalies among the training rows, what the calibration can tell.
     history_ : list of dict
         One record an epoch, of means over the members.
+    context_schema_ : omokage.data.context.ContextSchema or None
+        What was learned of the context; `None` where `fit` was given none.
     n_features_in_ : int
         The number of columns.
 
@@ -129,7 +131,9 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         own = super().get_params(deep=deep)
         return {**own, "score": self.__dict__["score"]} if "score" in own else own
 
-    def fit(self, X: Any, y: Any = None, *, on_epoch: Callable[[Record], object] | None = None) -> Self:
+    def fit(
+        self, X: Any, y: Any = None, *, context: Any = None, on_epoch: Callable[[Record], object] | None = None
+    ) -> Self:
         """Learn what normal rows are.
 
         Parameters
@@ -138,6 +142,10 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
             Rows that are normal, all or nearly all, of any kind that `VAE.fit` takes.
         y : ignored
             Present by scikit-learn's convention.
+        context : array of shape (n,) or (n, k), or data frame of n rows, optional
+            What is known of each row beside X and is not judged itself, as `VAE.fit` takes it: the lot of a part, the
+            temperature outside. Rows are then judged given their context, and all that is asked takes one too. Of
+            series it is one for each series, also where they are cut into windows.
         on_epoch : callable, optional
             Called after each epoch with its record, as in `history_`.
 
@@ -160,12 +168,18 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
             check_names(name, columns, None)
         kind = saving.class_name(type(self))
         model, reading = member(self.model, table), reading_of(X)
-        fitted = fit_members(kind, self.get_params(deep=False), model, table, settings, seed, on_epoch, reading)
+        fitted = fit_members(
+            kind, self.get_params(deep=False), model, table, settings, seed, on_epoch, reading, context
+        )
         if settings.contamination != "auto":
-            scores = _scores(fitted, read_rows(fitted, X)).mean(1)
+            scores = _scores(fitted, read_rows(fitted, X, context)).mean(1)
             fitted = dataclasses.replace(fitted, offset=float(np.quantile(-scores, settings.contamination)))
         self.fitted_ = fitted
         return self
+
+    def fit_predict(self, X: Any, y: Any = None, *, context: Any = None, **settings: Any) -> NDArray[np.int64]:
+        """Return `fit(X, context=context, ...).predict(X, context=context)`."""
+        return self.fit(X, y, context=context, **settings).predict(X, context=context)
 
     @property
     def _fit(self) -> FittedDetector:
@@ -173,22 +187,24 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         return self.fitted_
 
-    def score_samples(self, X: Any) -> NDArray[np.float64]:
+    def score_samples(self, X: Any, *, context: Any = None) -> NDArray[np.float64]:
         """Return minus the score of each row, (n,); higher is more normal, by scikit-learn's convention."""
-        return -_scores(*self._asked(X)).mean(1)
+        return -_scores(*self._asked(X, context)).mean(1)
 
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
+    def decision_function(self, X: Any, *, context: Any = None) -> NDArray[np.float64]:
         """Return `score_samples` less `offset_`, (n,); below 0 is flagged."""
-        fit, rows = self._asked(X)
+        fit, rows = self._asked(X, context)
         return -_scores(fit, rows).mean(1) - fit.offset
 
-    def predict(self, X: Any, *, false_alarm_rate: float | None = None) -> NDArray[np.int64]:
+    def predict(self, X: Any, *, context: Any = None, false_alarm_rate: float | None = None) -> NDArray[np.int64]:
         """Return 1 for each row that looks normal and -1 for each that does not, (n,).
 
         Parameters
         ----------
         X : rows
             As for `fit`.
+        context : value, row, or like that of `fit`
+            That of the rows, where the detector was fitted with one.
         false_alarm_rate : float, optional
             Flag rows whose p-value is at most this, in place of those whose score is below `offset_`.
 
@@ -197,25 +213,28 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         ParameterError
             If the rate is below the smallest p-value that the calibration can give.
         """
-        return np.where(self.judge(X, false_alarm_rate=false_alarm_rate)["is_anomaly"], -1, 1)
+        judged = self.judge(X, context=context, false_alarm_rate=false_alarm_rate)
+        return np.where(judged["is_anomaly"], -1, 1)
 
-    def p_values(self, X: Any) -> NDArray[np.float64]:
+    def p_values(self, X: Any, *, context: Any = None) -> NDArray[np.float64]:
         """Return the share of normal rows that are at least as strange, for each row, (n,).
 
         After "split", or `recalibrate`: if a normal row and the calibration rows are exchangeable, its p-value is at
         most α with probability at most α. After "cross" that is so in practice, but no theorem. The rate holds on
-        average over normal rows and over calibrations. It says nothing of one kind of row, and nothing once what is
-        normal has changed.
+        average over normal rows and over calibrations. It says nothing of one kind of row, nor of one context, and
+        nothing once what is normal has changed.
         """
-        return self.judge(X)["p_value"]
+        return self.judge(X, context=context)["p_value"]
 
-    def judge(self, X: Any, *, false_alarm_rate: float | None = None) -> dict[str, NDArray[Any]]:
+    def judge(self, X: Any, *, context: Any = None, false_alarm_rate: float | None = None) -> dict[str, NDArray[Any]]:
         """Return all that there is to say of each row at once, (n,) each, as `omokage score` writes it.
 
         Parameters
         ----------
         X : rows
             As for `fit`.
+        context : value, row, or like that of `fit`
+            That of the rows, where the detector was fitted with one.
         false_alarm_rate : float, optional
             As for `predict`.
 
@@ -226,7 +245,7 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         """
         calibration = self._fit.calibration
         rate = None if false_alarm_rate is None else calibration.check_rate(false_alarm_rate)
-        fit, rows = self._asked(X)
+        fit, rows = self._asked(X, context)
         scores = _scores(fit, rows)
         score, p_value = scores.mean(1), fit.calibration.p_values(scores)
         # What has no score, since it is beyond all numbers, is flagged.
@@ -234,7 +253,13 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         return {"anomaly_score": score, "p_value": p_value, "is_anomaly": flagged}
 
     def judge_steps(
-        self, X: Any, *, false_alarm_rate: float | None = None, window: int | None = None, explain: int = 0
+        self,
+        X: Any,
+        *,
+        context: Any = None,
+        false_alarm_rate: float | None = None,
+        window: int | None = None,
+        explain: int = 0,
     ) -> dict[str, Any]:
         """Return what there is to say of each step of series.
 
@@ -242,6 +267,8 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         ----------
         X : series
             As for `fit`. Where they are cut into windows, also a single one, (time, channels).
+        context : value, row, or like that of `fit`
+            That of the rows, where the detector was fitted with one.
         false_alarm_rate : float, optional
             Flag steps whose p-value is at most this; by default the rate of the constructor.
         window : int, optional
@@ -269,16 +296,16 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         calibration = Calibration((fit.judge.steps,))
         rate = max(self._rate(), calibration.least_rate) if false_alarm_rate is None else false_alarm_rate
         rate = calibration.check_rate(rate)
-        rows = read_rows(dataclasses.replace(fit, schema=schema), X)
+        rows = read_rows(dataclasses.replace(fit, schema=schema), X, context)
         with self._device():
             parts = rows.on_steps(steps.contributions(fit.judge.ensemble, rows))
         names = schema.names or tuple(schema.column(channel) for channel in range(schema.features))
         found = [steps.verdicts(part, calibration, rate, names, explain) for part in parts]
         return found[0] if rows.alone else {name: [one[name] for one in found] for name in found[0]}
 
-    def severity(self, X: Any) -> NDArray[np.float64]:
+    def severity(self, X: Any, *, context: Any = None) -> NDArray[np.float64]:
         """Return a number from 0 to 100 for each row, (n,): 0 is the usual row, 50 the strangest in 100 normal ones."""
-        fit, rows = self._asked(X)
+        fit, rows = self._asked(X, context)
         return severity(_scores(fit, rows).mean(1), fit.calibration)
 
     @property
@@ -301,13 +328,13 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         """`predict` flags rows whose `score_samples` is below it."""
         return self._fit.offset
 
-    def scores(self, X: Any) -> dict[str, NDArray[np.float64]]:
+    def scores(self, X: Any, *, context: Any = None) -> dict[str, NDArray[np.float64]]:
         """Return all named scores of each row, (n,) each, means over the members; higher is stranger.
 
         Those by distance are there where the detector was fitted with them, those by density where the posterior has
         one, and those by deviance where the likelihood has.
         """
-        fit, rows = self._asked(X)
+        fit, rows = self._asked(X, context)
         judge = fit.judge
         known = scores.known(judge.ensemble.member(0), rows.groups[0][1].map(lambda array: array[:1]))
         names = tuple(name for name in known if name in judge.points or name not in scores.BY_DISTANCE)
@@ -315,13 +342,15 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
             each = judge.each(rows, names)
         return {name: each[name].mean(1) for name in names}
 
-    def explain(self, X: Any, *, by: str = "mahalanobis") -> Explanation:
+    def explain(self, X: Any, *, context: Any = None, by: str = "mahalanobis") -> Explanation:
         """Return what is to blame for the score of each row: parts that are at least 0 and add up to it.
 
         Parameters
         ----------
         X : rows
             As for `fit`.
+        context : value, row, or like that of `fit`
+            That of the rows, where the detector was fitted with one.
         by : "mahalanobis" or "reconstruction"
             The score that is taken apart; see `scores`.
 
@@ -336,7 +365,7 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
                 f"by={by!r}: expected one of {', '.join(scores.CONTRIBUTIONS)}, which are sums over entries."
                 + suggest(str(by), scores.CONTRIBUTIONS)
             )
-        fit, rows = self._asked(X)
+        fit, rows = self._asked(X, context)
         judge = fit.judge
         with self._device():
             parts = rows.each_padded(lambda batch, _: scores.contributions(judge.ensemble, batch, by))
@@ -355,7 +384,7 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         """Return the layers of one member, with output shapes and numbers of parameters; it prints as a table."""
         return summary(self.judge_.ensemble.member(0))
 
-    def recalibrate(self, X: Any) -> Self:
+    def recalibrate(self, X: Any, *, context: Any = None) -> Self:
         """Calibrate anew on rows that are known to be normal, without training; return self.
 
         Worth doing where normal has changed a little, for a lower rate of false alarms than the rows of the fit allow,
@@ -365,8 +394,10 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         ----------
         X : rows
             As for `fit`. `offset_` is then that of `false_alarm_rate`, also where there is a `contamination`.
+        context : value, row, or like that of `fit`
+            That of the rows, where the detector was fitted with one.
         """
-        fit, rows = self._asked(X)
+        fit, rows = self._asked(X, context)
         judge = fit.judge
         with self._device():
             scores, codes = judge.scores(rows).mean(1), judge.codes(rows)
@@ -381,15 +412,17 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         ).at_rate(self._rate())
         return self
 
-    def drift(self, X: Any) -> Drift:
+    def drift(self, X: Any, *, context: Any = None) -> Drift:
         """Say whether rows are like those of the calibration; see `omokage.detection.drift.Drift`.
 
         Parameters
         ----------
         X : rows
             As for `fit`, 10 at least; nearly all of them normal, as new data are.
+        context : value, row, or like that of `fit`
+            That of the rows, where the detector was fitted with one.
         """
-        fit, rows = self._asked(X)
+        fit, rows = self._asked(X, context)
         judge = fit.judge
         with self._device():
             scores, codes = judge.scores(rows), judge.codes(rows)
@@ -423,13 +456,13 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         plain = {field.name: getattr(fit, field.name) for field in dataclasses.fields(Fitted)}
         return saving.save(folder, saving.Saved(**plain, detector=detector))
 
-    def _mean_score(self, X: Any, y: Any = None) -> float:
-        return float(np.mean(self.score_samples(X)))
+    def _mean_score(self, X: Any, y: Any = None, *, context: Any = None) -> float:
+        return float(np.mean(self.score_samples(X, context=context)))
 
-    def _asked(self, X: Any) -> tuple[FittedDetector, Encoded]:
-        """Return the fit, and rows that it can be asked about."""
+    def _asked(self, X: Any, context: Any = None) -> tuple[FittedDetector, Encoded]:
+        """Return the fit, and rows that it can be asked about, with their context."""
         fit: Any = self._fit
-        return fit, read_rows(fit, X)
+        return fit, read_rows(fit, X, context)
 
     def _checked(self) -> DetectorSettings:
         fields = DetectorSettings.model_fields  # of a class of the user's, some may be no parameters of its constructor

@@ -11,7 +11,13 @@ from omokage.estimators.detector import AnomalyDetector
 
 
 def evaluate_detector(
-    detector: Any, X: Any, y: Any, *, buffer: int | None = None, definition: Definition = "paper"
+    detector: Any,
+    X: Any,
+    y: Any,
+    *,
+    context: Any = None,
+    buffer: int | None = None,
+    definition: Definition = "paper",
 ) -> Evaluation | StepEvaluation:
     """Return how good a detector is on labelled rows, or labelled steps; it prints as a table.
 
@@ -23,6 +29,8 @@ def evaluate_detector(
         None of which the detector was fitted on.
     y : array of shape (n,), or for steps (n, T), a list of arrays (T,), or (T,) for a single long series
         1 for anomalies, 0 for normal rows or steps.
+    context : value, row, or like that of `fit`
+        That of the rows, where the detector was fitted with one.
     buffer : int, optional
         For steps: the longest buffer of VUS-PR, in steps; by default the median length of the events.
     definition : "paper" or "package"
@@ -50,9 +58,10 @@ def evaluate_detector(
     >>> omokage.evaluate_detector(detector, new, y).auroc
     1.0
     """
+    told = {} if context is None else {"context": context}
     schema = detector.schema_ if isinstance(detector, AnomalyDetector) else None
     if schema is not None and schema.has_steps and (schema.cuts or np.ndim(y[0]) > 0):
-        found = detector.judge_steps(X)
+        found = detector.judge_steps(X, **told)
         if isinstance(found["anomaly_score"], np.ndarray):  # of a single series
             found, y = {name: [column] for name, column in found.items()}, [y]
         return evaluate_steps(found["anomaly_score"], y, found["is_anomaly"], buffer=buffer, definition=definition)
@@ -61,6 +70,6 @@ def evaluate_detector(
     if definition != "paper":
         raise ParameterError(f"definition={definition!r}: only steps have a VUS-PR; X is judged by rows.")
     if isinstance(detector, AnomalyDetector):
-        judged = detector.judge(X)
+        judged = detector.judge(X, **told)
         return evaluate(judged["anomaly_score"], y, judged["p_value"])
-    return evaluate(-detector.score_samples(X), y)
+    return evaluate(-detector.score_samples(X, **told), y)

@@ -20,7 +20,7 @@ from omokage.batch import Batch
 from omokage.checkpoints import CHECKPOINT_FILES, digest_of, read_checkpoint, seed_in, write_checkpoint
 from omokage.compilation import check_process, keep_compiled, make_room
 from omokage.data.containers import checked_weight, opened
-from omokage.data.context import ContextSchema, encoded
+from omokage.data.context import ContextSchema, Told, encoded
 from omokage.data.encoded import Encoded
 from omokage.data.kinds import Rows, Schema, open_data
 from omokage.data.rows import MemoryRows, RowSource, together
@@ -171,7 +171,7 @@ def _validation(
     if given.X_valid is None:
         return None
     rows = schema.rows(given.X_valid, name="X_valid", estimator=kind, support=recipe.support)
-    rows = rows.with_context(encoded(context_schema, given.context_valid, rows.count, "context_valid"))
+    rows = rows.with_context(encoded(context_schema, given.context_valid, rows.contexts, "context_valid"))
     return together([MemoryRows(batch) for _, batch in rows.groups])
 
 
@@ -238,8 +238,18 @@ def conditions(
     if context is None and before is None:
         return None, None
     weight = None if sample_weight is None else checked_weight(sample_weight, table.count)
-    schema = ContextSchema.learn(context, table.count, weight) if before is None else before.context
-    return schema, encoded(schema, context, table.count, kept=None if weight is None else weight > 0)
+    told = told_of(context, table)
+    schema = ContextSchema.learn(told, table.count, weight) if before is None else before.context
+    return schema, encoded(schema, told, table.count, kept=None if weight is None else weight > 0)
+
+
+def told_of(context: Any, table: Rows) -> Told | None:
+    """Return the context of training rows, one for each; where rows are windows, from that of each series."""
+    if context is None:
+        return None
+    series = getattr(table, "series", None)  # which rows of a kind of one's own need not have
+    told = Told.of(context, table.count if series is None else int(series.max()) + 1)
+    return told if series is None else told.part(series)
 
 
 def fingerprint(
@@ -281,12 +291,13 @@ def read_rows(fitted: Fitted, X: Any, context: Any = None) -> Encoded:
     """Return rows, with their context, that a fitted model can be asked about; files are read as at the fit."""
     schema = fitted.schema
     if isinstance(X, str | os.PathLike) and not is_folder(X):
-        X = opened(X, fitted.options, fitted.ids)
+        beside = () if fitted.context is None else fitted.context.names or ()
+        X = opened(X, fitted.options, (*fitted.ids, *beside))
     X = schema.opened(X)
     rows = schema.rows(X, estimator=fitted.name, support=fitted.accepts)
     if (columns := schema.columns_of(X)) is not None:
         check_names(fitted.name, columns, fitted)
-    return rows.with_context(encoded(fitted.context, context, rows.count))
+    return rows.with_context(encoded(fitted.context, context, rows.contexts))
 
 
 def blank(fit: Fitted, count: int, length: Any, context: Any) -> Encoded | None:
@@ -331,16 +342,16 @@ def seed_of(random_state: Any, checkpoint: AnyPath | None = None) -> int:
 
 def count(name: str, value: Any, least: int = 1) -> int:
     """Return a number of things, checked to be a whole number, at least so large, that int32 holds."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or not value >= least:
+    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < least:
         raise ParameterError(f"{name}: expected a whole number of at least {least}; got {shown(value)}.")
-    if value > _MOST:
+    if int(value) > _MOST:
         raise ParameterError(f"{name}: expected a whole number of at most {_MOST:,}; got {shown(value)}.")
     return int(value)
 
 
 def seeded(value: Any) -> int:
     """Return a seed, checked to be one as `random_state` is."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or not 0 <= value < _SEEDS:
+    if not isinstance(value, Integral) or isinstance(value, bool) or not 0 <= int(value) < _SEEDS:
         raise ParameterError(f"seed: expected a whole number from 0 to {_SEEDS - 1:,}; got {shown(value)}.")
     return int(value)
 

@@ -3,7 +3,7 @@
 Whatever is learned of rows (moments, scales, where learned scales start, weights) is learned of rows that train: a row
 that calibrates a model must be to it what a new row will be. With "split" that is one part of the rows. With "cross"
 member m of the ensemble leaves out fold m, so each member has a schema of its own. All are handed the same rows, in
-units that the members have in common, and each undoes these units by its codec.
+units that the members have in common, and each undoes these units by its codec. The same holds for the context of rows.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from omokage.batch import Event
 from omokage.codec import Codec
 from omokage.data.columns import ColumnSchema, Standardization
+from omokage.data.context import ContextSchema, Told
 from omokage.data.encoded import Encoded
 from omokage.data.kinds import Rows, Schema
 from omokage.data.rows import MemoryRows, RowSource, canonical_order, divide, in_memory, together
@@ -34,6 +35,7 @@ class Shares:
         schema: How rows are encoded.
         events: What a row is to each member, in its own units.
         codecs: From the encoded rows to each member's own units; `None`: the units are the same.
+        context: How the context of the rows is encoded, where they have one.
     """
 
     training: RowSource
@@ -41,6 +43,55 @@ class Shares:
     schema: Schema
     events: tuple[Event, ...]
     codecs: tuple[Codec | None, ...]
+    context: ContextSchema | None = None
+
+
+class Conditioned:
+    """Training rows with their context, which goes where they go; else it is what the rows are.
+
+    Attributes:
+        told: The context of each row; of a streamed table also that of the rows which were spared.
+        context: How it is encoded.
+    """
+
+    def __init__(self, table: Any, told: Told, context: ContextSchema):
+        self._table, self.told, self.context = table, told, context
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+    def part(self, index: NDArray[np.int64]) -> "Conditioned":
+        """Return the rows at these places with their context; see `Rows.part`."""
+        return Conditioned(self._table.part(index), self.told.part(index), self.context)
+
+    def spare(self, count: int, order: np.random.Generator) -> "Conditioned":
+        """Take about so many rows out of a streamed table, and return them with their context; see `Table.spare`."""
+        spared = self._table.spare(count, order)
+        places = np.setdiff1d(np.arange(len(self.told)), self._table.places)
+        return Conditioned(spared, self.told.part(places), self.context)
+
+    def encoded(self, schema: Schema) -> Encoded:
+        """Return all rows as a schema encodes them, with their context."""
+        encoded: Encoded = self._table.encoded(schema)
+        return encoded.with_context(self.context.encode(self.told, len(self.told)))
+
+    def rows(self, schema: Schema, held_out: float, seed: int) -> Any:
+        """Return the rows for training; see `Rows.rows`."""
+        return self._table.rows(schema, held_out, seed, self.context.encode(self.told, len(self.told)))
+
+    def learned(self) -> ContextSchema:
+        """Return what is learned of the context of these rows, and of no others but for which labels there are."""
+        streamed = self._table.streamed
+        return self.context.of_part(self.told.part(self._table.places) if streamed else self.told)
+
+    def in_units(self, context: ContextSchema) -> "Conditioned":
+        """Return the rows with their context encoded in another way."""
+        return Conditioned(self._table, self.told, context)
+
+
+def conditioned(table: Rows, told: Told | None) -> Any:
+    """Return rows with their context, or where there is none the rows."""
+    return table if told is None else Conditioned(table, told, ContextSchema.learn(told, table.count))
 
 
 def divided(table: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
@@ -58,12 +109,15 @@ def divided(table: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
 
 def apart(training: Any, calibrating: Any, standardize: Standardization, members: int, seed: int) -> Shares:
     """Return the shares where all members train on the rows of one table, and those of another calibrate."""
-    schema = training.schema(standardize)
+    schema, context = training.schema(standardize), None
+    if isinstance(training, Conditioned):
+        context = training.learned()
+        training, calibrating = training.in_units(context), calibrating.in_units(context)
     if training.streamed:
         rows: RowSource = training.rows(schema, 0.0, seed)[0]
     else:
         rows = _source(training.encoded(schema), np.argsort(np.concatenate(_by_value(training))))
-    return Shares(rows, calibrating.encoded(schema), schema, (schema.event,) * members, (None,) * members)
+    return Shares(rows, calibrating.encoded(schema), schema, (schema.event,) * members, (None,) * members, context)
 
 
 def across(table: Any, standardize: Standardization, members: int, seed: int) -> Shares:
@@ -88,10 +142,36 @@ def of_folds(table: Any, standardize: Standardization, fold: NDArray[np.int32], 
     schema = replace(whole, columns=columns)
     events = tuple(replace(each.event, missing=schema.event.missing) for each in members)
     same = all(_same(each.columns, columns) for each in members)  # as of counts, which are not standardised
-    codecs = tuple(None if same else codec(each.columns, columns, schema.event.shape) for each in members)
+    context: ContextSchema | None = None
+    own: list[Codec | None] = [None] * len(members)
+    if isinstance(table, Conditioned):
+        context, own = _told_apart(table, fold)
+        table, same = table.in_units(context), same and own[0] is None
+    codecs = tuple(
+        None if same else codec(each.columns, columns, schema.event.shape, told)
+        for each, told in zip(members, own, strict=True)
+    )
     rows = _source(table.encoded(schema), place, fold)
     calibrating = Encoded.together([group.batch for group in in_memory(rows)])
-    return Shares(rows, calibrating, schema, events, codecs)
+    return Shares(rows, calibrating, schema, events, codecs, context)
+
+
+def _told_apart(table: Conditioned, fold: NDArray[np.int32]) -> tuple[ContextSchema, list[Codec | None]]:
+    """Return how the context of all rows is encoded, and from there to the units of each member, if they differ.
+
+    Units are those of the member in which a column has the smallest scale, as with `finest`.
+    """
+    members = [table.part(np.flatnonzero(fold != m)).learned() for m in range(fold.max() + 1)]
+    columns = [
+        min(each, key=lambda one: getattr(one, "scale", 1))
+        for each in zip(*(one.columns for one in members), strict=True)
+    ]
+    common = replace(table.context, columns=tuple(columns))
+    if all(each == common for each in members):
+        return common, [None] * len(members)
+    location, scale = common.scaling
+    own = [each.scaling for each in members]
+    return common, [Codec((mine - location) / scale, spread / scale) for mine, spread in own]
 
 
 def deal(
@@ -132,10 +212,10 @@ def finest(members: Sequence[ColumnSchema], whole: ColumnSchema) -> ColumnSchema
     return replace(whole, location=location, scale=scale)
 
 
-def codec(member: ColumnSchema, common: ColumnSchema, shape: tuple[int, ...]) -> Codec:
-    """Return the map from common units to a member's own."""
+def codec(member: ColumnSchema, common: ColumnSchema, shape: tuple[int, ...], context: Codec | None = None) -> Codec:
+    """Return the map from common units to a member's own, with that of the context."""
     location, scale = (member.location - common.location) / common.scale, member.scale / common.scale
-    return Codec(location.reshape(shape), scale.reshape(shape))
+    return Codec(location.reshape(shape), scale.reshape(shape), context)
 
 
 def _same(one: ColumnSchema, other: ColumnSchema) -> bool:

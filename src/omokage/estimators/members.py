@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import clone
 
 from omokage import build, saving
+from omokage.data.context import ContextSchema
 from omokage.data.kinds import Rows
 from omokage.data.rows import RowSource
 from omokage.detection import scores, steps
@@ -20,8 +21,8 @@ from omokage.diagnostics.findings import Findings
 from omokage.ensemble import Ensemble, Together, each_apart
 from omokage.errors import DataError, ParameterError
 from omokage.estimators.base import Estimator
-from omokage.estimators.fitting import both, check_begun, on_device, prepared
-from omokage.estimators.folds import across, apart, divided
+from omokage.estimators.fitting import both, check_begun, on_device, prepared, told_of
+from omokage.estimators.folds import across, apart, conditioned, divided
 from omokage.estimators.vae import VAE
 from omokage.fitted import Fitted
 from omokage.model import Model, centre
@@ -108,6 +109,7 @@ def fit_members(
     seed: int,
     on_epoch: Callable[[Record], object] | None,
     reading: dict[str, Any],
+    context: Any = None,
 ) -> FittedDetector:
     """Train the members on rows, and calibrate what they say.
 
@@ -120,6 +122,7 @@ def fit_members(
         seed: Of everything random.
         on_epoch: Called with the record of each epoch.
         reading: How files were read.
+        context: Of the rows, as `Estimator.fit` takes it.
 
     Raises:
         ParameterError, DataError: If parameters and data do not go together.
@@ -127,10 +130,13 @@ def fit_members(
     """
     parameters = model._checked(on_epoch=on_epoch)
     held_out, count = _held_out(settings, table), settings.ensemble
+    table = conditioned(table, told_of(context, table))
     with on_device(parameters["device"]):
         training, spared = divided(table, held_out, seed) if held_out else (table, None)
-        recipe, learned, _ = prepared(parameters, training, seed, None, None)
-        build.check_size(parameters, recipe, learned.event, members=count)
+        known: ContextSchema | None = getattr(table, "context", None)
+        columns = known.size if known else 0
+        recipe, learned, _ = prepared(parameters, training, seed, known, None)
+        build.check_size(parameters, recipe, learned.event, columns, members=count)
         if spared is None:
             shares = across(table, recipe.standardize, count, seed)
         else:
@@ -138,7 +144,7 @@ def fit_members(
         schema, rows = shares.schema, shares.training
         seeds: list[list[int]] = [[seed, 1], *([seed, 1, number] for number in range(1, count))]
         models = [
-            replace(build.model(parameters, recipe, event, np.random.default_rng(chance), 0), codec=codec)
+            replace(build.model(parameters, recipe, event, np.random.default_rng(chance), columns), codec=codec)
             for event, codec, chance in zip(shares.events, shares.codecs, seeds, strict=True)
         ]
         names = _names(settings.score, models[0], rows, isinstance(recipe.posterior, PointMass))
@@ -173,6 +179,7 @@ def fit_members(
         schema=judge.schema,
         model=judge.ensemble,
         history=result.history,
+        context=shares.context,
         reading=reading,
         settings={**given, **dict(settings)},
         member=saving.class_name(type(model)),

@@ -17,6 +17,7 @@ from omokage.estimators import VAE
 from omokage.experiments.results import Results
 from omokage.objectives import ELBO, MomentMatching
 from omokage.posteriors import LogisticNormal
+from omokage.progress import raw_history
 
 # Name, prior, posterior.
 PRIORS: tuple[tuple[str, Any, Any], ...] = (
@@ -39,7 +40,7 @@ def run(results: Results) -> None:
         ("elbo", "ELBO", ELBO()),
     ):
         vae = results.fit(VAE, "network", train.X, objective=objective)
-        history, rebuilt = vae.history_, vae.reconstruct(test.X, sample=True, seed=results.seed)
+        history, rebuilt = raw_history(vae), vae.reconstruct(test.X, sample=True, seed=results.seed)
         if name == "simple":
             results.add(f"{what}: training loss", "0.065 to 0.069", f"{history[-1]['loss']:.4f}", history)
         error = np.square(rebuilt - test.X).mean()
@@ -74,9 +75,9 @@ def _priors(results: Results, train: Any, test: Any) -> None:
     """Train with each prior and a posterior that goes with it, and show codes and samples."""
     for name, prior, posterior in PRIORS:
         vae = results.fit(VAE, "network", train, objective=ELBO(), prior=prior, posterior=posterior)
-        parts, what = vae.terms(test), f"prior {name}, posterior {_called(posterior)}"
-        results.add(f"{what}: bound, nats a picture, test", "", f"{parts['elbo'].mean():.2f}", vae.history_)
-        results.add(f"{what}: KL, nats, test ({vae.kl_form_})", "", f"{parts['kl'].mean():.2f}", vae.history_)
+        history, parts, what = raw_history(vae), vae.terms(test), f"prior {name}, posterior {_called(posterior)}"
+        results.add(f"{what}: bound, nats a picture, test", "", f"{parts['elbo'].mean():.2f}", history)
+        results.add(f"{what}: KL, nats, test ({vae.kl_form_})", "", f"{parts['kl'].mean():.2f}", history)
         drawn = vae.sample(20, mean=True, seed=results.seed)
         pictures = [
             results.picture(

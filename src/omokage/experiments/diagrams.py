@@ -40,6 +40,7 @@ def model_diagram(layers: Summary, steps: int, channels: int) -> Figure:
     recurrent = {part: [one for one in layers if one.name.startswith(f"{part}.layers")] for part in _PARTS}
     heads = {part: [one for one in layers if one.name.startswith(f"{part}.") and ".layers" not in one.name]
              for part in _PARTS}  # fmt: skip
+    heads["posterior"].sort(key=lambda one: not one.name.endswith("mean"))
     latent = heads["posterior"][0].shape[-1]
     rows: list[list[tuple[str, str]]] = [[("x", f"{steps} steps of {channels} numbers")]]
     rows += [[(f"{one.kind}, read step by step", _size(one))] for one in recurrent["posterior"]]
@@ -53,7 +54,7 @@ def model_diagram(layers: Summary, steps: int, channels: int) -> Figure:
     axes.set(xlim=(-4.4, 7.2), ylim=(-1.35 * (len(rows) - 1) - 0.7, 0.7))
     places: list[list[tuple[float, float]]] = []
     for number, row in enumerate(rows):
-        spots = [(1.02 * _WIDTH * (j - (len(row) - 1) / 2), -1.35 * number) for j in range(len(row))]
+        spots = [(1.1 * _WIDTH * (j - (len(row) - 1) / 2), -1.35 * number) for j in range(len(row))]
         places.append(spots)
         for (name, words), spot in zip(row, spots, strict=True):
             _box(axes, spot, name, words, TRAINING if name in ("x", "z", "p(x|z)") else RULE)

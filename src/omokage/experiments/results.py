@@ -82,7 +82,7 @@ class Results:
             figure: What it is, of which model.
             document: What the document says; "" where it says nothing.
             ours: What came out.
-            history: `history_` of the model, for epochs and seconds.
+            history: Records of the model, for epochs and seconds.
             exact: Whether it is the same however many rows and epochs there are; the document's other figures stand in
                 brackets in a quick run.
         """

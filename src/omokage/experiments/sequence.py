@@ -17,6 +17,7 @@ from omokage.estimators import VAE
 from omokage.experiments.diagrams import model_diagram, series_picture
 from omokage.experiments.results import Results
 from omokage.objectives import ELBO
+from omokage.progress import raw_history
 from omokage.report import Cloud
 
 _MODELS = {
@@ -39,7 +40,7 @@ def run(results: Results) -> None:
     for name in settings["models"]:
         what = _MODELS[name]
         vae = results.fit(VAE, name, train, valid, objective=ELBO(beta=beta))
-        history = vae.history_
+        history = raw_history(vae)
         losses = [unit * record["validation_loss"] for record in history]
         document = name == "document_settings"
         if document:
@@ -95,7 +96,9 @@ def _show(results: Results, name: str, what: str, vae: VAE, valid: NDArray[Any],
             "Quantiles of z, drawn from q(z|x) for each test picture, against those of N(0, 1).",
         ),
         results.picture(
-            f"{name}-learning-curve", plots.learning_curve(vae.history_), "The loss in nats a picture, and its terms."
+            f"{name}-learning-curve",
+            plots.learning_curve(raw_history(vae)),
+            "The loss in nats a picture, and its terms.",
         ),
     ]
     text = ["Is z really normal?", *map(str, vae.diagnose(rows).findings)]

@@ -10,6 +10,7 @@ import numpy as np
 from omokage import plots
 from omokage.estimators import VAE, AutoEncoder
 from omokage.experiments.results import Results
+from omokage.progress import raw_history
 
 # What each table of settings is called, and the loss that the document gives.
 _AUTOENCODERS = {
@@ -29,7 +30,7 @@ def run(results: Results) -> None:
     for settings in results.settings["autoencoders"]:
         what, documented = _AUTOENCODERS[settings]
         plain = results.fit(AutoEncoder, settings, train.X)
-        history = plain.history_
+        history = raw_history(plain)
         results.add(f"{what}: training loss, nats a pixel", documented, f"{history[-1]['loss'] / 784:.5f}", history)
         loss = -plain.terms(test.X)["reconstruction"].mean() / 784
         results.add(f"{what}: test loss, nats a pixel", "", f"{loss:.5f}", history)
@@ -37,7 +38,7 @@ def run(results: Results) -> None:
     for settings in results.settings["vaes"]:
         what, documented = _VAES[settings]
         vae = results.fit(VAE, settings, train.X)
-        history, terms = vae.history_, vae.terms(test.X)
+        history, terms = raw_history(vae), vae.terms(test.X)
         results.add(f"{what}: training loss, nats a picture", documented, f"{history[-1]['loss']:.2f}", history)
         results.add(f"{what}: test loss, nats a picture", "", f"{-terms['elbo'].mean():.2f}", history)
         results.add(f"{what}: KL in it, nats a picture", "", f"{terms['kl'].mean():.2f}", history)
@@ -49,7 +50,7 @@ def _show(results: Results, name: str, what: str, vae: VAE, X: np.ndarray) -> No
     pictures = [
         results.picture(
             f"{name}-learning-curve",
-            plots.learning_curve(vae.history_),
+            plots.learning_curve(raw_history(vae)),
             "The loss and its terms, epoch by epoch, as means over the epoch.",
         ),
         results.picture(

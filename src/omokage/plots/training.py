@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from omokage.errors import DataError
 from omokage.plots.style import TRAINING, VALIDATION, blank_figure, legend, plain_axes, titles
+from omokage.progress import is_in_nats
 
 _TITLES = {"kl": "KL divergence"}
 _NOT_TERMS = {"epoch", "learning_rate", "seconds", "rows_per_second"}
@@ -24,7 +25,8 @@ def learning_curve(history: Sequence[Mapping[str, Any]], *, validation: str = "v
     The first epochs may run out at the top: the scale is chosen for what comes after the first tenth.
 
     Args:
-        history: `history_` of an estimator, or records like it; nats per row.
+        history: `history_` of an estimator, in nats of standardised data; `omokage.report.raw_history` of it, in nats
+            of raw data; or records like it. A loss without a reconstruction has no unit.
         validation: What the second line is called.
 
     Returns:
@@ -39,6 +41,7 @@ def learning_curve(history: Sequence[Mapping[str, Any]], *, validation: str = "v
     """
     if not history:
         raise DataError("history: expected at least one record, such as those of `history_` after `fit`; got none.")
+    unit = "nats per row" if is_in_nats(history[0]) else ""
     names = [name for name in history[0] if name not in _NOT_TERMS and not name.startswith("validation_")]
     names.sort(key=lambda name: name != "loss")
     rows = 1 + math.ceil((len(names) - 1) / 2)
@@ -54,12 +57,12 @@ def learning_curve(history: Sequence[Mapping[str, Any]], *, validation: str = "v
                 epochs, values = zip(*points, strict=True)
                 marker = "o" if len(points) < 3 else ""
                 style: dict[str, Any] = {"linewidth": 1.6, "linestyle": "-", "solid_capstyle": "butt", "marker": marker}
-                axes.plot(epochs, values, color=colour, label=label, **style)
+                axes.plot(epochs, values, color=colour, label=label, clip_on=not marker, **style)  # markers whole
                 shown.append(np.array(values, float))
         axes.set_xlim(1, max(len(history), 2))
         axes.set_ylim(*_settled_limits(shown))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        titles(axes, title=_TITLES.get(name, name.replace("_", " ")), x="epoch", y="nats per row")
+        titles(axes, title=_TITLES.get(name, name.replace("_", " ")), x="epoch", y=unit)
         if number == 0 and len(shown) > 1:
             place_: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": 2}
             legend(axes, axes.get_lines(), ["training", validation], **place_)

@@ -1,6 +1,6 @@
 """A page on how good a detector is: its figures, how scores are spread, which rows to look at."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ def evaluation_page(
     y: Any,
     found: Evaluation | StepEvaluation,
     *,
+    context: Any = None,
     data: str = "",
     ids: Sequence[Sequence[Any]] = (),
 ) -> Path:
@@ -34,6 +35,7 @@ def evaluation_page(
         estimator: A fitted detector, or another model, whose `score_samples` are taken.
         X, y: Labelled rows, as `evaluate_detector` takes them.
         found: What it answered.
+        context: Of the rows, where the estimator was fitted with one.
         data: What the rows are called.
         ids: What tells rows, or steps, apart, some for each; none: their numbers.
 
@@ -43,7 +45,7 @@ def evaluation_page(
     Raises:
         FileFormatError: If the file cannot be written.
     """
-    answers, what = _answers(estimator, X, found)
+    answers, what = _answers(estimator, X, found, {} if context is None else {"context": context})
     truth = np.concatenate([np.atleast_1d(part) for part in y]) if isinstance(y, list) else np.asarray(y)
     truth, scores, p = truth.astype(bool), answers["anomaly_score"], answers.get("p_value")
     threshold = None if isinstance(found, StepEvaluation) or p is None else -estimator.offset_
@@ -62,17 +64,19 @@ def evaluation_page(
     return write_report(path, "How good the detector is", sections, lead=lead, key_figures=figures)
 
 
-def _answers(estimator: Any, X: Any, found: Evaluation | StepEvaluation) -> tuple[dict[str, NDArray[Any]], str]:
-    """Return what a detector says of rows, or of steps laid end to end, and what these are called."""
+def _answers(
+    estimator: Any, X: Any, found: Evaluation | StepEvaluation, told: Mapping[str, Any]
+) -> tuple[dict[str, NDArray[Any]], str]:
+    """Return what a detector says of rows, `told` their context, or of steps laid end to end; and their name."""
     if isinstance(found, StepEvaluation):
-        judged = estimator.judge_steps(X, explain=_REASONS)
+        judged = estimator.judge_steps(X, explain=_REASONS, **told)
         each = {name: column if isinstance(column, list) else [column] for name, column in judged.items()}
         return {name: np.concatenate(column) for name, column in each.items()}, "steps"
     if not isinstance(estimator, AnomalyDetector):
-        return {"anomaly_score": -np.asarray(estimator.score_samples(X))}, "rows"
-    judged = estimator.judge(X)
+        return {"anomaly_score": -np.asarray(estimator.score_samples(X, **told))}, "rows"
+    judged = estimator.judge(X, **told)
     if estimator.schema_.drawing.style == "columns":
-        reasons = estimator.explain(X).top(_REASONS)
+        reasons = estimator.explain(X, **told).top(_REASONS)
         judged |= {f"top_feature_{place + 1}": column for place, column in enumerate(reasons.T)}
     return judged, "rows"
 

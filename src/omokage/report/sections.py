@@ -103,6 +103,7 @@ class _Rows:
         Z: Codes, (n, L).
         labels: One for each row, or none.
         context: What the model is told of them, as it takes it, or none.
+        series: Where rows are windows, which series each was cut from, (n,): there is one context for each of these.
     """
 
     estimator: Any
@@ -114,6 +115,7 @@ class _Rows:
     Z: NDArray[np.float32]
     labels: NDArray[Any] | None
     context: Any
+    series: NDArray[np.int64] | None = None
 
     @property
     def point(self) -> bool:
@@ -134,6 +136,8 @@ class _Rows:
             return None
         order = np.lexsort(-self.batch.context.T[::-1])  # labels in their order, quantities from the largest
         chosen = order[np.linspace(0, len(order) - 1, count).astype(np.int64)]
+        if self.series is not None:
+            return _of_rows(self.context, int(self.series.max()) + 1, self.series[chosen])
         return _of_rows(self.context, len(order), chosen)
 
     def part(self, chosen: NDArray[np.int64]) -> Batch:
@@ -146,7 +150,8 @@ def _looked_at(estimator: Any, X: Any, labels: Labels = None, context: Any = Non
     X, total = _first(X, schema)
     if total > _ROWS:
         context = _of_rows(context, total, np.arange(_ROWS))
-    batch = estimator._asked(X, context)[1].whole
+    rows = estimator._asked(X, context)[1]
+    batch = rows.whole
     x, made = batch.x, inference.reconstruct(model, batch)
     seen = np.broadcast_to(True if batch.observed is None else batch.observed, x.shape)
     entries = tuple(range(1, x.ndim))
@@ -161,6 +166,7 @@ def _looked_at(estimator: Any, X: Any, labels: Labels = None, context: Any = Non
         inference.encode(model, batch),
         None if labels is None else np.asarray(labels)[: len(x)],
         context,
+        None if rows.windows is None else rows.windows.series,
     )
 
 

@@ -49,6 +49,11 @@ class Rows(Protocol):
         ...
 
     @property
+    def series(self) -> NDArray[np.int64] | None:
+        """Which series each row was cut from, (n,), where rows are windows, which have the context of their series."""
+        ...
+
+    @property
     def kind(self) -> "Kind":
         """How they were read."""
         ...
@@ -108,12 +113,14 @@ class Kind(ABC):
         form: What a row is to a network: "vectors", "images" or "sequences".
         network: The network that "auto" means.
         called: What rows are called in a sentence.
+        of_lines: Whether several lines of a table make a row of X, as the steps of a series do; see `lines`.
     """
 
     name: ClassVar[str]
     form: ClassVar[str] = "vectors"
     network: ClassVar[str] = "mlp"
     called: ClassVar[str] = "rows"
+    of_lines: ClassVar[bool] = False
 
     @abstractmethod
     def rows(self, X: Any, sample_weight: Any = None, *, estimator: str = "") -> Rows:
@@ -127,6 +134,14 @@ class Kind(ABC):
         Raises:
             DataError: If X or the weights cannot be used.
         """
+
+    def lines(self, frame: pl.DataFrame) -> tuple[Sequence[NDArray[np.int64]], str | None]:
+        """Return the lines of a table that make each row of X, and the column that tells rows apart, if there is one.
+
+        Raises:
+            DataError: If the table cannot be used.
+        """
+        raise NotImplementedError  # of kinds that are `of_lines`
 
     @staticmethod
     @abstractmethod

@@ -214,6 +214,7 @@ class ImageTable:
     alike, streamed = True, False
     names = None
     blocks = None
+    series = None
 
     def __init__(self, X: Any, sample_weight: Any, kind: Images, *, estimator: str = ""):
         """Read the images; raises DataError if they or the weights cannot be used."""

@@ -22,7 +22,7 @@ from omokage.data.encoded import Encoded
 from omokage.data.kinds import long_tables
 from omokage.data.kinds.base import Drawing, Form, Given, Kind, Schema
 from omokage.data.rows import MemoryRows, RowSource, canonical_order, divide, together
-from omokage.data.series import Read, Series, check_support, lengths_of, read_series
+from omokage.data.series import Read, Series, check_support, lengths_of, read_series, rows_of_series
 from omokage.data.windows import Windows
 from omokage.errors import DataError, FileFormatError, ParameterError, is_count, listing
 from omokage.supports import REAL, Support
@@ -60,6 +60,7 @@ class Sequences(Kind):
     form: ClassVar[str] = "sequences"
     network: ClassVar[str] = "gru"
     called: ClassVar[str] = "series"
+    of_lines: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
@@ -91,6 +92,10 @@ class Sequences(Kind):
     def rows(self, X: Any, sample_weight: Any = None, *, estimator: str = "") -> "SequenceTable":
         """Return training series, read and checked; see `Kind.rows`."""
         return SequenceTable(values(X, shaped=True), sample_weight, self)
+
+    def lines(self, frame: pl.DataFrame) -> tuple[Sequence[NDArray[np.int64]], str | None]:
+        """Return the lines of each series of a long table, and the column that tells them apart; see `Kind.lines`."""
+        return rows_of_series(frame, self), self.series
 
     @staticmethod
     def schema_from_json(value: Mapping[str, Any]) -> "SequenceSchema":
@@ -385,8 +390,9 @@ class SequenceTable:
         self.kind: Sequences = kind
         self.values, self.names, _ = read_series(X, kind, "X")
         self.blocks: NDArray[np.int64] | None = None  # of each row, where rows share steps
+        self.series: NDArray[np.int64] | None = None  # of each row of X, where rows are cut from longer ones
         if (windows := kind.windows(self.values)) is not None:
-            self.values, self.blocks = windows.cut(self.values), windows.blocks()
+            self.values, self.blocks, self.series = windows.cut(self.values), windows.blocks(), windows.series
         if len(self.values) < 2:
             what = "series" if self.blocks is None else f"windows of {kind.window} steps"
             raise DataError(f"X: expected at least 2 {what}, got 1.")

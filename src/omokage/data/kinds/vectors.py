@@ -108,6 +108,7 @@ class Table:
 
     alike = False
     blocks = None  # of rows that share a part of their content
+    series = None  # that rows were cut from
     kind: Kind = Vectors()
 
     def __init__(self, X: Any, sample_weight: Any = None, *, estimator: str = ""):
@@ -191,6 +192,11 @@ class Table:
         part.matrix, part._spool = spared.x, None
         part._measure()
         return part
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """Where the rows that were not spared stand in X, ascending."""
+        return np.arange(self.count) if self._spool is None else self._spool.places
 
     def columns(self) -> Any:
         """Return something from which scikit-learn reads the names and number of columns."""
