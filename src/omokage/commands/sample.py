@@ -32,7 +32,7 @@ def sample(
     own: Own = NONE,
 ) -> None:
     """Write rows, series or pictures drawn from the model."""
-    from omokage.commands.context import context_of_draws, table_of_draws
+    from omokage.commands.context import beside, context_of_draws, table_of_draws
     from omokage.commands.outputs import check_output, write_output
     from omokage.files.writing import write_table
 
@@ -40,7 +40,7 @@ def sample(
     schema = estimator.schema_
     form = check_output(schema, out)
     drawn = context_of_draws(estimator, n, context, context_file)
-    how: dict[str, Any] = {"seed": seed, "length": length, "context": drawn.told}
+    how: dict[str, Any] = {"seed": seed, "length": length, **beside(drawn.told)}
     how |= {"mean": True} if mean else {}  # each kind of model has its own default
     answers = estimator.sample(drawn.count, **how)
     if form == "table":

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from omokage.commands.answers import Columns, Question
+from omokage.commands.context import beside
 from omokage.errors import ParameterError
 from omokage.estimators import AnomalyDetector
 
@@ -32,8 +33,8 @@ def question_of(estimator: Any, model: Path, false_alarm_rate: float | None, exp
     names = tuple(estimator.schema_.table_names) if estimator.schema_.streams else None
 
     def verdicts(detector: Any, rows: Any, context: Any) -> dict[str, Any]:
-        columns: dict[str, Any] = detector.judge(rows, context=context, false_alarm_rate=false_alarm_rate)
-        reasons = detector.explain(rows, context=context).top(explain, names).T if explain else ()
+        columns: dict[str, Any] = detector.judge(rows, false_alarm_rate=false_alarm_rate, **beside(context))
+        reasons = detector.explain(rows, **beside(context)).top(explain, names).T if explain else ()
         return columns | {f"top_feature_{place + 1}": column for place, column in enumerate(reasons)}
 
     return verdicts
@@ -59,7 +60,7 @@ def question_of_steps(
 
         def verdicts(rows: Any, context: Any) -> Columns:
             how: dict[str, Any] = {"false_alarm_rate": false_alarm_rate, "window": window, "explain": explain}
-            found: Columns = estimator.judge_steps(rows, context=context, **how)
+            found: Columns = estimator.judge_steps(rows, **beside(context), **how)
             return {name: _each(column) for name, column in found.items()}
 
         return verdicts, schema.in_windows(window)
@@ -71,7 +72,7 @@ def question_of_steps(
 
     def scores(rows: Any, context: Any) -> Columns:
         nothing = [np.isnan(one).all(1) for one in schema.read(rows).values]
-        pairs = zip(_each(estimator.step_scores(rows, context=context)), nothing, strict=True)
+        pairs = zip(_each(estimator.step_scores(rows, **beside(context))), nothing, strict=True)
         return {"anomaly_score": [np.where(empty, np.nan, -one) for one, empty in pairs]}
 
     return scores, schema
@@ -95,6 +96,6 @@ def _check_no_verdicts(model: Path, false_alarm_rate: float | None, explain: int
 
 
 def _terms(estimator: Any, rows: Any, context: Any) -> dict[str, Any]:
-    terms = estimator.terms(rows, context=context)
+    terms = estimator.terms(rows, **beside(context))
     anomaly = terms["squared_error"] if "squared_error" in terms else -terms.get("elbo", terms["reconstruction"])
     return {"anomaly_score": anomaly, **terms}
