@@ -331,16 +331,16 @@ def seed_of(random_state: Any, checkpoint: AnyPath | None = None) -> int:
 
 def count(name: str, value: Any, least: int = 1) -> int:
     """Return a number of things, checked to be a whole number, at least so large, that int32 holds."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or not value >= least:
+    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < least:
         raise ParameterError(f"{name}: expected a whole number of at least {least}; got {shown(value)}.")
-    if value > _MOST:
+    if int(value) > _MOST:
         raise ParameterError(f"{name}: expected a whole number of at most {_MOST:,}; got {shown(value)}.")
     return int(value)
 
 
 def seeded(value: Any) -> int:
     """Return a seed, checked to be one as `random_state` is."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or not 0 <= value < _SEEDS:
+    if not isinstance(value, Integral) or isinstance(value, bool) or not 0 <= int(value) < _SEEDS:
         raise ParameterError(f"seed: expected a whole number from 0 to {_SEEDS - 1:,}; got {shown(value)}.")
     return int(value)
 
