@@ -217,3 +217,16 @@ def test_a_stream_from_the_command_line(tmp_path, monkeypatch, capsys):
     assert "VUS-PR" in page and "圧力" in page and "Steps to look at" in page
     encode = ("encode", tmp_path / "model", tmp_path / "stream.csv", "--out", tmp_path / "s.csv")
     assert run(monkeypatch, *encode) != 0
+
+
+def test_a_table_of_one_series_needs_no_key():
+    from types import SimpleNamespace
+
+    import polars as pl
+
+    from omokage.data.kinds import long_tables
+
+    frame = pl.DataFrame({"x": [1.0, 2.0, 3.0, 4.0]})
+    schema = SimpleNamespace(kind=om.data.Sequences(window=2, stride=1), names=("x",))
+    given = long_tables.given(schema, frame)
+    assert given.keys.to_dict(as_series=False) == {"first_step": [0, 1, 2]}

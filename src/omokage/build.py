@@ -221,7 +221,7 @@ def model(
         likelihood=Density(recipe.likelihood, event, decoder, **heads),
         prior=Density(recipe.prior, latent, _prior_network(recipe, make("prior"), context), rows=seen, **heads),
         view=view,
-        bounds=_bounds(recipe, seen),
+        bounds=_bounds(recipe, seen, blank=random is None),
     )
     return centred(made, recipe, event)
 
@@ -248,10 +248,12 @@ def _view(recipe: Recipe, event: Event) -> tuple[View | None, Event]:
     return view, event if view is None else view.event(event)
 
 
-def _bounds(recipe: Recipe, seen: Event) -> Bounds | None:
-    """Return how far out networks see; `None` where the values cannot lie far out."""
-    ends = recipe.support.low, recipe.support.high
-    return None if all(np.isfinite(end).all() for end in ends) else Bounds(seen)
+def _bounds(recipe: Recipe, seen: Event, blank: bool) -> Bounds | None:
+    """Return how far out networks see; `None` where the values cannot lie far out. Blank ones take no memory."""
+    if all(np.isfinite(end).all() for end in (recipe.support.low, recipe.support.high)):
+        return None
+    bounds = Bounds(seen)
+    return jax.tree.map(lambda array: memory.filled(array.shape), bounds) if blank else bounds
 
 
 def _prior_network(recipe: Recipe, make: Making, context: int) -> Any:

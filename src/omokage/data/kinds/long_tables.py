@@ -35,11 +35,12 @@ def given(schema: Any, frame: pl.DataFrame, ids: Sequence[str] = ()) -> Given:
     kept = [key for key in (kind.series, *ids) if key is not None]
     steps = frame.select(key for key in (kind.series, *ids, kind.time) if key)
     first, windows = [int(group[0]) for group in lines], kind.windows(lines)
-    keys = frame.select(kept)[first]
     if windows is not None:
         first = [int(lines[number][start]) for number, start in zip(windows.series, windows.first, strict=True)]
-        keys = frame.select(*kept, *([] if kind.time is None else [kind.time]))[first]
-        keys = keys.with_columns(first_step=windows.first)
+        kept += [] if kind.time is None else [kind.time]
+    # There may be no key, and then there is no row to choose from.
+    columns = [frame[key][first] for key in kept]
+    keys = pl.DataFrame([*columns, *([] if windows is None else [pl.Series("first_step", windows.first)])])
     return Given(rows, keys, frame, tuple(lines), steps, alone=kind.series is None)
 
 
