@@ -609,6 +609,15 @@ def test_sequences_by_a_configuration(command, series, tmp_path):
         assert part in out
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["sample", "m", "-n", "1.5"], ["demo", "--seed", "2.0"], ["score", "m", "x", "--explain", "1.5"]],
+    ids=lambda words: words[0],
+)
+def test_a_whole_number_is_not_rounded(refused, words, tmp_path):
+    refused([*words, "--out", tmp_path / "out"], f"Invalid value for {words[-2]}: expected a whole number; got")
+
+
 def test_series_that_cannot_be_are_refused(refused, series, files, tmp_path):
     out = ["--out", tmp_path / "o.csv"]
     fit = ["fit", series / "runs.csv", "--id", "型", *SMALL, "--out", tmp_path / "m"]

@@ -2,11 +2,12 @@
 
 import importlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token, convert
 from pydantic import create_model
 
 from omokage.errors import ParameterError
@@ -14,6 +15,15 @@ from omokage.settings import from_text, hint
 
 if TYPE_CHECKING:
     from omokage.commands.sources import Source
+
+
+def whole(kind: Any, tokens: Sequence[Token]) -> Any:
+    """Return a whole number; one with a fraction is refused, and not rounded as the library does."""
+    for token in tokens:
+        if "." in token.value:
+            raise ValueError(f"expected a whole number; got {token.value!r}.")  # behind the name of the argument
+    return convert(kind, tokens)
+
 
 DATA_HELP = "CSV, Parquet, .npy, .npz or IDX file; a folder of pictures; or digits, mnist, fashion_mnist."
 Data = Annotated[str, Parameter(help=DATA_HELP)]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
-from omokage.commands.arguments import AS_USUAL, NONE, Data, Own, Reading, flags, given
+from omokage.commands.arguments import AS_USUAL, NONE, Data, Own, Reading, flags, given, whole
 from omokage.errors import FileFormatError, ParameterError
 from omokage.settings import (
     AutoEncoderSettings,
@@ -34,8 +34,12 @@ class KindFlags:
     series: Annotated[str | None, Parameter(help="Column of a table that tells series apart.")] = None
     time: Annotated[str | None, Parameter(help="Column by which the rows of a series ascend.")] = None
     layout: Annotated[str | None, Parameter(help="Axes of arrays of series: NTC or NCT.")] = None
-    window: Annotated[int | None, Parameter(help="Steps of the windows that long series are cut into.")] = None
-    stride: Annotated[int | None, Parameter(help="Steps from one window to the next; a quarter of a window.")] = None
+    window: Annotated[
+        int | None, Parameter(converter=whole, help="Steps of the windows that long series are cut into.")
+    ] = None
+    stride: Annotated[
+        int | None, Parameter(converter=whole, help="Steps from one window to the next; a quarter of a window.")
+    ] = None
     size: Annotated[str | None, Parameter(help="HEIGHTxWIDTH to which pictures are resized.")] = None
     colours: Annotated[str | None, Parameter(help="Of pictures: auto, grey or rgb.")] = None
 
@@ -76,7 +80,7 @@ def fit(
     valid: Annotated[str | None, Parameter(help="Rows to validate on, as the data.")] = None,
     reading: Reading = AS_USUAL,
     checkpoint: Annotated[Path | None, Parameter(help="Folder that keeps the state of training.")] = None,
-    checkpoint_every: Annotated[int, Parameter(help="Epochs between checkpoints.")] = 1,
+    checkpoint_every: Annotated[int, Parameter(converter=whole, help="Epochs between checkpoints.")] = 1,
     resume: Annotated[bool, Parameter(help="Go on with an interrupted run.", negative="")] = False,
     quiet: Annotated[bool, Parameter(help="Show no progress.", negative="")] = False,
     kind: KindFlags = KindFlags(),

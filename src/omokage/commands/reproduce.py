@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from omokage.commands.arguments import whole
 from omokage.errors import ParameterError
 
 
@@ -12,7 +13,7 @@ def reproduce(
     name: Annotated[str | None, Parameter(help="An experiment that --list shows.")] = None,
     *,
     out: Annotated[Path | None, Parameter(help="Folder to write. Default: omokage-reproduce/NAME.")] = None,
-    seed: Annotated[int, Parameter(help="Of everything random.")] = 0,
+    seed: Annotated[int, Parameter(converter=whole, help="Of everything random.")] = 0,
     quick: Annotated[bool, Parameter(help="Few rows and epochs, in seconds.", negative="")] = False,
     show: Annotated[bool, Parameter(name="--list", help="Show the experiments.", negative="")] = False,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from omokage.commands.arguments import NONE, Folder, OutLike, Own
+from omokage.commands.arguments import NONE, Folder, OutLike, Own, whole
 
 
 def sample(
@@ -13,7 +13,10 @@ def sample(
     *,
     out: OutLike,
     n: Annotated[
-        int | None, Parameter(name=["-n", "--rows"], help="How many rows, series or pictures; 100.", show_default=False)
+        int | None,
+        Parameter(
+            converter=whole, name=["-n", "--rows"], help="How many rows, series or pictures; 100.", show_default=False
+        ),
     ] = None,
     context: Annotated[
         tuple[str, ...],
@@ -26,9 +29,11 @@ def sample(
     context_file: Annotated[
         Path | None, Parameter(help="The same as a table, a line for each row, series or picture to draw.")
     ] = None,
-    length: Annotated[int | None, Parameter(help="Steps of each series; by default as in training.")] = None,
+    length: Annotated[
+        int | None, Parameter(converter=whole, help="Steps of each series; by default as in training.")
+    ] = None,
     mean: Annotated[bool, Parameter(help="Decoder means, without noise; always of autoencoders.", negative="")] = False,
-    seed: Annotated[int, Parameter(help="Of the draws.")] = 0,
+    seed: Annotated[int, Parameter(converter=whole, help="Of the draws.")] = 0,
     own: Own = NONE,
 ) -> None:
     """Write rows, series or pictures drawn from the model."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from omokage.commands.arguments import AS_USUAL, DATA_HELP, NONE, Folder, Own, Reading
+from omokage.commands.arguments import AS_USUAL, DATA_HELP, NONE, Folder, Own, Reading, whole
 from omokage.errors import ParameterError
 
 
@@ -22,12 +22,14 @@ def score(
     out: Annotated[Path | None, Parameter(help="File to write: .csv or .parquet; of - standard output.")] = None,
     by_step: Annotated[bool, Parameter(help="Of series: a score for each step.", negative="")] = False,
     window: Annotated[
-        int | None, Parameter(help="Of long series: a score for each step, by windows of so many.")
+        int | None, Parameter(converter=whole, help="Of long series: a score for each step, by windows of so many.")
     ] = None,
     false_alarm_rate: Annotated[
         float | None, Parameter(help="Of a detector: flag rows whose p-value is at most this.")
     ] = None,
-    explain: Annotated[int, Parameter(help="Of a detector: how many columns that are to blame to name.")] = 0,
+    explain: Annotated[
+        int, Parameter(converter=whole, help="Of a detector: how many columns that are to blame to name.")
+    ] = 0,
     strict: Annotated[
         bool, Parameter(help="Stop at the first row that cannot be scored; else it is reported.", negative="")
     ] = False,
