@@ -93,7 +93,7 @@ def test_grey_levels_of_any_type_are_scored_in_their_unit(dtype, fitted):
     unit = om.VAE(**SMALL, data="images", standardize="scale").fit(levels / 256)
     expected = unit.score_samples(levels / 256) - H * W * np.log(256)
     np.testing.assert_allclose(model.score_samples(levels), expected, rtol=1e-6)
-    assert om.VAE(**SMALL, data="images").fit(levels).recipe_.standardize == "scale"  # what "auto" does
+    assert om.VAE(**SMALL, data="images").fit(levels).recipe_.standardize == "range"  # what "auto" does
     assert fitted.recipe_.standardize == "center"
     assert type(fitted.recipe_.likelihood).__name__ == "Gaussian"
 

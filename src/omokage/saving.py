@@ -35,8 +35,7 @@ from omokage.storage import parse_json, read_folder, write_folder
 from omokage.summary import summary
 from omokage.weights import arrays_in, check_header, fetched, filled, named_arrays, stowed, to_bytes
 
-FORMAT = 2  # 1 had all that is known of columns as text, and networks that see however far out values lie
-_BOUNDED = 2
+FORMAT = 2  # 1 had all that is known of columns as text
 _WEIGHTS = "weights.safetensors"
 FILES = ("schema.json", _WEIGHTS, "history.json", "README.md")
 _READ_FILES = FILES[:-1]  # the card may be edited
@@ -175,7 +174,7 @@ def _read(
         if not all(type(size) is int and size >= 1 for size in (*sizes, members)) or 4 * members * sum(sizes) > room:
             raise ValueError(f"latent_dim and hidden do not go with weights of {room} bytes")
         blank: Any = build.model(parameters, recipe, described.event, None, context.size if context else 0)
-        if index["format"] < _BOUNDED:
+        if not any("bounds." in name for name in arrays):  # as of models from before there were some
             blank = dataclasses.replace(blank, bounds=None)
         numbers = members * build.numbers_in(blank)  # a blank model takes no memory, so that this can be asked
         if 4 * numbers > room:
