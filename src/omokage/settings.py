@@ -114,7 +114,7 @@ class CommonSettings(BaseModel):
         ),
     ] = "auto"
     gradient_clip: Annotated[
-        Annotated[float, Field(gt=0, allow_inf_nan=False)] | None,
+        Annotated[float, Field(gt=0)] | None,
         Field(description="Largest global norm of the gradient; none: no limit."),
     ] = None
     weight_decay: Annotated[
