@@ -223,5 +223,5 @@ def test_the_figures_of_mnist(needs):
     assert f"{len(kept)} of 784, with {0.5 * np.log(kept).sum():.1f} nats" in re.sub(r"\s+", " ", ENGLISH)
     assert f"784 のうち {len(kept)} 個、合わせて {0.5 * np.log(kept).sum():.1f} nat" in re.sub(r"\s+", " ", JAPANESE)
     black = int((x.max(0) == 0).sum())
-    assert f"({black} of MNIST's 784)" in re.sub(r"\s+", " ", ENGLISH)
+    assert f"({black} of the 784 of MNIST)" in re.sub(r"\s+", " ", ENGLISH)
     assert f"784 のうち {black} 個" in re.sub(r"\s+", " ", JAPANESE)
