@@ -332,7 +332,7 @@ def test_json_of_any_size_is_not_read_whole(folder, name):
     began = time.process_time()
     with refused(FileFormatError, name, "larger than 64 MiB"):
         read(folder)
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 20
 
 
 def test_only_what_is_asked_for_is_opened(folder, monkeypatch):
@@ -696,7 +696,7 @@ def test_absurd_sizes_cost_neither_memory_nor_time(model, sizes):
         seconds, peak = time.process_time() - began, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert seconds < 5
+    assert seconds < 20
     assert peak < 50e6
     assert len(str(caught.value)) < 1000
 
