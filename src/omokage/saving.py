@@ -41,6 +41,7 @@ FILES = ("schema.json", _WEIGHTS, "history.json", "README.md")
 _READ_FILES = FILES[:-1]  # the card may be edited
 _STOWED = ("parameters", "recipe")  # parts of the index whose long lists are kept as arrays
 _DAMAGED = (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError, MemoryError, RecursionError)
+_BOUNDS = "bounds.low.value", "models.bounds.low.value"  # of a model, and of the members of an ensemble
 _CODEC = "models.codec.scale.value"  # of members that have units of their own
 _CODEC_OF_CONTEXT = "models.codec.context.scale.value"  # and of the context, too
 _OF_DETECTOR = "detector."  # before the names of arrays that are of no model
@@ -174,7 +175,7 @@ def _read(
         if not all(type(size) is int and size >= 1 for size in (*sizes, members)) or 4 * members * sum(sizes) > room:
             raise ValueError(f"latent_dim and hidden do not go with weights of {room} bytes")
         blank: Any = build.model(parameters, recipe, described.event, None, context.size if context else 0)
-        if not any("bounds." in name for name in arrays):  # as of models from before there were some
+        if not any(name in arrays for name in _BOUNDS):  # as of models from before there were some
             blank = dataclasses.replace(blank, bounds=None)
         numbers = members * build.numbers_in(blank)  # a blank model takes no memory, so that this can be asked
         if 4 * numbers > room:
