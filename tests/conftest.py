@@ -2,6 +2,7 @@
 
 import datetime
 import importlib.metadata
+import io
 import os
 import shutil
 import sys
@@ -79,3 +80,22 @@ def global_state_stays():
     filters = before[2] ^ after[2]
     variables = set(after[-1].items()) ^ set(before[-1].items())
     assert not changed, f"the test changed {', '.join(changed)}: {filters | variables}"
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run a command line in this process; return exit status, standard output and standard error."""
+    from omokage import cli
+
+    def run(*words, stdin=None):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["omokage", *map(str, words)])
+            patch.setattr(warnings, "formatwarning", warnings.formatwarning)
+            if stdin is not None:
+                patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+                raise SystemExit(0)
+        return (ended.value.code or 0, *capsys.readouterr())
+
+    return run

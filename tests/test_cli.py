@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -36,23 +35,6 @@ def table(rows=ROWS, seed=0):
     return pl.DataFrame(
         {"品番": columns["品番"], **dict(zip(NAMES, values.T.round(4), strict=True)), "ロット": columns["ロット"]}
     )
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Run a command line in this process; return exit status, standard output and standard error."""
-
-    def run(*words):
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "argv", ["omokage", *map(str, words)])
-            patch.setattr(warnings, "formatwarning", warnings.formatwarning)
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
-                raise SystemExit(0)
-        out, err = capsys.readouterr()
-        return ended.value.code or 0, out, err
-
-    return run
 
 
 @pytest.fixture

@@ -26,24 +26,6 @@ def table(n=60, seed=0):
     })  # fmt: skip
 
 
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Return a function that runs a command and gives its exit status, output and errors."""
-
-    def run(*words, stdin=None):
-        monkeypatch.setattr("sys.argv", ["omokage", *map(str, words)])
-        if stdin is not None:
-            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            status = ended.code or 0
-        return (status, *capsys.readouterr())
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """Return a folder with tables of parts and a model of them, which was fitted on the command line."""

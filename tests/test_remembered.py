@@ -8,27 +8,10 @@ import polars as pl
 import pytest
 
 import omokage as om
-from omokage import cli
 from omokage.files.writing import write_table
 
 SMALL = ["--latent-dim", "2", "--hidden", "8", "--epochs", "2", "--quiet"]
 ROWS = np.random.default_rng(0).normal(size=(40, 3)).round(3)
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Return a function that runs a command and gives its exit status, output and errors."""
-
-    def run(*words):
-        monkeypatch.setattr("sys.argv", ["omokage", *map(str, words)])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            status = ended.code or 0
-        return (status, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -107,14 +107,14 @@ def listing(names: Iterable[object], limit: int = 5) -> str:
     return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown
 
 
-def is_count(value: object) -> bool:
-    """Say whether a value is a whole number of at least 1.
+def is_count(value: object, least: int = 1) -> bool:
+    """Say whether a value is a whole number, of at least 1 or so many.
 
     Example:
-        >>> is_count(3), is_count(True), is_count(2.0)
-        (True, False, False)
+        >>> is_count(3), is_count(True), is_count(2.0), is_count(0, least=0)
+        (True, False, False, True)
     """
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def check_counts(settings: object, *names: str) -> None:

@@ -6,7 +6,6 @@ import os
 import secrets
 import warnings
 from collections.abc import Callable, Iterator
-from numbers import Integral
 from typing import Any
 
 import jax
@@ -24,7 +23,7 @@ from omokage.data.context import ContextSchema, Told, encoded
 from omokage.data.encoded import Encoded
 from omokage.data.kinds import Rows, Schema, open_data
 from omokage.data.rows import MemoryRows, RowSource, together
-from omokage.errors import DataError, ParameterError, listing, shown
+from omokage.errors import DataError, ParameterError, is_count, listing, shown
 from omokage.fitted import Fitted, short
 from omokage.memory import filled
 from omokage.model import Model
@@ -342,7 +341,7 @@ def seed_of(random_state: Any, checkpoint: AnyPath | None = None) -> int:
 
 def count(name: str, value: Any, least: int = 1) -> int:
     """Return a number of things, checked to be a whole number, at least so large, that int32 holds."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < least:
+    if not is_count(value, least):
         raise ParameterError(f"{name}: expected a whole number of at least {least}; got {shown(value)}.")
     if int(value) > _MOST:
         raise ParameterError(f"{name}: expected a whole number of at most {_MOST:,}; got {shown(value)}.")
@@ -351,7 +350,7 @@ def count(name: str, value: Any, least: int = 1) -> int:
 
 def seeded(value: Any) -> int:
     """Return a seed, checked to be one as `random_state` is."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or not 0 <= int(value) < _SEEDS:
+    if not is_count(value, 0) or int(value) >= _SEEDS:
         raise ParameterError(f"seed: expected a whole number from 0 to {_SEEDS - 1:,}; got {shown(value)}.")
     return int(value)
 
