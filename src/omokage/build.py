@@ -313,7 +313,7 @@ def latent_density(
         latent = Event.plain(latent_dim)
         return Density(family, latent, network, initializer=initializer, random=random, rows=rows)
 
-    _check_size(lambda: {repr(family): made(None)}, 4, f"density={family}", "Take a smaller one.")
+    _check_size(lambda: made(None), lambda made: {repr(family): made}, 4, f"density={family}", "Take a smaller one.")
     return made(random)
 
 
@@ -372,42 +372,41 @@ def check_size(
     """
     sizes = {name: getattr(recipe, name) for name in ("posterior", "likelihood", "prior")}
 
-    def parts() -> dict[str, Any]:
-        blank = model(parameters, recipe, event, None, context)
-        return {f"{name} {sizes[name]}": getattr(blank, name) for name in sizes}
+    def blank() -> Model:
+        return model(parameters, recipe, event, None, context)
 
-    def state(tree: Any) -> int:  # bytes of the optimizer
-        kept = jax.eval_shape(_rule(parameters).init, eqx.filter(tree, trainable(tree)))
+    def parts(made: Model) -> dict[str, Any]:
+        return {f"{name} {sizes[name]}": getattr(made, name) for name in sizes}
+
+    def more(made: Model) -> int:  # bytes of the optimizer of one model
+        if rows is not None and 4 * numbers_in(made) > (memory.limit() or 0) / _SMALL:
+            check_step(made, recipe.objective, rows)
+        kept = jax.eval_shape(_rule(parameters).init, eqx.filter(made, trainable(made)))
         return sum(4 * leaf.size for leaf in jax.tree.leaves(kept))
-
-    def more(blank: dict[str, Any]) -> int:  # of one model
-        whole = model(parameters, recipe, event, None, context)
-        if rows is not None and 4 * numbers_in(blank) > (memory.limit() or 0) / _SMALL:
-            check_step(whole, recipe.objective, rows)
-        return state(whole)
 
     what = f"latent_dim={parameters['latent_dim']}, hidden={widths(parameters, recipe)}"
     what += f", ensemble={members}" if members > 1 else ""
-    _check_size(parts, 2, what, "Take smaller ones.", members, more)
+    _check_size(blank, parts, 2, what, "Take smaller ones.", members, more)
 
 
 def _check_size(
-    parts: Callable[[], dict[str, Any]],
+    blank: Callable[[], Any],
+    parts: Callable[[Any], dict[str, Any]],
     copies: int,
     what: str,
     remedy: str,
     members: int = 1,
     more: Callable[[Any], int] | None = None,
 ) -> None:
-    """Check that there is memory for so many copies of the arrays in some blank parts, and for `more` bytes."""
+    """Check that there is memory for so many copies of the arrays in parts of what is blank, and for `more` bytes."""
     there = memory.in_words(memory.limit() or 0)
     try:
-        blank = parts()
-        sizes = {name: members * numbers_in(part) for name, part in blank.items()}
+        made = blank()
+        sizes = {name: members * numbers_in(part) for name, part in parts(made).items()}
         needed = 4 * copies * sum(sizes.values())
         memory.check(sizes, needed, what, remedy)
         if more is not None:
-            memory.check(sizes, needed + members * more(blank), what, remedy)
+            memory.check(sizes, needed + members * more(made), what, remedy)
     except (MemoryError, OverflowError) as error:  # not even the shape of an array can be written down
         needs = str(error) or "more than can be counted"
         raise ParameterError(f"{what}: needs {needs}, and there are {there} of memory. {remedy}") from None

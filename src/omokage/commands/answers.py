@@ -148,12 +148,10 @@ class Answers:
             kept = np.flatnonzero(good) if good.any() else np.arange(1)
             answers = self._ask(usable, None if context is None else context.part(kept), first)
             for place in np.flatnonzero(~good)[:SHOWN].tolist():
-                told = wrong[place].any()
-                text = (
-                    self._text_of_context(passed, wrong, place, first)
-                    if told
-                    else self._text(rows, numbers, place, first)
-                )
+                if wrong[place].any():
+                    text = self._text_of_context(passed, wrong, place, first)
+                else:
+                    text = self._text(rows, numbers, place, first)
                 texts.append(f"{text}; left empty.")
         columns = [_with_gaps(name, answers[name], good) for name in answers]
         frame = pl.DataFrame([*passed.get_columns(), *columns])
