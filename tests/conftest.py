@@ -1,12 +1,15 @@
 """What all tests share: compiled programs, files of the data folder, and a watch over global state."""
 
+import collections
 import datetime
 import importlib.metadata
 import io
+import itertools
 import os
 import shutil
 import sys
 import tempfile
+import time
 import warnings
 from pathlib import Path
 
@@ -29,6 +32,37 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 os.environ.setdefault("OMOKAGE_CACHE", tempfile.mkdtemp(prefix="omokage-tests-"))
 
 DATA = Path(os.environ["OMOKAGE_DATA"]) if os.environ.get("OMOKAGE_DATA") else None
+
+
+def pytest_addoption(parser):
+    parser.addoption("--cost", action="store_true", help="print the CPU seconds of each test file, the dearest first")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item):
+    item.began = time.process_time()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if call.when == "teardown":
+        report.user_properties.append(("cost", time.process_time() - item.began))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if not config.getoption("--cost"):
+        return
+    costs = collections.Counter()
+    for report in itertools.chain(*terminalreporter.stats.values()):
+        if getattr(report, "when", "") == "teardown":
+            costs[report.nodeid.split("::")[0]] += dict(report.user_properties)["cost"]
+    terminalreporter.section("CPU seconds")
+    for file, cost in costs.most_common():
+        terminalreporter.write_line(f"{cost:8.1f} {file}")
+    terminalreporter.write_line(f"{costs.total():8.1f} in all")
 
 
 @pytest.fixture(scope="session")
