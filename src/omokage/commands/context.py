@@ -30,12 +30,12 @@ class AtFit:
 
     Attributes:
         source: Where they come from.
-        kind: What they are.
+        kind: What they are, where they have a context.
         types: Of those columns of the context for which one was asked.
     """
 
     source: Source
-    kind: Kind
+    kind: Kind | None = None
     types: Mapping[str, Any] = field(default_factory=dict)
 
     def like(self, data: str) -> "AtFit":
@@ -59,9 +59,9 @@ def chosen_context(source: Source, texts: Sequence[str], data: Any) -> AtFit:
         DataError: If there are no such columns.
         ParameterError: If one is used otherwise.
     """
-    kind = kind_of(opened_rows(source), data)
     if not texts:
-        return AtFit(source, kind)
+        return AtFit(source)
+    kind = kind_of(opened_rows(source), data)
     known = getattr(opened_rows(source, passed=True), "names", None) or ()
     if not known:
         raise DataError(
@@ -94,7 +94,7 @@ def _typed(part: str) -> tuple[str, str | None]:
 def _context_at_fit(how: AtFit) -> pl.DataFrame | None:
     """Return the context of training rows, a line for each, in columns of the types that were asked for or found."""
     source, kind = how.source, how.kind
-    if not source.context:
+    if kind is None:
         return None
     options = replace(source.options, text=source.text)
     if not kind.of_lines:
