@@ -511,7 +511,7 @@ def test_what_is_set_after_the_fit_is_not_saved(tmp_path):
     back = om.load(detector.save(tmp_path / "detector"))
     assert (back.false_alarm_rate, back.ensemble, back.get_params()["score"]) == (0.05, 2, "auto")
     assert isinstance(back.model, om.VAE)
-    with pytest.raises(ParameterError, match="false_alarm_rate: expected a number less than 1; got 2.0"):
+    with pytest.raises(ParameterError, match=r"false_alarm_rate: expected a number less than 1; got 2\.0"):
         detector.recalibrate(X)
     back = om.load(detector.save(tmp_path / "detector"))
     assert [*map(np.array_equal, back.calibration_.groups, detector.calibration_.groups)] == [True] * 2

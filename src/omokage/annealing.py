@@ -44,7 +44,7 @@ def annealed_log_likelihood(
 
 def _annealed(model: Model, batch: Batch, key: Array, chains: int, temperatures: int) -> dict[str, Array]:
     posterior, prior = model.encode(batch), model.latent(batch)
-    outputs = model.posterior.outputs(model.seen(batch), model.told(batch))
+    outputs = model.posterior_outputs(batch)
     widths = jax.lax.stop_gradient(width(posterior))  # (B, L), so that one step size serves all dimensions
     times = jnp.linspace(-4.0, 4.0, temperatures + 1)  # small steps at both ends, where f changes most
     betas = (jax.nn.sigmoid(times) - jax.nn.sigmoid(times[0])) / (jax.nn.sigmoid(times[-1]) - jax.nn.sigmoid(times[0]))

@@ -88,7 +88,7 @@ def over_draws(
         rows: What the encoder is shown instead of `batch`, which the noise depends on.
     """
     rows = batch if rows is None else rows
-    outputs = model.posterior.outputs(model.seen(rows), model.told(rows))
+    outputs = model.posterior_outputs(rows)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(draws.key, content(_cells(batch.x), batch.observed))
     together = max(1, min(draws.few, _most_numbers() // (len(batch.x) * numbers(model, [batch.x.shape[1:]]))))
     together = 2 ** int(math.log2(together))

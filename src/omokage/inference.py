@@ -216,7 +216,7 @@ def _draw_by_content(model: Model, batch: Batch, key: Array, occurrence: Array |
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, content(x, batch.observed))
     if occurrence is not None:
         keys = jax.vmap(lambda key, n: jnp.where(n > 0, jax.random.fold_in(key, n), key))(keys, occurrence)
-    return model.posterior.draw(model.posterior.outputs(model.seen(batch), model.told(batch)), keys)[0]
+    return model.posterior.draw(model.posterior_outputs(batch), keys)[0]
 
 
 def _draw_code(model: Model, rows: tuple[Batch, Array], key: Array) -> Array:
@@ -237,9 +237,8 @@ def _occurrences(rows: Batch) -> NDArray[np.uint32]:
 def _sample(model: Model, rows: tuple[Array, Batch | None], key: Array) -> Array:
     numbers, batch = rows
     z, keys = _prior_draws(model, numbers, key, batch)
-    drawn = model.likelihood.draw(model.likelihood.outputs(z, None if batch is None else model.told(batch)), keys)[
-        0
-    ].astype(jnp.float32)
+    outputs = model.likelihood.outputs(z, None if batch is None else model.told(batch))
+    drawn = model.likelihood.draw(outputs, keys)[0].astype(jnp.float32)
     return drawn if model.codec is None else model.codec.decode(drawn)
 
 

@@ -74,6 +74,10 @@ class Model(eqx.Module):
         """Return the rows with their context in the model's own units."""
         return batch if self.codec is None else self.codec.told(batch)
 
+    def posterior_outputs(self, batch: Batch) -> dict[str, Array]:
+        """Return what the encoder gives of the parameters of q(z|x), by name, (B, ...) each; as in inference."""
+        return self.posterior.outputs(self.seen(batch), self.told(batch))
+
     def encode(self, batch: Batch) -> Distribution:
         """Return q(z|x), batch shape (B,), event shape (L,)."""
         posterior = self.posterior(self.seen(batch), self.told(batch), self.training)

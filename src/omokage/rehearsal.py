@@ -154,11 +154,7 @@ def check_terms(objective: Any, terms: Any, rows: int) -> None:
 
 def _trials(model: Any, objective: Any) -> Iterator[tuple[str, Any, Callable[..., Any]]]:
     key = jax.random.key(0)
-    yield (
-        "network",
-        model.posterior.network,
-        lambda model, batch: model.posterior.outputs(model.seen(batch), model.told(batch)),
-    )
+    yield "network", model.posterior.network, lambda model, batch: model.posterior_outputs(batch)
     yield "posterior", model.posterior.family, lambda model, batch: model.encode(batch).sample(key)
     yield "prior", model.prior.family, lambda model, batch: model.latent(batch).sample(key)
 

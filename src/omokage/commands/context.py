@@ -178,11 +178,6 @@ def told_of_given(given: Given, source: Source, estimator: Any) -> Told | None:
     return told
 
 
-def beside(context: Any) -> dict[str, Any]:
-    """Return the context as an argument; none without one, since methods of one's own classes need not take it."""
-    return {} if context is None else {"context": context}
-
-
 def bad_cell(schema: ContextSchema, source: Source, frame: pl.DataFrame, place: int, column: int, line: int) -> str:
     """Say what is wrong with a cell of the context.
 

@@ -9,7 +9,7 @@ from omokage.commands.arguments import AS_USUAL, NONE, Data, Folder, Out, Own, R
 def encode(model: Folder, data: Data, *, out: Out, reading: Reading = AS_USUAL, own: Own = NONE) -> None:
     """Write the features of rows, series or pictures: the posterior means."""
     from omokage.commands.answers import write_rows
-    from omokage.commands.context import beside
+    from omokage.data.context import beside
 
     def features(estimator: Any, rows: Any, context: Any) -> dict[str, Any]:
         return dict(zip(estimator.get_feature_names_out(), estimator.transform(rows, **beside(context)).T, strict=True))

@@ -10,7 +10,7 @@ from omokage.errors import ParameterError
 def impute(model: Folder, data: Data, *, out: OutLike, reading: Reading = AS_USUAL, own: Own = NONE) -> None:
     """Write series with their missing entries filled; what is there stays as it is."""
     from omokage.commands.answers import write_like
-    from omokage.commands.context import beside
+    from omokage.data.context import beside
 
     estimator = own.model(model)
     if not estimator.schema_.can_miss:

@@ -9,7 +9,7 @@ from omokage.commands.arguments import AS_USUAL, NONE, Data, Folder, OutLike, Ow
 def reconstruct(model: Folder, data: Data, *, out: OutLike, reading: Reading = AS_USUAL, own: Own = NONE) -> None:
     """Write what the model makes of rows, series or pictures, in their own units."""
     from omokage.commands.answers import write_like
-    from omokage.commands.context import beside
+    from omokage.data.context import beside
 
     def rebuilt(estimator: Any, rows: Any, context: Any) -> Any:
         return estimator.reconstruct(rows, **beside(context))

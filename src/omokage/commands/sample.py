@@ -37,8 +37,9 @@ def sample(
     own: Own = NONE,
 ) -> None:
     """Write rows, series or pictures drawn from the model."""
-    from omokage.commands.context import beside, context_of_draws, table_of_draws
+    from omokage.commands.context import context_of_draws, table_of_draws
     from omokage.commands.outputs import check_output, write_output
+    from omokage.data.context import beside
     from omokage.files.writing import write_table
 
     estimator = own.model(model)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from omokage.commands.answers import Columns, Question
-from omokage.commands.context import beside
+from omokage.data.context import beside
 from omokage.errors import ParameterError
 from omokage.estimators import AnomalyDetector
 

@@ -335,6 +335,11 @@ def encoded(
     return schema.encode(context, rows, name, kept)
 
 
+def beside(context: Any) -> dict[str, Any]:
+    """Return the context as an argument; none without one, since methods of one's own classes need not take it."""
+    return {} if context is None else {"context": context}
+
+
 def of_series(frame: pl.DataFrame, lines: Sequence[NDArray[np.int64]], key: str | None) -> pl.DataFrame:
     """Return the context of each series of a long table, that of each of its lines.
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from omokage.data.context import beside
 from omokage.detection.evaluation import Evaluation, evaluate
 from omokage.detection.events import Definition, StepEvaluation, evaluate_steps
 from omokage.errors import ParameterError
@@ -58,7 +59,7 @@ def evaluate_detector(
     >>> omokage.evaluate_detector(detector, new, y).auroc
     1.0
     """
-    told = {} if context is None else {"context": context}
+    told = beside(context)
     schema = detector.schema_ if isinstance(detector, AnomalyDetector) else None
     if schema is not None and schema.has_steps and (schema.cuts or np.ndim(y[0]) > 0):
         found = detector.judge_steps(X, **told)

@@ -19,6 +19,7 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from omokage.data.context import beside
 from omokage.errors import DataError
 from omokage.plots.checks import numbers, whole_number
 from omokage.plots.codes import linear_path
@@ -291,7 +292,7 @@ def interpolation(
     """
     begin = as_pictures(x_a, shape, "x_a")
     _as_many(as_pictures(x_b, shape, "x_b"), "x_b", begin, "x_a")
-    given = {} if context is None else {"context": context}
+    given = beside(context)
     z_a, z_b = (np.asarray(vae.transform(np.asarray(x), **given)) for x in (x_a, x_b))
     z = linear_path(z_a, z_b, steps)
     # Step by step, so that the context is that of the pairs in any form that the model takes.

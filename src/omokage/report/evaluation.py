@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omokage import plots
+from omokage.data.context import beside
 from omokage.detection.evaluation import Evaluation
 from omokage.detection.events import StepEvaluation
 from omokage.estimators import AnomalyDetector
@@ -45,7 +46,7 @@ def evaluation_page(
     Raises:
         FileFormatError: If the file cannot be written.
     """
-    answers, what = _answers(estimator, X, found, {} if context is None else {"context": context})
+    answers, what = _answers(estimator, X, found, beside(context))
     truth = np.concatenate([np.atleast_1d(part) for part in y]) if isinstance(y, list) else np.asarray(y)
     truth, scores, p = truth.astype(bool), answers["anomaly_score"], answers.get("p_value")
     threshold = None if isinstance(found, StepEvaluation) or p is None else -estimator.offset_
