@@ -130,7 +130,7 @@ def main() -> None:
             file.write(json.dumps(found) + "\n")
     header = ["set", "calibrating", "judged"]
     for rate in RATES:
-        header += [f"{rate:.0%}", "errors from it", "deviation (expected)"]
+        header += [f"flagged at {rate:.0%}", "standard errors off", "deviation (expected)"]
     header.append("not uniform at 5 %")
     sections = []
     results = [one for one in results if one["set"] in names and one.get("epochs") == chosen.epochs]

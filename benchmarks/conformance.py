@@ -26,20 +26,20 @@ KL = float(TRUTH.divergences().mean())
 CONTENDERS = {"omokage": "omokage", "pythae": "pythae", "PyOD": "pyod"}  # in the table: the package
 
 INTRODUCTION = """\
-Do libraries for autoencoders compute what they say? Here each is asked for numbers whose right values are known, and
-the table shows what it gave. Most questions are put to a *linear-Gaussian model*: z ~ N(0, I), x | z ~ N(W z + b, I).
-Its log p(x), its posterior, its bounds and their gradients have closed forms. Every library gets the same W and b, the
-same 200 rows of 6 columns, and the same encoder, which is a little wrong on purpose: with an exact one every bound
-would be tight, and a mistake in it would not show.
+Do libraries for autoencoders compute what they say? We asked each library for numbers whose right values are known. The
+table shows what it gave. Most questions are about a *linear-Gaussian model*: z ~ N(0, I), x | z ~ N(W z + b, I). Its
+log p(x), its posterior, its bounds and their gradients have closed forms. Every library gets the same W and b, the same
+200 rows of 6 columns, and the same encoder. The encoder is a little wrong on purpose: with an exact encoder, every
+bound would be tight, and a mistake in a bound would not show.
 
-To run it: `make bench`, or `python benchmarks/conformance.py --out docs/conformance.md` where the packages of
-`benchmarks/requirements-peers.txt` are installed. What is right, and how near is near enough, is in
-`benchmarks/conformance.py`; the questions in words of each library are in the files beside it.
+To run it: `make bench`, or `python benchmarks/conformance.py --out docs/conformance.md` in an environment with the
+packages of `benchmarks/requirements-peers.txt`. `benchmarks/conformance.py` says what is right, and how near an answer
+must be. The files beside it put the questions in the words of each library.
 
-*pass* or *fail* stands before what a library gave, *not offered* where it has no public call for the question. Which
-calls were made is under the table, question by question. All figures are in nats, means over the rows, unless said. The
-questions are ours, taken from where mistakes are easily made or were found in reading; so the counts in the last row
-say nothing about how much of a library is right."""
+*pass* or *fail* stands before the answer of a library. *not offered* means that it has no public call for the question.
+The calls are listed below the table, question by question. Unless the text says otherwise, all figures are in nats and
+are means over the rows. We chose questions where mistakes are easily made, or where we found mistakes when reading. So
+the counts in the last row say nothing about how much of a library is right."""
 
 
 @dataclass(frozen=True)
@@ -78,30 +78,30 @@ def rises(numbers: Numbers) -> bool:
 CHECKS = [
     Check(
         "size",
-        "log p(x) by 5,000 draws, without its sign",
+        "log p(x) from 5,000 draws, sign ignored",
         f"{-LOG_P:.3f} ± 0.02",
         near(-LOG_P, 0.02),
         ".3f",
-        "The importance-weighted log-likelihood; a difference would mean wrong constants, units or averages.",
+        "This is the importance-weighted log-likelihood. A difference would mean wrong constants, units or averages.",
     ),
     Check(
         "sign",
-        "the same, with its sign",
+        "log p(x) from 5,000 draws, with its sign",
         f"{LOG_P:.3f} ± 0.02",
         near(LOG_P, 0.02),
         "+.3f",
-        "A call named negative log-likelihood has to return a number that is small for a good model.",
+        "A call named negative log-likelihood must return a number that is small for a good model.",
     ),
     Check(
         "draws",
-        "draws used where 1, 7 and 250 are asked for",
+        "number of draws used when 1, 7 and 250 are asked for",
         "1, 7, 250, each ± 15 %",
         lambda numbers: all(abs(used / int(asked) - 1) < 0.15 for asked, used in numbers.items()),
         ".0f",
-        "The bound depends on the number of draws, so figures can be compared only where it is kept. It is seen from "
-        "outside: the mean of n weights varies n times less than one weight, whose variance is known in closed form. "
-        "(pythae fills batches of `batch_size=100` draws whatever was asked. With `batch_size=K`, as in the next "
-        "question, one draw does give the ELBO.)",
+        "The bound depends on the number of draws, so figures can be compared only if this number is kept. We measure "
+        "it from outside: the mean of n weights has a variance n times smaller than that of one weight, which is known "
+        "in closed form. (pythae fills batches of `batch_size=100` draws, whatever number was asked for. With "
+        "`batch_size=K`, as in the next question, one draw does give the ELBO.)",
     ),
     Check(
         "rising",
@@ -109,43 +109,45 @@ CHECKS = [
         f"from {ELBO:.2f} (the ELBO) up to {LOG_P:.2f} (log p)",
         rises,
         ".2f",
-        "In expectation one draw gives the ELBO, and more draws give more, but never more than log p(x).",
+        "In expectation, one draw gives the ELBO. More draws give more, but never more than log p(x).",
     ),
     Check(
         "elbo",
-        "the ELBO that is trained",
+        "the ELBO that training maximises",
         f"{ELBO:.3f} ± 0.03",
         near(ELBO, 0.03),
         ".3f",
-        "The training loss, turned into nats of a Gaussian of unit scale. PyOD averages the squared error over "
-        "features, and by default limits the KL (see the next two questions); told to weigh both as the ELBO does, and "
-        "not to limit, it is right.",
+        "This is the training loss, converted to nats of a Gaussian of unit scale. PyOD averages the squared error "
+        "over features, and by default limits the KL (see the next two questions). If PyOD is told to weigh both as "
+        "the ELBO does, and not to limit the KL, it is right.",
     ),
     Check(
         "kl_counts",
-        "KL in the loss as it comes: two encoders, 0 and 12.5 nats",
+        "KL in the default loss: difference between two encoders whose KL is 0 and 12.5 nats",
         "12.5 ± 0.01",
         near(12.5, 0.01),
         ".2f",
-        "The decoder ignores z, so both encoders reconstruct alike, and the losses differ by the KL alone. PyOD's "
-        "documentation gives the loss as reconstruction plus `beta` times KL; its default `capacity=0.0` is used as "
-        "an upper limit of the KL, so nothing of it is left. What is trained by default is an autoencoder with noise.",
+        "The decoder ignores z, so both encoders give the same reconstructions, and the losses differ by the KL alone. "
+        "PyOD's documentation gives the loss as reconstruction plus `beta` times KL. Its default `capacity=0.0` is "
+        "used as an upper limit of the KL, so nothing of the KL is left. By default, PyOD trains an autoencoder with "
+        "noise.",
     ),
     Check(
         "kl_slope",
-        "slope of the loss by the encoder's mean μ, divided by μ",
+        "slope of the loss in the encoder's mean μ, divided by μ",
         "1 ± 0.001",
         near(1.0, 1e-3),
         ".3f",
-        "The same model: the slope of ½‖μ‖² is μ. Without it nothing draws codes to the prior.",
+        "The model is the same as in the question before. The slope of ½‖μ‖² is μ. Without it, nothing pulls the codes "
+        "to the prior.",
     ),
     Check(
         "kl_by_draws",
-        "KL by draws",
+        "KL estimated from draws",
         f"{KL:.3f} ± 0.02",
         near(KL, 0.02),
         ".3f",
-        "Where the KL is estimated by log q(z|x) - log p(z) at draws, it has to agree with its closed form.",
+        "If a library estimates the KL from draws, by log q(z|x) - log p(z), it must agree with the closed form.",
     ),
     Check(
         "iwae_value",
@@ -154,39 +156,41 @@ CHECKS = [
         lambda numbers: all(-LOG_P - 0.03 <= value <= -ELBO + 0.03 for value in numbers.values()),
         ".3f",
         "The loss is minus a lower bound of log p(x), so it cannot be below -log p(x). pythae reports Σ w̃ log w, "
-        "which has the right gradient (next question), but is above log p(x): the number cannot be read as a bound.",
+        "where w are the importance weights and w̃ are the weights divided by their sum. It has the right gradient "
+        "(next question), but it is above log p(x). So the number cannot be read as a bound.",
     ),
     Check(
         "iwae_gradient",
-        "IWAE's gradient, 2,000 draws: distance to that of -log p(x)",
+        "IWAE's gradient, 2,000 draws: distance to the gradient of -log p(x)",
         "0 ± 0.05",
         near(0.0, 0.05),
         ".3f",
-        "By the decoder's W and b; the distance as a share of the exact gradient's length.",
+        "This is the gradient with respect to the decoder's W and b. The distance is a share of the length of the "
+        "exact gradient.",
     ),
     Check(
         "miwae",
-        "MIWAE's gradient, M × K draws: distance to the exact ones",
+        "MIWAE's gradient, M × K draws: distance to the exact gradients",
         "0 ± 0.05",
         near(0.0, 0.05),
         ".2f",
-        "MIWAE is the mean of M bounds of K draws each. So 1 × 2,000 is IWAE, whose gradient is near that of "
-        "-log p(x), and 2,000 × 1 is the ELBO, whose gradient is in closed form. In pythae weights sum to one over the "
-        "M groups instead of over the K draws in each, so the two change places.",
+        "MIWAE is the mean of M bounds of K draws each. So 1 × 2,000 is IWAE, whose gradient is near that of -log "
+        "p(x). And 2,000 × 1 is the ELBO, whose gradient is known in closed form. In pythae, the weights sum to one "
+        "over the M groups instead of over the K draws in each group, so the two cases change places.",
     ),
     Check(
         "piwae",
-        "PIWAE's gradients, M × K draws: distance to the exact ones",
+        "PIWAE's gradients, M × K draws: distance to the exact gradients",
         "0 ± 0.05",
         near(0.0, 0.05),
         ".2f",
         "PIWAE trains the decoder by IWAE with M·K draws, and the encoder by MIWAE. The encoder's gradient is that of "
-        "the ELBO for 2,000 × 1, and vanishes for 1 × 2,000; distances are shares of the length of the ELBO's "
-        "gradient.",
+        "the ELBO for 2,000 × 1, and vanishes for 1 × 2,000. The distances of the encoder's gradients are shares of "
+        "the length of the ELBO's gradient.",
     ),
     Check(
         "ciwae",
-        "CIWAE's gradient at β = 0 and 1: distance to the exact ones",
+        "CIWAE's gradient at β = 0 and 1: distance to the exact gradients",
         "0 ± 0.05",
         near(0.0, 0.05),
         ".3f",
@@ -198,64 +202,67 @@ CHECKS = [
         "0",
         near(0.0, 0.0),
         ".2g",
-        "The same rows, the same model, one call after the other. The calls whose names say embed and reconstruct were "
-        "taken; pythae's draw z each time, also in evaluation mode. Its `predict` does not (next question).",
+        "The same model gets the same rows in two calls, one after the other. We took the calls whose names say embed "
+        "and reconstruct. Those of pythae draw z each time, also in evaluation mode. Its `predict` does not (next "
+        "question).",
     ),
     Check(
         "posterior_means",
-        "posterior means: error, and change by the order of rows",
+        "posterior means: error, and change when the rows come in another order",
         "0 ± 0.00001",
         near(0.0, 1e-5),
         ".1g",
-        "The call that gives the means of q(z|x), compared with A x + a.",
+        "We took the call that gives the means of q(z|x), and compared the means with A x + a.",
     ),
     Check(
         "rows_kept",
-        "rows in the embedding of 5 rows",
+        "number of rows in the embedding of 5 rows",
         "5",
         near(5, 0),
         ".0f",
-        "pythae's `embed` is the training's forward pass, and FactorVAE's splits the batch in two.",
+        "pythae's `embed` is the forward pass of training. That of FactorVAE splits the batch in two.",
     ),
     Check(
         "score_twice",
-        "anomaly score twice: largest difference in deviations; of the 20 highest, in both",
+        "anomaly scores, twice: largest difference, in standard deviations; how many of the 20 highest are in both",
         "0 and 20",
         lambda numbers: list(numbers.values()) == [0, 20],
         ".2g",
-        "After training on the rows, each library's model as it comes but for two latent dimensions.",
+        "Each library's model has its default settings, except for two latent dimensions. It is trained on the rows "
+        "and scores them twice. The difference is in standard deviations of the scores.",
     ),
     Check(
         "output_range",
-        "reconstructions of standardised data: least and greatest",
+        "reconstructions of standardised data: least and greatest value",
         "below 0 and above 1",
         lambda numbers: numbers["least"] < 0 and numbers["greatest"] > 1,
         ".2f",
-        "Two correlated columns of mean 0 and deviation 1, each library's default network. Only whether values outside "
-        "[0, 1] are possible counts, not how good they are: training was short. pythae's default decoder ends in a "
-        "sigmoid; a decoder of one's own can be given.",
+        "The data are two correlated columns of mean 0 and standard deviation 1. Each library uses its default "
+        "network. Only one thing counts: whether values outside [0, 1] are possible. How good the reconstructions are "
+        "does not count, because training was short. pythae's default decoder ends in a sigmoid, but you can give it a "
+        "decoder of your own.",
     ),
     Check(
         "global_generator",
-        "change of NumPy's global random numbers by building and training",
+        "change of NumPy's global random numbers by building and training a model",
         "0",
         near(0.0, 0.0),
         ".2f",
-        "How far the next number of the caller's own `np.random.random()` is from what it would have been. Libraries "
-        "that set the global seed make other parts of a program repeat themselves. (pythae sets it where training "
-        "begins, PyOD where the detector is built.)",
+        "This is how far the next number of the caller's own `np.random.random()` is from what it would have been. A "
+        "library that sets the global seed makes other parts of a program repeat themselves. (pythae sets it where "
+        "training begins, PyOD where the detector is built.)",
     ),
     Check(
         "generator_step",
-        "VAEGAN: a step's change of the sum of b, which the discriminator likes large",
+        "VAEGAN: change of the sum of b in one step, where the discriminator takes a large sum for real",
         "+0.0030 ± 0.0005",
         near(0.003, 5e-4),
         "+.4f",
-        "D(x) = σ(0.2 Σ (x - b)) is ½ on average for what the decoder makes, so a step of SGD at 0.01 with the default "
-        "`adversarial_loss_scale` of ½ moves the sum of b by 0.01 · ½ · ½ · 0.2 · 6 towards what D takes for real. In "
-        "pythae each loss's gradient is added to those of the losses before it, and the discriminator's own loss "
-        "arrives last in the decoder with the opposite sign. Where the trainer leaves the discriminator out of a step, "
-        "the sign is right.",
+        "D(x) = σ(0.2 Σ (x - b)) is ½ on average for what the decoder makes. So a step of SGD at 0.01, with the "
+        "default `adversarial_loss_scale` of ½, moves the sum of b by 0.01 · ½ · ½ · 0.2 · 6 towards what D takes for "
+        "real. In pythae, the gradient of each loss is added to the gradients of the losses before it. The "
+        "discriminator's own loss comes last, and arrives in the decoder with the opposite sign. If the trainer leaves "
+        "the discriminator out of a step, the sign is right.",
     ),
 ]
 
@@ -298,7 +305,7 @@ def cell(check: Check, answers: dict[str, Numbers] | None) -> str:
 
 def notes(check: Check, modules: dict[str, ModuleType | None], results: dict[str, dict[str, Numbers] | None]) -> str:
     """The paragraph about a check: what is asked, what is right, and which calls were made."""
-    lines = [f"### {check.title[0].upper()}{check.title[1:]}", "", check.note, "", f"* Right: {check.right}."]
+    lines = [f"### {check.title[0].upper()}{check.title[1:]}", "", check.note, "", f"* Right value: {check.right}."]
     for contender, module in modules.items():
         if module is not None and check.name in (results[contender] or {}):
             call = " ".join((inspect.getdoc(module.ANSWERS[check.name]) or "").split())
@@ -321,13 +328,13 @@ def report(checks: list[Check]) -> str:
     modules = {contender: load(package) for contender, package in CONTENDERS.items()}
     results = {contender: None if module is None else ask(module, checks) for contender, module in modules.items()}
     rows = [[check.title, check.right, *(cell(check, answers) for answers in results.values())] for check in checks]
-    rows.append(["right, of those offered", "", *summary(results)])
+    rows.append(["right answers, of the questions with a public call", "", *summary(results)])
     return "\n\n".join(
         [
             "# Right numbers",
             INTRODUCTION,
             measure.machine_line(["omokage", "jax", "numpyro", "torch", "pythae", "pyod"]),
-            measure.table(["question", "right", *CONTENDERS], rows),
+            measure.table(["question", "right value", *CONTENDERS], rows),
             "## The questions one by one",
             *(notes(check, modules, results) for check in checks),
         ]

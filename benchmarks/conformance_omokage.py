@@ -199,7 +199,7 @@ def embed_twice() -> Numbers:
 
 
 def posterior_means() -> Numbers:
-    """`vae.transform(X)`, and of the rows in another order."""
+    """`vae.transform(X)`, and the same with the rows in another order."""
     vae, order = place(), np.random.default_rng(0).permutation(len(TRUTH.X))
     Z = vae.transform(TRUTH.X)
     return {
@@ -214,13 +214,13 @@ def rows_kept() -> Numbers:
 
 
 def score_twice() -> Numbers:
-    """`-vae.score_samples(X)` of `VAE(latent_dim=2, verbose=0).fit(X)`, twice."""
+    """`-vae.score_samples(X)` of `vae = VAE(latent_dim=2, verbose=0).fit(X)`, twice."""
     vae = om.VAE(latent_dim=2, verbose=0).fit(TRUTH.X)
     return same_strangest(-vae.score_samples(TRUTH.X), -vae.score_samples(TRUTH.X))
 
 
 def output_range() -> Numbers:
-    """`VAE(latent_dim=2, verbose=0).fit(X).reconstruct(X)`, all else as it comes."""
+    """`VAE(latent_dim=2, verbose=0).fit(X).reconstruct(X)`, everything else at its default."""
     X = standardised()
     outputs = om.VAE(latent_dim=2, verbose=0).fit(X).reconstruct(X)
     return {"least": float(outputs.min()), "greatest": float(outputs.max())}

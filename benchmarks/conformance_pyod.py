@@ -55,7 +55,7 @@ def place(truth: LinearGaussian = TRUTH, **settings: Any) -> Any:
 
 
 def elbo(calls: int = 400) -> Numbers:
-    """`VAE(beta=2 / D, capacity=inf)`; `-training_forward(X) · D / 2` less ½ D log 2π, the mean over 400 calls."""
+    """`VAE(beta=2 / D, capacity=inf)`; `-training_forward(X) · D / 2` minus ½ D log 2π, the mean over 400 calls."""
     D = TRUTH.X.shape[1]
     detector = place(beta=2 / D, capacity=math.inf)
     losses = [detector.training_forward(ROWS) for _ in range(calls)]
@@ -63,12 +63,12 @@ def elbo(calls: int = 400) -> Numbers:
 
 
 def kl_counts() -> Numbers:
-    """`VAE().training_forward(X)`, the loss as it comes: `beta=1.0`, `capacity=0.0`."""
+    """`VAE().training_forward(X)`, the default loss: `beta=1.0`, `capacity=0.0`."""
     return {"": place(MUCH_KL).training_forward(ROWS) - place(NO_KL).training_forward(ROWS)}
 
 
 def kl_slope() -> Numbers:
-    """The gradient that `VAE().training_forward(X)` leaves, the loss as it comes."""
+    """The gradient that `VAE().training_forward(X)`, the default loss, leaves."""
     detector = place(MUCH_KL)
     detector.training_forward(ROWS)
     slope = detector.model.mean.bias.grad.numpy().astype(np.float64)
@@ -82,7 +82,7 @@ def score_twice() -> Numbers:
 
 
 def output_range() -> Numbers:
-    """`VAE().fit(X)`; `detector.model(X)` in evaluation mode, on what `fit` standardises (already standardised)."""
+    """`VAE().fit(X)`, then `detector.model(X)` in evaluation mode; X is already as `fit` standardises it."""
     X = standardised()
     detector = built().fit(X)
     with torch.no_grad():

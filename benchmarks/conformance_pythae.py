@@ -92,7 +92,7 @@ def by_encoder(model: Any, name: str = "loss") -> Array:
 
 
 def sign() -> Numbers:
-    """`-VAE(...).get_nll(X, n_samples=5000)`: what `nll`, the negative log-likelihood, is the negative of."""
+    """`-VAE(...).get_nll(X, n_samples=5000)`: minus `nll`, the negative log-likelihood."""
     with torch.no_grad():
         return {"": -float(seeded(lambda: place().get_nll(ROWS, n_samples=5000)))}
 
@@ -114,7 +114,7 @@ def draws(repeats: int = 1000) -> Numbers:
 
 
 def rising(repeats: int = 20) -> Numbers:
-    """`VAE(...).get_nll(X, n_samples=K, batch_size=K)`, the mean over 20 calls for each K; the sign is put right."""
+    """`VAE(...).get_nll(X, n_samples=K, batch_size=K)`, the mean over 20 calls for each K, with the sign corrected."""
     model = place()
 
     def bound(K: int) -> float:
@@ -125,7 +125,7 @@ def rising(repeats: int = 20) -> Numbers:
 
 
 def elbo() -> Numbers:
-    """`-VAE(...)(inputs).loss`, the mean over 400 calls, less ½ D log 2π, the constant that pythae leaves out."""
+    """`-VAE(...)(inputs).loss`, the mean over 400 calls, minus ½ D log 2π, the constant that pythae leaves out."""
     return {"": -mean_loss(place(), 400)}
 
 
@@ -206,7 +206,7 @@ def embed_twice() -> Numbers:
 
 
 def posterior_means() -> Numbers:
-    """`VAE(...).eval().predict(X).embedding`, and of the rows in another order."""
+    """`VAE(...).eval().predict(X).embedding`, and the same with the rows in another order."""
     model, order = place().eval(), np.random.default_rng(0).permutation(len(ROWS))
     with torch.no_grad():
         Z = model.predict(ROWS).embedding
@@ -234,7 +234,7 @@ def train(model: Any, X: Any, epochs: int) -> None:
 
 
 def output_range() -> Numbers:
-    """`VAE(VAEConfig(input_dim=(2,), latent_dim=2))`, 40 epochs (200 steps) by `BaseTrainer`; `.reconstruct(X)`."""
+    """`VAE(VAEConfig(input_dim=(2,), latent_dim=2))`, 40 epochs (200 steps) by `BaseTrainer`; then `reconstruct(X)`."""
     X = standardised()
     model = seeded(lambda: models.VAE(models.VAEConfig(input_dim=(2,), latent_dim=2)))
     kept = np.random.get_state()  # noqa: NPY002 - training seeds it; see `global_generator`
@@ -263,8 +263,8 @@ class Discriminator(BaseDiscriminator):
 
 
 def generator_step() -> Numbers:
-    """`VAEGAN(...)`, one step of `CoupledOptimizerAdversarialTrainer`, SGD at 0.01; "alone" is with `equilibrium=2`, at
-    which the trainer leaves the discriminator out of this step.
+    """`VAEGAN(...)`, one step of `CoupledOptimizerAdversarialTrainer`, SGD at 0.01. "decoder alone" is with
+    `equilibrium=2`, at which the trainer leaves the discriminator out of this step.
     """
     return {"both updated": change_of_bias(), "decoder alone": change_of_bias(equilibrium=2.0)}
 

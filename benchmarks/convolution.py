@@ -131,9 +131,9 @@ def main() -> None:
     header = (
         "contender",
         "epochs",
-        "held-out error a pixel",
+        "held-out error per pixel",
         "seconds, all",
-        "seconds, without the first epoch's extra",
+        "seconds, without the extra time of the first epoch",
         "ratio, all",
         "ratio, without",
         "target",

@@ -151,7 +151,8 @@ def table(folder: Path) -> None:
                 f"{min(one['seconds'] for one in runs) / 60:.0f}",
             )
         )
-    header = ("run", "published", "test", "each seed", "validation", "epochs", "seeds", "least minutes")
+    each = ("test, each seed", "validation, each seed")
+    header = ("run", "published", "test, mean", *each, "epochs", "seeds", "minutes, quickest run")
     print(measure.table(header, rows))
 
 

@@ -142,8 +142,8 @@ def main() -> None:
         "rows/s",
     )
     note = (
-        "One epoch from a Parquet file's path, batch 1,000, network 20-64-32-4 and back; the time includes "
-        "reading the file for its statistics, compilation and training."
+        "`fit` gets the path of a Parquet file and trains for one epoch, with batches of 1,000 and a network "
+        "20-64-32-4 and back. The time includes reading the file for its statistics, compiling and training."
     )
     measure.publish("Memory", [note, measure.table(header, rows)], ["omokage", "jax", "polars"], chosen.out)
 

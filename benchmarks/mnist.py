@@ -167,16 +167,16 @@ def main() -> None:
     rows += [*NOTEBOOK, ("PCA, 10 components", f"{pca_train:.5f}", f"{pca_test:.5f}", "", "", "", "")]
     header = (
         "model",
-        "training error a pixel",
-        "test error a pixel",
-        "objective a pixel, one drawn z",
+        "training error per pixel",
+        "test error per pixel",
+        "objective per pixel, one drawn z",
         "KL, nats",
-        "active of 10",
+        "active dimensions of 10",
         "fit, s",
     )
     note = (
-        f"Median (least-greatest) over {chosen.seeds} seeds; errors through the latent mean. "
-        f"AE of our own choice: `{OWN_NETWORK}`."
+        f"Median (least-greatest) over {chosen.seeds} seeds. The errors are those of reconstructions from the latent "
+        f"mean. AE of our own choice: `{OWN_NETWORK}`."
     )
     packages = ["omokage", "jax", "optax", "scikit-learn"]
     measure.publish("MNIST: a course's figures", [note, measure.table(header, rows)], packages, chosen.out)

@@ -323,7 +323,8 @@ def main() -> None:
             sections, name = [note, choose(pictures, epochs)], "chosen"
         else:
             spread = "One seed." if seeds == 1 else f"Mean ± standard deviation over {seeds} seeds."
-            note += f"{spread} RAE is `{RAE}`, WAE `{WAE}`. Told apart: accuracy of a classifier, 0.5 is perfect."
+            note += f"{spread} RAE is `{RAE}`, and WAE is `{WAE}`. Told apart: the accuracy of a classifier. "
+            note += "0.5 is perfect, because it then cannot tell made from real."
             sections, name = [note, *compare(pictures, epochs, seeds, chosen.out)], "samples"
     measure.publish("Samples of MNIST", sections, packages, chosen.out / f"{name}.md")
 

@@ -120,7 +120,7 @@ def main() -> None:
         memory = max(one["memory"] for one in found[what])
         speed = rows / statistics.median(times)
         table.append((what, f"{rows:,.0f}", measure.spread(times, 1), f"{speed:,.0f}", f"{memory:.0f} MiB"))
-    header = ("asked for", "rows", "seconds", "rows a second", "most memory")
+    header = ("asked for", "rows", "seconds", "rows per second", "most memory")
     measure.publish("Scoring a long file", [measure.table(header, table)], ("omokage", "jax", "polars"), chosen.out)
 
 

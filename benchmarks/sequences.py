@@ -122,7 +122,7 @@ def main() -> None:
         )
         for name, runs in results.items()
     ]
-    header = ("contender", "seconds an epoch", f"loss after {chosen.epochs} epochs, nats", "ratio", "target")
+    header = ("contender", "seconds per epoch", f"loss after {chosen.epochs} epochs, nats", "ratio", "target")
     measure.publish("Recurrent VAE", [measure.table(header, rows)], ["omokage", "jax", "torch"], chosen.out)
 
 

@@ -100,7 +100,7 @@ def factors() -> tuple[np.ndarray, str]:
     generator = np.random.default_rng(0)
     signal = generator.standard_normal((20000, 4)) @ generator.standard_normal((4, 20))
     X = signal + 0.5 * generator.standard_normal(signal.shape)
-    return X.astype(np.float32), "random, four factors and noise"
+    return X.astype(np.float32), "random numbers, made from four factors and noise"
 
 
 def run_rounds(workload: Workload, data: Path, rounds: int, patience: float) -> dict[str, list[dict[str, Any]]]:
@@ -152,8 +152,8 @@ def report(workload: Workload, results: dict[str, list[dict[str, Any]]], told: s
     heading = f"## {workload.name.capitalize()}: {X.shape[0]:,} × {X.shape[1]}, VAE {widths} and back, batch 100"
     header = (
         "contender",
-        "seconds an epoch",
-        "first epoch",
+        "seconds per epoch",
+        "first epoch, seconds",
         "omokage / contender",
         "target",
         f"½‖x − x̂‖² + KL after {workload.epochs} epochs, nats",

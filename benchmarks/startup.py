@@ -91,7 +91,7 @@ def main() -> None:
         if values
     ]
     sections = [
-        f"Wall time of fresh processes, {chosen.rounds} runs each: median (least-greatest). The model: "
+        f"Wall time of fresh processes, {chosen.rounds} runs each: median (least-greatest). The model is "
         "`om.VAE(epochs=10, verbose=0)` on 1,000 × 10 random numbers.",
         measure.table(("from the start of a process to", "seconds", "target, seconds"), rows),
     ]
