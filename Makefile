@@ -15,11 +15,14 @@ demo: $(VENV)/ready
 test: $(VENV)/ready-dev
 	$(RUN) -m pytest -m "not slow and not exhaustive" -n $(WORKERS) --maxprocesses 4
 
+# Tests are compiled without XLA's optimisations, unless XLA_FLAGS is set: see tests/conftest.py.
 test-slow: $(VENV)/ready-dev
-	$(RUN) -m pytest -m slow -n $(WORKERS) --maxprocesses 2
+	$(RUN) -m pytest -m "slow and not optimised and not exhaustive" -n $(WORKERS) --maxprocesses 2
+	XLA_FLAGS= $(RUN) -m pytest -m "optimised and not exhaustive" -n $(WORKERS) --maxprocesses 2
 
 test-exhaustive: $(VENV)/ready-dev
 	$(RUN) -m pytest -m exhaustive -n $(WORKERS) --maxprocesses 4
+	XLA_FLAGS= $(RUN) -m pytest -m "exhaustive and optimised" -n $(WORKERS) --maxprocesses 4
 
 # The tests of `make test` with the lowest version of each dependency that pyproject.toml allows.
 test-lowest: $(LOWEST)/ready

@@ -9,8 +9,7 @@ gave, on these data: AE test error 0.0183; VAE objective 0.0500, error through t
 
 Runs, each with several seeds:
 * "document": its settings to the letter, that is, a constant learning rate;
-* "ours": the same network and epochs, all other settings at omokage's defaults, whose schedule lets the
-  rate decay;
+* "ours": the same, but with omokage's default optimizer, learning rate and schedule, which lets the rate decay;
 * "own network": an autoencoder of our choice with the same ten latent numbers (OWN_NETWORK below).
 
 A dimension is active when the variance of its posterior mean over the test rows exceeds 0.01 (Burda, Grosse

@@ -2,6 +2,7 @@
 
 import collections
 import datetime
+import gc
 import importlib.metadata
 import io
 import itertools
@@ -29,6 +30,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_KEPT / _NAME)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+# XLA compiles three times as fast without its optimisations. The programs compute the same but for rounding, only more
+# slowly. Tests that compare bits or train for long are marked `optimised`: `make test-slow` runs them without the flags.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("OMOKAGE_CACHE", tempfile.mkdtemp(prefix="omokage-tests-"))
 
 DATA = Path(os.environ["OMOKAGE_DATA"]) if os.environ.get("OMOKAGE_DATA") else None
@@ -36,6 +40,13 @@ DATA = Path(os.environ["OMOKAGE_DATA"]) if os.environ.get("OMOKAGE_DATA") else N
 
 def pytest_addoption(parser):
     parser.addoption("--cost", action="store_true", help="print the CPU seconds of each test file, the dearest first")
+
+
+def pytest_collection_finish():
+    """Look for garbage less often: tracing makes many small objects, and collecting took a tenth of all time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -73,6 +73,7 @@ def test_the_printed_errors_are_those_of_the_rows(tmp_path):
     assert last["valid"] == pytest.approx(vae.reconst(VALID)[2].mean(), rel=1e-5)
 
 
+@pytest.mark.optimised
 def test_training_again_goes_on_to_the_bit(tmp_path):
     once = fit(make(tmp_path / "once"), 4)
     twice = fit(fit(make(tmp_path / "twice"), 2), 2)

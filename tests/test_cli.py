@@ -883,6 +883,7 @@ def test_a_second_run_with_the_output_of_one_that_is_running_is_refused(command,
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 @pytest.mark.parametrize("extension", ["parquet", "csv"])
 def test_a_killed_process_leaves_what_the_next_one_goes_on_from(command, tmp_path, extension):
     random = np.random.default_rng(0)

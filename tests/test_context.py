@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import omokage as om
 from omokage.batch import Batch
 from omokage.data import Sequences
-from omokage.data.context import ContextSchema, Covariate, Labels
+from omokage.data.context import ContextSchema
+from omokage.data.context_columns import Covariate, Labels
 from omokage.data.kinds.sequences import SequenceTable
 from omokage.data.kinds.vectors import Table
 from omokage.data.rows import SpooledRows, hashes
@@ -110,6 +111,7 @@ def test_a_folder_without_context_is_as_it_was(tmp_path):
     assert om.load(tmp_path / "m").context_schema_ is None
 
 
+@pytest.mark.optimised
 def test_a_row_has_the_same_score_alone(conditional):
     together = conditional.score_samples(X, context=CONTEXT)
     for row in (0, 7, 299):
@@ -205,6 +207,7 @@ def test_training_goes_on_with_the_context_of_the_fit_before():
         vae.fit(X)
 
 
+@pytest.mark.optimised
 def test_a_resumed_run_is_the_one_that_never_stopped(tmp_path):
     whole = om.VAE(**SMALL).fit(X, context=CONTEXT)
 

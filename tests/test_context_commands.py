@@ -8,7 +8,7 @@ import pytest
 
 import omokage as om
 from omokage import cli
-from omokage.data.context import Covariate, Labels
+from omokage.data.context_columns import Covariate, Labels
 
 SMALL = ["--latent-dim", "1", "--hidden", "8", "--epochs", "2", "--quiet"]
 

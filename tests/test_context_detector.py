@@ -13,7 +13,9 @@ import omokage as om
 from omokage import build, report
 from omokage.batch import Batch
 from omokage.codec import Codec
-from omokage.data.context import ContextSchema, Covariate, Labels, Told
+from omokage.data.context import ContextSchema
+from omokage.data.context_columns import Covariate, Labels
+from omokage.data.context_values import Told
 from omokage.data.kinds import open_data
 from omokage.ensemble import Ensemble, Together, each_apart
 from omokage.errors import DataError

@@ -140,6 +140,7 @@ def test_the_demo_says_what_is_wrong_before_it_takes_time(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_the_demo_is_convincing(tmp_path):
     """What its text may be taken to promise, with wide margins; the default settings, another seed."""
     figures = demo.run_demo(tmp_path / "out", seed=1, verbose=0)

@@ -78,6 +78,7 @@ def test_a_rate_below_the_smallest_p_value_is_refused(split):
         split.predict(rows(5), false_alarm_rate=0.001)
 
 
+@pytest.mark.optimised
 def test_a_score_depends_on_its_row_alone(detector, tmp_path):
     X = rows(300, 5)
     whole, named = detector.score_samples(X), detector.scores(X)
@@ -218,6 +219,7 @@ def test_a_painted_defect_has_most_of_the_score():
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_sequences_of_unlike_lengths_are_judged_and_explained():
     random = np.random.default_rng(14)
 
@@ -340,6 +342,7 @@ def test_series_of_any_length_are_judged_after_a_fit_to_any(fitted):
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_few_series_of_many_lengths_fill_all_folds():
     vae = om.VAE(latent_dim=2, hidden=(6,), epochs=1, verbose=0)
     detector = om.AnomalyDetector(vae, verbose=0).fit(waves([5, 5, 5, 20, 20, 20, 40, 40, 40, 80, 80, 80], 0))
@@ -478,6 +481,7 @@ def test_nothing_warns(detector):
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_unusual_heart_beats_are_found(needs):
     """ECG5000, trained on normal beats: nearly all others rank above the normal ones."""
     file = np.load(needs("ecg5000", "ecg5000.npz"))

@@ -181,6 +181,7 @@ def test_draws_of_long_series_are_bounded_in_memory(recurrent, series):
     assert ask(long, 100) < 1.3 * ask(long, 1)  # one draw at a time
 
 
+@pytest.mark.optimised
 def test_long_series_are_the_same_alone_and_among_others(recurrent, series):
     for function in (recurrent.transform, recurrent.score_samples, recurrent.reconstruct):
         together = function(series)

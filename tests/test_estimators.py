@@ -170,6 +170,7 @@ def test_grid_search_takes_the_mean_bound_as_its_score():
     assert search.score(IRIS) == best.score(IRIS) == pytest.approx(best.score_samples(IRIS).mean())
 
 
+@pytest.mark.optimised
 @pytest.mark.slow
 def test_joblib_workers_give_the_same_results():
     def work(seed):

@@ -189,6 +189,7 @@ def finished(request, tmp_path_factory, needs):
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_a_quick_run_leaves_pictures_and_a_table_that_the_report_shows(finished):
     name, folder, rows = finished
     page = (folder / "report.html").read_text(encoding="utf-8")
@@ -205,6 +206,7 @@ def test_a_quick_run_leaves_pictures_and_a_table_that_the_report_shows(finished)
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_what_is_so_whatever_the_number_of_rows(finished):
     name, _, rows = finished
     ours = {figure: row["ours"] for figure, row in rows.items()}

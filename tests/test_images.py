@@ -145,6 +145,7 @@ def test_denoising_and_plain_autoencoders_take_images(kind, network):
     assert np.isfinite(errors).all()
 
 
+@pytest.mark.optimised
 def test_an_image_has_the_answers_that_it_has_alone(fitted):
     X = pictures(seed=2)
     for name, values in answers(fitted, X).items():

@@ -24,6 +24,7 @@ FUNCTIONS = {
 }
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_row_is_the_same_alone_and_among_others(vae, name):
     function = FUNCTIONS[name]

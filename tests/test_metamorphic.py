@@ -56,6 +56,7 @@ def same(found, expected, order=slice(None)):
 
 
 @pytest.mark.exhaustive
+@pytest.mark.optimised
 def test_the_order_of_rows_at_the_fit(fitted):
     make, _, expected = fitted
     shuffled = rows(0).sample(fraction=1, shuffle=True, seed=3)
@@ -63,6 +64,7 @@ def test_the_order_of_rows_at_the_fit(fitted):
 
 
 @pytest.mark.exhaustive
+@pytest.mark.optimised
 def test_the_type_of_numbers(fitted):
     make, model, expected = fitted
     wide = rows(1, 40).cast(pl.Float64)
@@ -71,6 +73,7 @@ def test_the_type_of_numbers(fitted):
 
 
 @pytest.mark.exhaustive
+@pytest.mark.optimised
 def test_the_order_of_rows_and_their_company(fitted):
     _, model, expected = fitted
     new, order = rows(1, 40), np.random.default_rng(5).permutation(40)
@@ -81,6 +84,7 @@ def test_the_order_of_rows_and_their_company(fitted):
 
 
 @pytest.mark.exhaustive
+@pytest.mark.optimised
 def test_the_order_of_columns_of_files(fitted, tmp_path, capsys):
     from omokage.cli import app
 
@@ -96,6 +100,7 @@ def test_the_order_of_columns_of_files(fitted, tmp_path, capsys):
 
 
 @pytest.mark.exhaustive
+@pytest.mark.optimised
 def test_saved_and_loaded_in_a_thread_and_in_a_process(fitted, tmp_path):
     _, model, expected = fitted
     model.save(tmp_path / "model")

@@ -23,6 +23,7 @@ def test_distances_are_those_of_another_library(known, width, shift):
     np.testing.assert_allclose(near.distances(asked), np.ravel(expected), rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.optimised
 def test_a_distance_is_the_same_alone_and_among_others():
     random = np.random.default_rng(1)
     near = Neighbours(random.normal(size=(700, 16)).astype(np.float32))
@@ -39,6 +40,7 @@ def test_far_points_have_finite_distances():
     assert near.distances(np.zeros((0, 4), np.float32)).shape == (0,)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("kind", ["vectors", "series"])
 def test_a_detectors_score_is_the_same_alone_and_among_others(kind):
     random = np.random.default_rng(0)

@@ -68,6 +68,7 @@ OBJECTIVES = {
 PAIRS = [(name, "batch", False) for name in OBJECTIVES] + [("wae", None, True), ("infovae", "batch", True)]
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize(("name", "normalization", "conditional"), PAIRS)
 def test_the_content_of_rows_of_weight_0_changes_no_bit(name, normalization, conditional):
     random = np.random.default_rng(1)

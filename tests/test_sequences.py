@@ -94,6 +94,7 @@ def answers(model, X):
 # ------------------------------------------------------------------------------------------- what must not matter
 
 
+@pytest.mark.optimised
 def test_a_series_has_the_answers_that_it_has_alone(unlike):
     model, X = unlike
     together = answers(model, X)
@@ -102,6 +103,7 @@ def test_a_series_has_the_answers_that_it_has_alone(unlike):
             np.testing.assert_allclose(alone[0], together[name][number], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.optimised
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("settings", OTHERS.values(), ids=OTHERS)
 def test_a_series_has_the_answers_that_it_has_alone_from_other_networks(settings):
@@ -341,6 +343,7 @@ def test_lengths_are_padded_by_quarters():
     assert buckets(lengths, counts) == buckets(*np.unique(np.repeat(lengths, counts), return_counts=True))
 
 
+@pytest.mark.optimised
 def test_a_checkpoint_resumes_to_the_bit(tmp_path):
     X = waves(holes=0.1)
 
@@ -570,6 +573,7 @@ def test_waves_are_learned():
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_gaps_in_heartbeats_are_filled_better_than_by_straight_lines(needs):
     """ECG5000: 20 of 140 steps of beats that the model has not seen, after a fit on complete ones."""
     file = np.load(needs("ecg5000", "ecg5000.npz"))

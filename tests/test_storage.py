@@ -483,6 +483,7 @@ def test_an_autoencoder_with_names_and_statistics_is_the_same_to_the_bit(autoenc
         assert (again / name).read_bytes() == (tmp_path / "[784, 128, 2]" / name).read_bytes(), name
 
 
+@pytest.mark.optimised
 def test_a_fresh_process_computes_the_same_bits(vae, saved, tmp_path):
     np.save(tmp_path / "x.npy", X)
     text = """

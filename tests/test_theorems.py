@@ -163,6 +163,7 @@ def linear_vae(components: int, scale: str, epochs: int, seed: int = 0) -> om.VA
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 @pytest.mark.parametrize("name", TABLES)
 def test_a_linear_vae_with_one_shared_scale_reaches_probabilistic_pca(name):
     """Its maximum is known: Tipping and Bishop, "Probabilistic Principal Component Analysis", 1999."""
@@ -175,6 +176,7 @@ def test_a_linear_vae_with_one_shared_scale_reaches_probabilistic_pca(name):
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 @pytest.mark.parametrize(("name", "raw"), [("iris", False), *((name, True) for name in TABLES)])
 def test_a_linear_vae_with_a_scale_for_each_feature_reaches_factor_analysis(name, raw):
     """Factor analysis does not care about units, so on raw tables this also proves the Jacobian."""

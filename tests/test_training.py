@@ -35,6 +35,7 @@ def without_times(history):
     return [{k: v for k, v in record.items() if k not in ("seconds", "rows_per_second")} for record in history]
 
 
+@pytest.mark.optimised
 def test_the_same_seed_gives_the_same_model_to_the_bit_and_another_one_does_not():
     one, other, third = (om.VAE(**TINY, random_state=seed).fit(X) for seed in (3, 3, 4))
     assert_equal_models(one, other)
@@ -83,6 +84,7 @@ def test_the_validation_loss_is_the_bound_of_those_rows():
     assert vae.history_[-1]["validation_kl"] == pytest.approx(bound["kl"].mean(), rel=1e-4)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("settings", [{}, {"early_stopping": 3}, {"normalization": "batch", "dropout": 0.2}])
 def test_a_resumed_run_is_equal_to_one_that_was_never_interrupted(tmp_path, settings):
     settings = {**TINY, "epochs": 7, **settings}

@@ -37,7 +37,7 @@ from omokage.model import (
 _ROWS = 256, 8  # of a micro-batch, where rows are short, and where they are long
 _NUMBERS = 2**16  # of the largest layer of a micro-batch; above them it has fewer rows
 _FEW = 16  # micro-batches
-_CAPACITIES = 1, _FEW, 64, 256  # micro-batches that one program may take at once
+_CAPACITIES = 2, _FEW, 64, 256  # micro-batches that one program may take at once
 _SHORT = 256  # numbers in a row
 _THREADS = min(8, os.cpu_count() or 1)
 _POOL = ThreadPoolExecutor(_THREADS, "omokage")  # since a program of small matrices keeps one core busy
@@ -419,12 +419,10 @@ def _micro_batch(model: Any, arrays: list[NDArray[Any]]) -> int:
 def _run(function: Function, model: Any, batches: Any, count: Array, *arguments: Any) -> Any:
     """Run `function` on the first `count` micro-batches of (M, B, ...), one after the other."""
 
-    def one(i: Any) -> Any:
-        # Tied to i, so that the program for one micro-batch rounds as that for many does.
-        here, _ = jax.lax.optimization_barrier((jax.tree.map(lambda array: array[i], batches), i))
-        return function(model, here, *arguments)
+    def one(i: Array) -> Any:
+        return _one(function, model, jax.tree.map(lambda array: array[i], batches), *arguments)
 
-    shapes = jax.eval_shape(lambda: one(0))
+    shapes = jax.eval_shape(one, count)
     length = len(jax.tree.leaves(batches)[0])
     empty = jax.tree.map(lambda shape: jnp.zeros((length, *shape.shape), shape.dtype), shapes)
 
@@ -432,3 +430,9 @@ def _run(function: Function, model: Any, batches: Any, count: Array, *arguments:
         return jax.tree.map(lambda all_, new: all_.at[i].set(new), results, one(i))
 
     return jax.lax.fori_loop(0, count, more, empty)
+
+
+@eqx.filter_jit
+def _one(function: Function, model: Any, *arguments: Any) -> Any:
+    """Call `function`, which is traced once: for the shapes of what it returns, and for the loop."""
+    return function(model, *arguments)

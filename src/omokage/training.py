@@ -355,6 +355,7 @@ def _advance(
 ) -> tuple[State, _Sums]:
     """Run the steps of a chunk, up to the first whose loss is not finite."""
 
+    @jax.jit  # so that it is traced once, for the names of its terms and for the gradient
     def loss(parameters: Any, frozen: Any, batch: Batch, key: Array, epoch: Array) -> tuple[Array, Any]:
         pass_key, key = jax.random.split(key)
         training = TrainingPass(pass_key, batch.weight)

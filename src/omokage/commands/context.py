@@ -15,7 +15,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from omokage.commands.sources import Source, check_context, named, open_rows, opened_rows
-from omokage.data.context import ContextSchema, Labels, Told, of_series
+from omokage.data.context import ContextSchema, of_series
+from omokage.data.context_columns import Labels
+from omokage.data.context_values import Told
 from omokage.data.kinds import Given, Kind, Schema, kind_of
 from omokage.errors import DataError, ParameterError, listing, suggest
 from omokage.files.opening import open_table

@@ -7,154 +7,18 @@
 What was learned of it is kept with the model, so that the same context gives the same numbers ever after.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import narwhals as nw
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from omokage.data.columns import Moments, check_names
-from omokage.data.containers import frame_of
-from omokage.errors import DataError, DataTypeError, FileFormatError, listing, suggest
-
-Label = str | int | bool
-
-_MOST_LABELS = 1000
-_LARGEST = float(np.finfo(np.float32).max)
-_WORDS: dict[type, str] = {str: "strings", int: "whole numbers", bool: "True and False", float: "numbers"}
-
-
-@dataclass(frozen=True)
-class Labels:
-    """A column of labels of one type, in ascending order."""
-
-    labels: tuple[Label, ...]
-
-    @property
-    def size(self) -> int:
-        """How many numbers say it."""
-        return len(self.labels)
-
-    def encode(self, values: NDArray[Any], name: str, column: str) -> NDArray[np.float64]:
-        """Return 1 in the column of each row's label and 0 elsewhere, (n, labels); see `ContextSchema.encode`."""
-        kind = type(self.labels[0])
-        if (other := _kind_of(values)) is not kind:
-            raise DataError(
-                f"{name}: expected {_WORDS[kind]}{column}, as at fit (such as {self.labels[0]!r}); got "
-                f"{_WORDS[other]}, {values.tolist()[0]!r} in row 0. Give labels of the type of the fit."
-            )
-        numbers = {label: number for number, label in enumerate(self.labels)}
-        places = np.array([numbers.get(value, -1) for value in values])
-        if (unknown := np.flatnonzero(places < 0)).size:
-            new = list(dict.fromkeys(values[unknown]))
-            hint = suggest(new[0], map(str, self.labels)) if kind is str else ""
-            raise DataError(
-                f"{name}: {_shown(new, 5)} (row {unknown[0]}{column}) {'is' if len(new) == 1 else 'are'} not among the "
-                f"labels of the fit, {_shown(self.labels, 20)}.{hint} Give one of these, or fit anew with rows that "
-                "have it."
-            )
-        return np.eye(self.size)[places]
-
-    def of_cells(self, cells: pl.Series) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Return the labels in a column of a file, the first in the place of those that are none, and which are not."""
-        kind = type(self.labels[0])
-        if kind is str:
-            cells = cells.cast(pl.String)
-        elif kind is bool and cells.dtype == pl.String:
-            words = cells.str.strip_chars().str.to_lowercase()
-            cells = words.replace_strict({"true": True, "false": False}, default=None, return_dtype=pl.Boolean)
-        elif kind is int and cells.dtype != pl.Boolean:
-            numbers = _cells_as_numbers(cells)
-            cells = numbers.set(~(numbers == numbers.round()), None).cast(pl.Int64, strict=False)
-        known = set(self.labels)
-        right = cells.dtype == {str: pl.String, int: pl.Int64, bool: pl.Boolean}[kind]
-        bad = np.array([not right or entry not in known for entry in cells.to_list()], bool)
-        return _objects([self.labels[0] if bad[j] else entry for j, entry in enumerate(cells.to_list())]), bad
-
-    @property
-    def expected(self) -> str:
-        """What messages say of a value."""
-        return f"one of {_shown(self.labels, 20)}"
-
-    @property
-    def example(self) -> str:
-        """A value as one would write it."""
-        return str(self.labels[0])
-
-    def __str__(self) -> str:
-        """Return the labels in words."""
-        return f"labels: {_shown(self.labels, 20)}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the column as a JSON object."""
-        return {"labels": list(self.labels)}
-
-
-@dataclass(frozen=True)
-class Covariate:
-    """A column of numbers: x = (value - location) / scale."""
-
-    location: float
-    scale: float
-    size = 1
-
-    def encode(self, values: NDArray[Any], name: str, column: str) -> NDArray[np.float64]:
-        """Return standardised numbers, (n, 1), held within ±1e15 as those of X are; see `ContextSchema.encode`."""
-        if _kind_of(values) is str:
-            raise DataError(f"{name}: expected numbers{column}, as at fit; got {values[0]!r} in row 0.")
-        return np.clip((values.astype(np.float64)[:, None] - self.location) / self.scale, -1e15, 1e15)
-
-    def of_cells(self, cells: pl.Series) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Return the numbers in a column of a file, the location in the place of what is none, and which are none."""
-        values = _cells_as_numbers(cells).fill_null(float("nan")).to_numpy()
-        bad = ~(np.abs(values) <= _LARGEST)
-        return np.where(bad, self.location, values), bad
-
-    expected = "a finite number"
-
-    @property
-    def example(self) -> str:
-        """A value as one would write it."""
-        return f"{self.location:.3g}"
-
-    def __str__(self) -> str:
-        """Return what is done with the number, in words."""
-        return f"a number: (value - {self.location:.6g}) / {self.scale:.6g}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the column as a JSON object."""
-        return {"location": self.location, "scale": self.scale}
-
-
-@dataclass(frozen=True, eq=False)
-class Told:
-    """The context of rows, read and checked: what can be learned from it and encoded, for all of the rows or some.
-
-    Attributes:
-        columns: Floats, or objects that are labels, (n,) each.
-        names: Their names, where it was a data frame.
-    """
-
-    columns: tuple[NDArray[Any], ...]
-    names: tuple[str, ...] | None
-
-    @staticmethod
-    def of(context: Any, rows: int, name: str = "context") -> "Told":
-        """Return the context of so many rows; raises DataError if it cannot be used, as `ContextSchema.learn` does."""
-        names, columns = _read(context, name)
-        if len(columns[0]) != rows:
-            raise DataError(_other_rows(name, len(columns[0]), rows))
-        return Told(tuple(columns), names)
-
-    def __len__(self) -> int:
-        return len(self.columns[0])
-
-    def part(self, index: NDArray[np.int64]) -> "Told":
-        """Return the context of the rows at these places, which may repeat."""
-        return Told(tuple(column[index] for column in self.columns), self.names)
+from omokage.data.columns import check_names
+from omokage.data.context_columns import Covariate, Labels, column_from_json, learned
+from omokage.data.context_values import Told, counted, other_rows, place, read
+from omokage.errors import DataError, FileFormatError, listing
 
 
 @dataclass(frozen=True)
@@ -193,13 +57,13 @@ class ContextSchema:
         names, columns = told.names, told.columns
         kept = np.ones(rows, bool) if weight is None else weight > 0
         share = None if weight is None else weight[kept]
-        made = (_learned(values[kept], share, name, _place(names, j, len(columns))) for j, values in enumerate(columns))
+        made = (learned(values[kept], share, name, place(names, j, len(columns))) for j, values in enumerate(columns))
         return ContextSchema(tuple(made), names)
 
     def of_part(self, told: Told) -> "ContextSchema":
         """Return the schema with the same labels, and locations and scales of these rows alone."""
         pairs = zip(self.columns, told.columns, strict=True)
-        columns = (mine if isinstance(mine, Labels) else _learned(values, None, "", "") for mine, values in pairs)
+        columns = (mine if isinstance(mine, Labels) else learned(values, None, "", "") for mine, values in pairs)
         return ContextSchema(tuple(columns), self.names)
 
     def of_cells(self, frame: pl.DataFrame) -> tuple[Told, NDArray[np.bool_]]:
@@ -253,17 +117,17 @@ class ContextSchema:
         Raises:
             DataError: If it has an unknown label, a missing value, other columns, or another number of rows.
         """
-        names, columns = _read(context, name)
+        names, columns = read(context, name)
         columns = self._ordered(names, columns, name)
         if len(columns[0]) not in (1, rows):
-            raise DataError(_other_rows(name, len(columns[0]), rows))
+            raise DataError(other_rows(name, len(columns[0]), rows))
         if len(columns[0]) < rows:
             columns = [np.repeat(values, rows) for values in columns]
         chosen = np.ones(rows, bool) if kept is None else kept
         encoded = np.zeros((rows, self.size), np.float32)
         encoded[chosen] = np.concatenate(
             [
-                column.encode(values[chosen], name, _place(self.names, j, len(columns)))
+                column.encode(values[chosen], name, place(self.names, j, len(columns)))
                 for j, (column, values) in enumerate(zip(self.columns, columns, strict=True))
             ],
             -1,
@@ -279,9 +143,9 @@ class ContextSchema:
         if count > 1 and len(columns) == 1 and len(columns[0]) == count and self.names is None:
             return [columns[0][j : j + 1] for j in range(count)]  # one row
         if len(columns) != count or (count > 1 and self.names is not None):
-            called = f"a data frame with {listing(self.names, 20)}" if self.names else _counted(count, "column")
+            called = f"a data frame with {listing(self.names, 20)}" if self.names else counted(count, "column")
             raise DataError(
-                f"{name}: expected {called}, as at fit; got {_counted(len(columns), 'column')} without names."
+                f"{name}: expected {called}, as at fit; got {counted(len(columns), 'column')} without names."
             )
         return columns
 
@@ -296,7 +160,7 @@ class ContextSchema:
     def from_json(value: Any) -> "ContextSchema":
         """Return the schema that `to_json` wrote; raises FileFormatError if it is not sound."""
         try:
-            columns = tuple(_column_from_json(column) for column in value["columns"])
+            columns = tuple(column_from_json(column) for column in value["columns"])
             names = value["names"]
             sound = len(columns) > 0 and (
                 names is None
@@ -367,182 +231,3 @@ def of_series(frame: pl.DataFrame, lines: Sequence[NDArray[np.int64]], key: str 
                 "a channel: leave it out of the context."
             )
     return frame[first.tolist()].drop([] if key is None else key)
-
-
-def _cells_as_numbers(cells: pl.Series) -> pl.Series:
-    text = cells.dtype == pl.String
-    known = text or cells.dtype.is_numeric() or cells.dtype == pl.Boolean
-    numbers = cells.str.strip_chars() if text else cells
-    return numbers.cast(pl.Float64, strict=False) if known else pl.Series(cells.name, [None] * len(cells), pl.Float64)
-
-
-def _column_from_json(value: Any) -> Labels | Covariate:
-    if "labels" not in value:
-        location, scale = float(value["location"]), float(value["scale"])
-        if not (np.isfinite(location) and np.isfinite(scale) and scale > 0):
-            raise ValueError(f"location {location} and scale {scale}")
-        return Covariate(location, scale)
-    labels = value["labels"]
-    kinds = {type(label) for label in labels}
-    if (
-        not isinstance(labels, list)
-        or len(kinds) != 1
-        or not kinds <= {str, int, bool}
-        or labels != sorted(set(labels))
-    ):
-        raise ValueError("labels that are not of one type, or not in ascending order")
-    return Labels(tuple(labels))
-
-
-def _learned(values: NDArray[Any], weight: NDArray[np.float64] | None, name: str, column: str) -> Labels | Covariate:
-    if values.dtype == object:
-        labels = sorted(set(values))
-        if len(labels) > _MOST_LABELS:
-            raise DataError(
-                f"{name}: {len(labels):,} different {_WORDS[_kind_of(values)]}{column}, and labels can be at most "
-                f"{_MOST_LABELS:,}. Give quantities as floats; put rare labels together."
-            )
-        return Labels(tuple(labels))
-    constant, mean, deviation = Moments.empty(1).updated(values[:, None], weight).rounded()
-    return Covariate(float(mean[0]), 1.0 if constant[0] else float(deviation[0]))
-
-
-def _read(context: Any, name: str) -> tuple[tuple[str, ...] | None, list[NDArray[Any]]]:
-    """Return the names of columns, if there are any, and the columns: float64, or objects that are labels."""
-    if isinstance(context, Told):
-        return context.names, list(context.columns)
-    frame = context if isinstance(context, Mapping) else frame_of(context, name)
-    series = nw.from_native(context, pass_through=True, allow_series=True) if frame is None else None
-    if isinstance(series, nw.Series):
-        return None, [_values(_array(series, name, ""), name, "")]
-    if isinstance(frame, nw.DataFrame | Mapping):
-        names = tuple(str(column) for column in frame) if isinstance(frame, Mapping) else tuple(map(str, frame.columns))
-        given = list(frame.values()) if isinstance(frame, Mapping) else list(frame.iter_columns())
-        columns = []
-        for column, values in zip(names, given, strict=True):
-            where = f", column {column!r}"
-            array = _array(values, name, where)
-            if array.ndim > 1:
-                raise DataError(f"{name}{where}: expected one value a row, got the shape {array.shape}.")
-            columns.append(_values(np.atleast_1d(array), name, where))
-        lengths = {len(values) for values in columns}
-        if len(lengths) != 1:
-            raise DataError(f"{name}: expected columns of one length; got {listing(sorted(lengths)) or 'none'}.")
-        return names, columns
-    array = _array(context, name, "")
-    if array.ndim < 2:
-        return None, [_values(np.atleast_1d(array), name, "")]
-    if array.ndim > 2 or 0 in array.shape:
-        raise DataError(
-            f"{name}: expected a label or a number for each row, (n,), or numbers, (n, k); got the shape {array.shape}."
-        )
-    columns = [_values(array[:, j], name, f", column {j}") for j in range(array.shape[1])]
-    for j, values in enumerate(columns):
-        if _kind_of(values) is str:
-            raise DataError(
-                f"{name}: a matrix is taken for numbers, and column {j} has strings ({values[0]!r}). Give labels as "
-                "one array (n,), or as columns of a data frame."
-            )
-    return None, [values.astype(np.float64) for values in columns]
-
-
-def _array(values: Any, name: str, column: str) -> NDArray[Any]:
-    """Return an array of what was given; lists, and what can be missing, as Python's own objects."""
-    if isinstance(values, nw.Series):
-        missing = np.asarray(values.is_null().to_list())
-        if missing.any():
-            raise _missing(missing, None, name, column)
-        return values.to_numpy() if values.dtype.is_float() else _objects(values.to_list())
-    if isinstance(values, np.ma.MaskedArray):
-        made = values.data.astype(object)
-        made[np.ma.getmaskarray(values)] = None
-        return made
-    return np.asarray(values) if hasattr(values, "__array__") else _objects(values)
-
-
-def _objects(values: Any) -> NDArray[Any]:
-    try:
-        return np.array(values, dtype=object)
-    except ValueError:  # lists of unlike lengths
-        made = np.empty(len(values), object)
-        made[:] = values
-        return made
-
-
-def _values(array: NDArray[Any], name: str, column: str) -> NDArray[Any]:
-    """Return a column as float64, or as an object array of labels of one type: str, int or bool."""
-    if not len(array):
-        raise DataError(f"{name}: expected the context of one row or more; got none.")
-    if array.dtype.kind in "mMcV":
-        raise DataTypeError(f"{name}: expected strings, whole numbers, booleans or numbers{column}; got {array.dtype}.")
-    if array.dtype.kind == "f":
-        values = array.astype(np.float64)
-    else:
-        entries = array.astype(object) if array.dtype.kind in "biuU" else array
-        kinds = [_kind(entry) for entry in entries.tolist()]
-        missing = np.array([kind is None for kind in kinds])
-        if missing.any():
-            raise _missing(missing, entries, name, column)
-        found = set(kinds)
-        if not found <= {int, float}:
-            odd = next((j for j, kind in enumerate(kinds) if kind is not kinds[0] or kind is object), None)
-            if odd is not None:
-                raise DataError(
-                    f"{name}: expected strings, whole numbers, booleans or numbers, of one type in a column; got "
-                    f"{entries[odd]!r} in row {odd}{column}{'' if odd == 0 else f', after {entries[0]!r}'}."
-                )
-        if float not in found:
-            plain: dict[Any, Any] = {str: str, int: int, bool: bool}
-            return _objects([plain[kinds[0]](entry) for entry in entries])
-        values = entries.astype(np.float64)
-    if (bad := ~(np.abs(values) <= _LARGEST)).any():
-        raise _missing(bad, values, name, column)
-    return values
-
-
-def _kind(entry: Any) -> type | None:
-    """Return what an entry is: one of `_WORDS`, `None` where it is missing, `object` for anything else."""
-    if entry is None or type(entry).__name__ in ("NAType", "NaTType"):
-        return None
-    if isinstance(entry, bool | np.bool_):
-        return bool
-    if isinstance(entry, int | np.integer):
-        return int
-    if isinstance(entry, float | np.floating):
-        return float if entry == entry else None
-    return str if isinstance(entry, str) else object
-
-
-def _kind_of(values: NDArray[Any]) -> type:
-    return type(values[0]) if values.dtype == object else float
-
-
-def _missing(bad: NDArray[np.bool_], values: NDArray[Any] | None, name: str, column: str) -> DataError:
-    row = int(np.argmax(bad))
-    what = "nothing" if values is None else f"{values[row]!s}"
-    more = f", and in {bad.sum() - 1} more rows" if bad.sum() > 1 else ""
-    return DataError(
-        f"{name}: expected a label or a finite number for each row; got {what} in row {row}{column}{more}. Leave such "
-        "rows out, or fill them: a label such as 'unknown' is one as any other."
-    )
-
-
-def _place(names: tuple[str, ...] | None, column: int, count: int) -> str:
-    """Return what messages add to the row: the column, where there are several or it has a name."""
-    if names is not None:
-        return f", column {names[column]!r}"
-    return f", column {column}" if count > 1 else ""
-
-
-def _other_rows(name: str, got: int, rows: int) -> str:
-    return f"{name}: expected the context of {_counted(rows, 'row')}, one for each; got that of {got}."
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
-
-
-def _shown(labels: Iterable[Label], limit: int) -> str:
-    labels = list(labels)
-    more = f" and {len(labels) - limit} more" if len(labels) > limit else ""
-    return ", ".join(map(repr, labels[:limit])) + more

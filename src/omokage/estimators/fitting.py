@@ -19,7 +19,8 @@ from omokage.batch import Batch
 from omokage.checkpoints import CHECKPOINT_FILES, digest_of, read_checkpoint, seed_in, write_checkpoint
 from omokage.compilation import check_process, keep_compiled, make_room
 from omokage.data.containers import checked_weight, opened
-from omokage.data.context import ContextSchema, Told, encoded
+from omokage.data.context import ContextSchema, encoded
+from omokage.data.context_values import Told
 from omokage.data.encoded import Encoded
 from omokage.data.kinds import Rows, Schema, open_data
 from omokage.data.rows import MemoryRows, RowSource, together

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from omokage.batch import Event
 from omokage.codec import Codec
 from omokage.data.columns import ColumnSchema, Standardization
-from omokage.data.context import ContextSchema, Told
+from omokage.data.context import ContextSchema
+from omokage.data.context_values import Told
 from omokage.data.encoded import Encoded
 from omokage.data.kinds import Rows, Schema
 from omokage.data.rows import MemoryRows, RowSource, canonical_order, divide, in_memory, together
