@@ -270,3 +270,47 @@ def test_what_holds_no_rows_is_refused_in_one_line(odd):
             ask()
         assert "\n" not in str(refused.value)
         assert str(refused.value).startswith("X")
+
+
+def test_rows_to_validate_on_and_features_are_found_by_names(tmp_path):
+    frame, early = pd.DataFrame(X * [1, 100, 10_000], columns=list("abc")), {**SMALL, "early_stopping": True}
+    turned = frame[["c", "a", "b"]]
+    turned.to_csv(tmp_path / "turned.csv", index=False)
+    vae = om.VAE(**early).fit(frame, X_valid=frame)
+    for valid in (turned, tmp_path / "turned.csv"):
+        found = om.VAE(**early).fit(frame, X_valid=valid)
+        assert found.history_[-1]["validation_loss"] == pytest.approx(vae.history_[-1]["validation_loss"], rel=1e-6)
+    with pytest.raises(DataError, match="X_valid: its columns are not those seen at fit: missing 'a'; unexpected 'x'"):
+        om.VAE(**early).fit(frame, X_valid=frame.rename(columns={"a": "x"}))
+    Z = pd.DataFrame(vae.transform(frame), columns=vae.get_feature_names_out())
+    np.testing.assert_array_equal(vae.inverse_transform(Z.iloc[:, ::-1]), vae.inverse_transform(Z))
+
+
+@pytest.mark.parametrize("entry", [np.timedelta64(3, "s"), np.datetime64("2026-01-02")])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda entry: np.array([[entry, None]] * 4, object),
+        lambda entry: [[entry, entry]] * 4,
+        lambda entry: [[1.0, entry]] * 4,
+        lambda entry: [pd.Series([entry, entry])] * 4,
+    ],
+)
+def test_times_are_no_numbers_in_whatever_holds_them(entry, make):
+    with pytest.raises(
+        DataTypeError, match=r"Z: expected numbers, got (timedelta|datetime)64\[.\]\. Times are no numbers"
+    ):
+        to_matrix(make(entry), name="Z")
+
+
+@pytest.mark.parametrize("entry", [np.timedelta64(3, "s"), np.datetime64("2026-01-02"), np.complex128(1 + 2j), 1j])
+def test_weights_and_pictures_of_times_or_complex_numbers_are_refused(entry):
+    with pytest.raises(DataTypeError, match="sample_weight: expected one number for each of 4 rows"):
+        checked_weight(np.full(4, entry, object), 4)
+    with pytest.raises(DataTypeError, match="X: expected numbers of a regular shape"):
+        array_of(np.full((4, 2, 2), entry, object))
+
+
+def test_names_that_are_partly_text_are_refused_by_a_call_to_make():
+    with pytest.raises(DataTypeError, match=r"X: expected names .* got names that are 'int', 'str'. .*astype\(str\)"):
+        om.VAE(**SMALL).fit(pd.DataFrame(X, columns=["a", 1, 2]))

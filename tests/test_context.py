@@ -487,3 +487,15 @@ def test_a_model_is_asked_with_a_context_just_where_it_has_one(conditional):
         plain.sample(3, context="a")
     with pytest.raises(DataError, match="fitted without a context"):
         plain.score_samples(X, context=CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("context", "said"),
+    [
+        ([np.timedelta64(1, "s")] * 4, r"expected strings, whole numbers, .* got np.timedelta64\(1,'s'\) in row 0"),
+        ([np.ma.array([1.0, 2.0], mask=[False, True])] * 4, "got nan in row 0, column 1, and in 3 more rows"),
+    ],
+)
+def test_times_and_what_is_masked_in_a_list_are_refused(context, said):
+    with pytest.raises(DataError, match=said):
+        ContextSchema.learn(context, 4)

@@ -680,3 +680,22 @@ def test_a_full_disk_is_named(monkeypatch):
         monkeypatch.setattr(rows_module.tempfile, "TemporaryFile", lambda prefix: full)
         with refused(FileFormatError, "cannot be kept there while training (No space left on device)", "TMPDIR"):
             spool(numbered(100))
+
+
+@pytest.mark.parametrize("standardize", ["scale", "center", False])
+@pytest.mark.parametrize(("factor", "said"), [(1e-39, "so small"), (1e-170, "so small"), (1e31, "so widely")])
+def test_units_that_float32_cannot_hold_are_refused_before_training(factor, said, standardize):
+    X = np.random.default_rng(0).normal(size=(50, 3)) * [1, factor, 1]
+    if (said, standardize) == ("so widely", "scale"):
+        schema = ColumnSchema.learn(Moments.empty(3).updated(X), None, standardize)
+        np.testing.assert_allclose(schema.decode(schema.encode(X)), X, rtol=1e-4, atol=1e-5 * np.abs(X).max(0).min())
+        return
+    with pytest.raises(DataError, match=rf"X: column 1 (is|spreads) {said} that float32 cannot hold it"):
+        ColumnSchema.learn(Moments.empty(3).updated(X), None, standardize)
+
+
+def test_what_was_learned_of_units_at_the_edge_is_read_back():
+    for factor in (1e-37, 1e-20, 1e20, 1e37):
+        X = np.random.default_rng(0).normal(size=(50, 3)) * [1, factor, 1]
+        schema = ColumnSchema.learn(Moments.empty(3).updated(X), None, "scale")
+        assert ColumnSchema.from_json(schema.to_json()).to_json() == schema.to_json()

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from scipy import stats
 
@@ -19,6 +21,7 @@ from omokage.detection.calibration import (
     severity,
 )
 from omokage.detection.evaluation import evaluate
+from omokage.detection.events import evaluate_steps
 from omokage.ensemble import Ensemble, Together, each_apart
 from omokage.errors import DataError, ParameterError
 from omokage.objectives import ELBO, Reconstruction
@@ -270,3 +273,33 @@ def test_detection_at_one_percent_has_no_more_false_alarms_than_that(normal):
     scores = np.random.default_rng(0).normal(size=normal)
     found = evaluate(np.concatenate([scores, scores]), np.repeat([0, 1], normal))
     assert found.detected <= 0.01
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        np.ndarray.tolist,
+        lambda y: y > 0,
+        lambda y: y.astype(object),
+        lambda y: y.astype(float),
+        np.ma.array,
+        pl.Series,
+        lambda y: pd.array(y, "Int64"),
+        lambda y: pd.Series(y).astype("category"),
+    ],
+)
+def test_labels_are_read_from_whatever_holds_them(container):
+    scores, y = np.arange(6.0), np.array([0, 0, 1, 0, 1, 1])
+    expected = evaluate(scores, y).auroc
+    assert evaluate(scores, container(y)).auroc == expected
+    assert evaluate_steps([scores], [container(y)]).vus_pr == evaluate_steps([scores], [y]).vus_pr
+
+
+def test_labels_that_are_masked_or_missing_are_not_used():
+    scores, y = np.arange(6.0), np.array([0, 0, 1, 0, 1, 1])
+    hidden = np.ma.array(y, mask=[0, 1, 0, 0, 0, 0]), pd.array([0, None, 1, 0, 1, 1], "Int64"), [0, None, 1, 0, 1, 1]
+    for labels in hidden:
+        with pytest.raises(DataError, match=r"y: expected 1 for anomalies .* got 0, 1, one that is missing"):
+            evaluate(scores, labels)
+        with pytest.raises(DataError, match=r"y: expected 1 for anomalous steps .* got 0, 1, one that is missing"):
+            evaluate_steps([scores], [labels])

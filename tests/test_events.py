@@ -158,7 +158,7 @@ def test_a_step_without_a_score_is_the_least_strange():
         ([np.zeros(5)], [np.zeros(4)], r"one label for each step, \[5\].*shapes \[\(4,\)\]"),
         ([np.zeros(5)], [np.zeros(5)], "some of both; got 0"),
         ([np.zeros(5)], [[0, 1, 2, 0, 0]], "got 0, 1, 2"),
-        ([np.zeros(5)], [[0, 1, np.nan, 0, 0]], "nan"),
+        ([np.zeros(5)], [[0, 1, np.nan, 0, 0]], "one that is missing"),
         ([np.zeros((5, 2))], [np.zeros(5)], "one number for each step"),
     ],
 )

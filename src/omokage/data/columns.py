@@ -185,18 +185,28 @@ class ColumnSchema:
         scale = np.where(constant | (standardize != "scale"), 1.0, deviation)
         if standardize == "range":
             scale *= moments.common_range(pixels=True) or (moments.high - moments.low)[~constant].max()
-        return ColumnSchema(
-            names,
-            column_kinds(moments),
-            mean * (standardize is not False),
-            scale,
-            mean,
-            deviation,
-            constant,
-            moments.low,
-            moments.high,
-            textual,
+        location = mean * (standardize is not False)
+        schema = ColumnSchema(
+            names, column_kinds(moments), location, scale, mean, deviation, constant, moments.low, moments.high, textual
         )
+        schema._check_units(standardize)
+        return schema
+
+    def _check_units(self, standardize: Standardization) -> None:
+        """Raise DataError where the numbers of a column are too small or too widely spread for float32."""
+        size = np.maximum(np.abs(self.low), np.abs(self.high))
+        tiny = (self.low < self.high) & ((size <= _LEAST) | (self.scale <= _LEAST) & ~self.constant)
+        wide = self.deviation > _WIDEST * self.scale
+        for bad, what, remedy in (
+            (tiny, "is so small", "Multiply the column, so that its unit is smaller: X * 1e30, for example."),
+            (wide, "spreads so widely", f"Divide the column, or take another standardize than {standardize!r}."),
+        ):
+            if bad.any():
+                j = int(np.argmax(bad))
+                raise DataError(
+                    f"X: column {self.column(j)} {what} that float32 cannot hold it (values from {self.low[j]:.3g} to "
+                    f"{self.high[j]:.3g}, a deviation of {self.deviation[j]:.3g}). {remedy}"
+                )
 
     @property
     def features(self) -> int:
@@ -275,8 +285,8 @@ class ColumnSchema:
             and (arrays["deviation"] >= 0).all()
             and (arrays["low"] <= arrays["high"]).all()
             and all(np.abs(array).max() <= 2 * _LARGEST for array in arrays.values())
-            and (arrays["scale"] > 1 / _LARGEST).all()
-            and (arrays["deviation"] <= 1e30 * arrays["scale"]).all()
+            and (arrays["scale"] > _LEAST).all()
+            and (arrays["deviation"] <= _WIDEST * arrays["scale"]).all()
         )
         if not sound:
             raise FileFormatError("schema.json: its columns, kinds or scales do not fit together.")
@@ -284,6 +294,7 @@ class ColumnSchema:
 
 
 _LARGEST = float(np.finfo(np.float32).max)
+_LEAST, _WIDEST = 1 / _LARGEST, 1e30  # of a scale, and of a deviation in scales
 _ARRAYS: dict[str, Any] = {
     "location": np.float64, "scale": np.float64, "mean": np.float64, "deviation": np.float64, "constant": bool,
     "low": np.float64, "high": np.float64,

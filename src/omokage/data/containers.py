@@ -12,6 +12,7 @@ What an array masks is missing: NaN. Times and complex numbers are no numbers. N
 an error that names it. Whole numbers beyond 2^53 are rounded to the nearest float64, in every container.
 """
 
+import contextlib
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ from omokage.supports import Support
 Matrix = NDArray[np.float32] | NDArray[np.float64]
 
 _LARGEST = float(np.finfo(np.float32).max)
+_TIMES = np.timedelta64, np.datetime64
 _BLOCK = 4096  # rows
 _MANAGEABLE = 2.0**-500, 2.0**53  # the largest weight, whose sums float64 has
 _REMEDIES = {  # what a container that is not read has to be turned into
@@ -166,7 +168,7 @@ def _plain_numbers(array: NDArray[Any], name: str) -> NDArray[np.float64]:
     if array.size and all(entry is None or _is_missing(entry) for entry in array.flat):
         raise DataTypeError(f"{name}: expected numbers, got objects, none of which has a value.")
     for place, entry in np.ndenumerate(array):
-        if not (entry is None or isinstance(entry, int | float | np.number | np.bool_) or _is_missing(entry)):
+        if not (entry is None or _is_real(entry) or _is_missing(entry)):
             row = place[0] if len(place) == 1 else place
             raise DataTypeError(f"{name}: expected numbers of a regular shape, got {shown(entry)} at {row}.")
     try:
@@ -176,8 +178,20 @@ def _plain_numbers(array: NDArray[Any], name: str) -> NDArray[np.float64]:
     return made.reshape(array.shape)
 
 
+def _is_real(entry: Any) -> bool:
+    """Say whether an entry is a number; a duration, which NumPy takes for a whole one, is none."""
+    return isinstance(entry, int | float | np.integer | np.floating | np.bool_) and not isinstance(entry, _TIMES)
+
+
 def _is_missing(entry: Any) -> bool:
     return type(entry).__name__ in ("NAType", "NaTType", "MaskedConstant")
+
+
+def _time_in(array: NDArray[Any]) -> Any:
+    """Return an array of times, or the first entry of an array of objects that is one; `None` without any."""
+    if array.dtype.kind in "mM":
+        return array
+    return next((entry for entry in array.flat if isinstance(entry, _TIMES)), None) if array.dtype == object else None
 
 
 def _of_times(dtype: Any) -> str:
@@ -252,8 +266,11 @@ def to_matrix(
         names = tuple(str(column) for column in frame.columns)
         X = _side_by_side(frame)
     X = unmasked(X)
-    if getattr(getattr(X, "dtype", None), "kind", "") in "mM" and isinstance(X, np.ndarray):
-        raise DataTypeError(f"{name}: expected numbers, got {X.dtype}.{_of_times(X.dtype)}")
+    if isinstance(X, list | tuple):
+        with contextlib.suppress(ValueError):  # lists of unlike lengths, which scikit-learn refuses
+            X = np.asarray(X)
+    if isinstance(X, np.ndarray) and (time := _time_in(X)) is not None:
+        raise DataTypeError(f"{name}: expected numbers, got {time.dtype}.{_of_times(time.dtype)}")
     try:
         matrix = check_array(
             X,

@@ -8,7 +8,7 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from omokage.data.containers import frame_of
+from omokage.data.containers import frame_of, unmasked
 from omokage.errors import DataError, DataTypeError, listing
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -93,7 +93,7 @@ def _array(values: Any, name: str, column: str) -> NDArray[Any]:
         made = values.data.astype(object)
         made[np.ma.getmaskarray(values)] = None
         return made
-    return np.asarray(values) if hasattr(values, "__array__") else objects(values)
+    return np.asarray(values) if hasattr(values, "__array__") else objects(unmasked(values))
 
 
 def objects(values: Any) -> NDArray[Any]:
@@ -143,7 +143,7 @@ def _kind(entry: Any) -> type | None:
         return None
     if isinstance(entry, bool | np.bool_):
         return bool
-    if isinstance(entry, int | np.integer):
+    if isinstance(entry, int | np.integer) and not isinstance(entry, np.timedelta64):
         return int
     if isinstance(entry, float | np.floating):
         return float if entry == entry else None

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from omokage.data.containers import array_of
 from omokage.detection.calibration import interval
 from omokage.errors import DataError
 
@@ -103,13 +105,27 @@ def evaluate(scores: ArrayLike, labels: ArrayLike, p_values: ArrayLike | None = 
 
 def labelled(labels: ArrayLike, count: int) -> NDArray[np.bool_]:
     """Return which rows are anomalies, (n,); raises DataError if the labels do not say so."""
-    given = np.asarray(labels)
-    if given.dtype == object:
-        given = given.astype(str)
+    given = labels_of(labels)
     if given.shape != (count,):
         raise DataError(f"y: expected one label for each of {count} rows; got an array of shape {given.shape}.")
-    kinds = set(np.unique(given).tolist())
-    if kinds != {0, 1}:
-        shown = ", ".join(repr(kind) for kind in sorted(kinds, key=str)[:5])
-        raise DataError(f"y: expected 1 for anomalies and 0 for normal rows, and some of both; got {shown}.")
+    check_kinds([given], "1 for anomalies and 0 for normal rows")
     return given.astype(bool)
+
+
+def labels_of(labels: ArrayLike) -> NDArray[Any]:
+    """Return labels as an array: numbers, NaN where one is masked or missing, or text where they are none."""
+    try:
+        return array_of(labels, "y")
+    except DataError:
+        given = np.asarray(labels)
+        return given.astype(str) if given.dtype == object else given
+
+
+def check_kinds(labels: Sequence[NDArray[Any]], expected: str) -> None:
+    """Raise DataError if labels are other than 0 and 1, or of one kind only."""
+    kinds = {kind for each in labels for kind in np.unique(each).tolist()}
+    kinds = {int(kind) if isinstance(kind, float) and kind.is_integer() else kind for kind in kinds}
+    if kinds != {0, 1}:
+        words = ("one that is missing" if kind != kind else repr(kind) for kind in sorted(kinds, key=str)[:5])
+        shown = ", ".join(words)
+        raise DataError(f"y: expected {expected}, and some of both; got {shown}.")

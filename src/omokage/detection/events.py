@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from omokage.detection.calibration import interval
-from omokage.detection.evaluation import printed
+from omokage.detection.evaluation import check_kinds, labels_of, printed
 from omokage.errors import DataError, ParameterError, is_count
 
 Array = NDArray[np.float64]
@@ -285,14 +285,11 @@ def _filled(scores: ArrayLike) -> Array:
 
 def _labelled(labels: Sequence[ArrayLike], lengths: Sequence[int]) -> list[NDArray[np.bool_]]:
     """Return which steps are anomalous, (T,) for each series; raises DataError if the labels do not say so."""
-    given = [np.asarray(series) for series in labels]
+    given = [labels_of(series) for series in labels]
     if [series.shape for series in given] != [(length,) for length in lengths]:
         raise DataError(
             f"y: expected one label for each step, {list(lengths[:5])} in the first series; got arrays of the shapes "
             f"{[series.shape for series in given[:5]]}."
         )
-    kinds = {kind for series in given for kind in np.unique(series.astype(str) if series.dtype == object else series)}
-    if kinds != {0, 1}:
-        shown = ", ".join(repr(getattr(kind, "item", lambda kind=kind: kind)()) for kind in sorted(kinds, key=str)[:5])
-        raise DataError(f"y: expected 1 for anomalous steps and 0 for normal ones, and some of both; got {shown}.")
+    check_kinds(given, "1 for anomalous steps and 0 for normal ones")
     return [series.astype(bool) for series in given]

@@ -211,17 +211,19 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
         Parameters
         ----------
         Z : array of shape (n, latent_dim)
-            Features.
+            Features; columns of a data frame with the names of `get_feature_names_out` may come in any order.
         context : value, row, or like that of `fit`
             What the rows are conditioned on, where the model is.
         length : int or array of shape (n,), optional
             Where X is sequences, how many steps each shall have; by default the longest of the fit.
         """
         fit = self._fit
-        Z, _ = to_matrix(Z, estimator=type(self).__name__, name="Z")
+        Z, names = to_matrix(Z, estimator=type(self).__name__, name="Z")
         if Z.shape[1] != self._n_features_out:
             raise DataError(f"Z: expected {self._n_features_out} columns, one a latent dimension; got {Z.shape[1]}.")
-        z = Z.astype(np.float32)
+        z, known = Z.astype(np.float32), self.get_feature_names_out().tolist()
+        if names and set(names) == set(known):
+            z = z[:, [names.index(name) for name in known]]
         rows = blank(fit, len(z), length, context)
         with self._device():
             if rows is None:

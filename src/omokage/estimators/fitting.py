@@ -24,7 +24,7 @@ from omokage.data.context_values import Told
 from omokage.data.encoded import Encoded
 from omokage.data.kinds import Rows, Schema, open_data
 from omokage.data.rows import MemoryRows, RowSource, together
-from omokage.errors import DataError, ParameterError, is_count, listing, shown
+from omokage.errors import DataError, DataTypeError, ParameterError, is_count, listing, shown
 from omokage.fitted import Fitted, short
 from omokage.memory import filled
 from omokage.model import Model
@@ -294,9 +294,9 @@ def read_rows(fitted: Fitted, X: Any, context: Any = None) -> Encoded:
         beside = () if fitted.context is None else fitted.context.names or ()
         X = opened(X, fitted.options, (*fitted.ids, *beside))
     X = schema.opened(X)
-    rows = schema.rows(X, estimator=fitted.name, support=fitted.accepts)
     if (columns := schema.columns_of(X)) is not None:
         check_names(fitted.name, columns, fitted)
+    rows = schema.rows(X, estimator=fitted.name, support=fitted.accepts)
     return rows.with_context(encoded(fitted.context, context, rows.contexts))
 
 
@@ -322,7 +322,14 @@ def check_names(kind: str, columns: Any, before: Fitted | None) -> None:
         known.n_features_in_ = before.schema.features
         if (names := feature_names(before.schema)) is not None:
             known.feature_names_in_ = names
-    validate_data(known, columns, reset=before is None, skip_check_array=True)
+    try:
+        validate_data(known, columns, reset=before is None, skip_check_array=True)
+    except TypeError:  # scikit-learn speaks of all that it takes
+        kinds = sorted({type(column).__name__ for column in columns.columns})
+        raise DataTypeError(
+            f"X: expected names of columns that are all text; got names that are {listing(kinds)}. Make them text: "
+            "X.columns = X.columns.astype(str)."
+        ) from None
 
 
 def feature_names(schema: Schema) -> NDArray[Any] | None:
