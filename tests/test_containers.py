@@ -71,6 +71,33 @@ def test_columns_are_found_by_names_that_are_numbers(numbered, tmp_path):
     np.testing.assert_array_equal(numbered.score_samples(pl.DataFrame(X[:, ::-1], schema=["2", "1", "0"])), expected)
 
 
+@pytest.mark.parametrize("names", [["a", "b", "c"], [0, 1, 2], [2020.5, 3, 7]])
+def test_rows_that_are_series_are_read_by_their_labels(names):
+    frame = pd.DataFrame(X, columns=names)
+    rows = [row if place % 2 else row[names[::-1]] for place, (_, row) in enumerate(frame[names[::-1]].iterrows())]
+    rows[0] = rows[0][names]
+    matrix, found = to_matrix(rows)
+    np.testing.assert_array_equal(matrix, X)
+    assert found == (("a", "b", "c") if names[0] == "a" else None)
+
+
+def test_names_of_rows_that_are_series_are_checked():
+    rows = [row for _, row in pd.DataFrame(X, columns=["a", "b", "c"]).iterrows()]
+    for odd, got in ((rows[1].rename({"b": "d"}), "'a', 'd', 'c'"), (rows[1][["a", "b"]], "'a', 'b'"), (X[1], "none")):
+        with pytest.raises(DataError, match=f"expected the names 'a', 'b', 'c' in every row.*got {got} in row 1"):
+            to_matrix([rows[0], odd, *rows[2:]])
+    vae = om.VAE(**SMALL).fit(rows)
+    assert vae.feature_names_in_.tolist() == ["a", "b", "c"]
+    np.testing.assert_array_equal(vae.score_samples(rows), vae.score_samples(X))
+    with pytest.raises(ValueError, match="same order"):
+        vae.score_samples([row[["c", "b", "a"]] for row in rows])
+    with pytest.raises(ValueError, match="feature names"):
+        vae.score_samples([row.rename({"b": "d"}) for row in rows])
+    # Windows of a longer series are numbered on, or named by their times.
+    long = pd.Series(X.ravel())
+    np.testing.assert_array_equal(to_matrix([long[start : start + 3] for start in range(0, 180, 3)])[0], X)
+
+
 def test_names_that_are_text_come_in_the_order_of_the_fit(tmp_path):
     frame = pd.DataFrame(X, columns=["a", "b", "c"])
     vae = om.VAE(**SMALL).fit(frame)

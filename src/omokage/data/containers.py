@@ -110,6 +110,14 @@ def frame_of(X: Any, name: str = "X") -> "nw.DataFrame[Any] | None":
     return frame
 
 
+def is_frame(X: Any) -> bool:
+    """Say whether X is one that `frame_of` returns, or refuses for its names."""
+    try:
+        return frame_of(X) is not None
+    except DataError:
+        return hasattr(X, "columns")
+
+
 def _check_container(X: Any, frame: Any, name: str) -> None:
     """Refuse what is neither a frame nor an array, by the call that would make it one."""
     called = "LazyFrame" if isinstance(frame, nw.LazyFrame) else type(X).__name__
@@ -247,7 +255,9 @@ def to_matrix(
         [[1.0, 2.0], [3.0, 4.0]]
     """
     frame, names = frame_of(X, name), None
-    if frame is not None:
+    if frame is None:
+        X, names = _labelled(X, name)
+    else:
         _check_numeric(frame, first_row, name)
         names = tuple(str(column) for column in frame.columns)
         X = _side_by_side(frame)
@@ -285,9 +295,41 @@ def textual(X: Any) -> bool:
 def names_view(X: Any, features: int) -> Any:
     """Return something of one row with the names and the number of columns of X, as scikit-learn reads them."""
     frame = frame_of(X)
-    if frame is None:
+    names = _labelled(X, "X")[1] if frame is None else frame.columns
+    if names is None:
         return np.zeros((1, features))
-    return pl.DataFrame({name: [0.0] for name in frame.columns}) if textual(X) else X
+    return pl.DataFrame({name: [0.0] for name in names}) if textual(X) else X
+
+
+def _labelled(X: Any, name: str) -> tuple[Any, tuple[str, ...] | None]:
+    """Return rows, of which a list of pandas series comes in the order of the first one's labels; names where text is.
+
+    Labels that are no text may be places in a longer series. They put entries in order where all rows have the same.
+    """
+    first = _labels(X[0]) if isinstance(X, list | tuple) and X else None
+    if first is None or len(set(first)) < len(first):
+        return X, None
+    named, known = all(isinstance(label, str) for label in first), set(first)
+    rows = []
+    for number, row in enumerate(X):
+        labels = _labels(row)
+        if labels is not None and len(labels) == len(first) and set(labels) == known:
+            rows.append(row.iloc[[labels.index(label) for label in first]] if labels != first else row)
+        elif named:
+            got = "none" if labels is None else listing(labels, 20)
+            raise DataError(
+                f"{name}: expected the names {listing(first, 20)} in every row, as in row 0; got {got} in row {number}. "
+                "Give all rows the same names, in any order."
+            )
+        else:
+            return X, None
+    return rows, tuple(first) if named else None
+
+
+def _labels(row: Any) -> list[Any] | None:
+    """Return how pandas calls the entries of a row; the `index` of a list is a method."""
+    index = getattr(row, "index", None)
+    return None if index is None or callable(index) or not hasattr(row, "iloc") else list(index)
 
 
 def _side_by_side(frame: "nw.DataFrame[Any]") -> Matrix:
