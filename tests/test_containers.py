@@ -88,7 +88,7 @@ def test_names_of_rows_that_are_series_are_checked():
             to_matrix([rows[0], odd, *rows[2:]])
     vae = om.VAE(**SMALL).fit(rows)
     assert vae.feature_names_in_.tolist() == ["a", "b", "c"]
-    np.testing.assert_array_equal(vae.score_samples(rows), vae.score_samples(X))
+    np.testing.assert_array_equal(vae.score_samples(rows), vae.score_samples(pd.DataFrame(X, columns=list("abc"))))
     with pytest.raises(ValueError, match="same order"):
         vae.score_samples([row[["c", "b", "a"]] for row in rows])
     with pytest.raises(ValueError, match="feature names"):
@@ -126,6 +126,31 @@ def test_what_is_masked_is_missing_for_every_kind():
         ContextSchema.learn(np.ma.masked_equal(np.arange(60), 3), 60)
     whole = np.ma.masked_equal(np.arange(6).reshape(2, 3), 4)  # integers have no NaN of their own
     assert np.isnan(array_of(whole)).sum() == 1
+
+
+@pytest.mark.parametrize("depth", range(4))
+def test_what_is_masked_is_missing_however_deep_lists_hold_it(depth):
+    masked = np.ma.masked_greater(np.random.default_rng(0).normal(size=(5, 4, 3, 2)), 1)
+
+    def listed(array, axes):
+        return [listed(part, axes - 1) for part in array] if axes else array
+
+    filled = masked.filled(np.nan)
+    np.testing.assert_array_equal(array_of(listed(masked, depth)), filled)
+    series = listed(masked[..., 0], min(depth, 3))  # to the masked entries, which are NumPy's constant
+    np.testing.assert_array_equal(np.stack(list(read_series(series, Sequences(), "X").values)), filled[..., 0])
+    with pytest.raises(DataError, match="X contains nan in image"):
+        om.VAE(data="images", **SMALL).fit(listed(masked, depth))
+    with pytest.raises(DataError, match="X contains NaN"):
+        to_matrix(listed(masked[..., 0, 0], min(depth, 2)))
+
+
+def test_a_list_that_holds_itself_is_refused():
+    endless: list = []
+    endless.append(endless)
+    for ask in (to_matrix, array_of, lambda X: read_series(X, Sequences(), "X")):
+        with pytest.raises(DataError):
+            ask(endless)
 
 
 @pytest.mark.parametrize(

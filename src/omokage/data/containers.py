@@ -31,6 +31,8 @@ from omokage.supports import Support
 Matrix = NDArray[np.float32] | NDArray[np.float64]
 
 _LARGEST = float(np.finfo(np.float32).max)
+_HOLDERS = list, tuple, np.ma.MaskedArray  # of what may be masked
+_MOST_AXES = 64  # of an array; a list may hold itself
 _BLOCK = 4096  # rows
 _MANAGEABLE = 2.0**-500, 2.0**53  # the largest weight, whose sums float64 has
 _REMEDIES = {  # what a container that is not read has to be turned into
@@ -157,16 +159,17 @@ def array_of(X: Any, name: str = "X") -> NDArray[Any]:
     return array.astype(np.float32 if array.dtype.itemsize <= 2 or array.dtype == np.float32 else np.float64)
 
 
-def unmasked(X: Any) -> Any:
-    """Return an array with NaN where X, or an array in the list X, masks entries; all else as it is."""
-    if isinstance(X, list | tuple) and any(np.ma.isMaskedArray(row) for row in X):
-        return [unmasked(row) for row in X]
+def unmasked(X: Any, axes: int = _MOST_AXES) -> Any:
+    """Return an array with NaN where X, or an array in the nested lists X, masks entries; all else as it is."""
+    if isinstance(X, list | tuple) and axes:
+        rows = [unmasked(row, axes - 1) if isinstance(row, _HOLDERS) else row for row in X]
+        return X if all(row is given for row, given in zip(rows, X, strict=True)) else rows
     if not np.ma.isMaskedArray(X):
         return X
     if not np.ma.is_masked(X):
         return np.asarray(X)
     kind = np.float32 if X.dtype == np.float32 else np.float64 if X.dtype.kind in "biuf" else object
-    return np.ma.filled(X.astype(kind), np.nan)
+    return np.ma.filled(X.astype(kind), np.nan)[()]  # a number where it has no axes
 
 
 def _plain_numbers(array: NDArray[Any], name: str) -> NDArray[np.float64]:
@@ -318,8 +321,8 @@ def _labelled(X: Any, name: str) -> tuple[Any, tuple[str, ...] | None]:
         elif named:
             got = "none" if labels is None else listing(labels, 20)
             raise DataError(
-                f"{name}: expected the names {listing(first, 20)} in every row, as in row 0; got {got} in row {number}. "
-                "Give all rows the same names, in any order."
+                f"{name}: expected the names {listing(first, 20)} in every row, as in row 0; got {got} in row "
+                f"{number}. Give all rows the same names, in any order."
             )
         else:
             return X, None

@@ -1,9 +1,9 @@
 """Series as they come: arrays (n, time, channels), lists of arrays (time, channels) or (time,), and long tables.
 
-The frames of a list have a row for each step, and their columns are found by name, but for those that `Sequences` calls
-series and time. A long table has a row for each step of each series, a column that says which series a row belongs to, and often one of
-times. Rows of different series may be mixed; those of one series stand in the order of their times. NaN, null and what
-an array masks are missing entries. Steps are taken to be equally far apart.
+The frames of a list have a row for each step. Their columns are found by name, and those that `Sequences` calls series
+and time are no channels. A long table has a row for each step of each series, a column that says which series a row
+belongs to, and often one of times. Rows of different series may be mixed; those of one series stand in the order of
+their times. NaN, null and what an array masks are missing entries. Steps are taken to be equally far apart.
 """
 
 from collections.abc import Hashable, Sequence
@@ -68,7 +68,7 @@ def read_series(X: Any, reading: "Sequences", name: str) -> Read:
 def _regular(rows: Any) -> NDArray[Any] | None:
     """Return the array that nested lists make; `None` where they are of unlike lengths."""
     try:
-        array = np.array(rows, dtype=object)
+        array = np.array(unmasked(rows), dtype=object)
     except ValueError:
         return None
     unlike = not array.size or any(isinstance(entry, list | tuple) for entry in array.flat)
@@ -329,7 +329,7 @@ def _is_empty(column: "nw.Series[Any]") -> bool:
 
 def _numbers(value: Any, place: str) -> NDArray[Any]:
     try:
-        return array_of(unmasked(value), place)
+        return array_of(value, place)
     except DataTypeError:
         raise
     except DataError as error:
