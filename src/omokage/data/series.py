@@ -71,7 +71,7 @@ def _regular(rows: Any) -> NDArray[Any] | None:
         array = np.array(unmasked(rows), dtype=object)
     except ValueError:
         return None
-    unlike = not array.size or any(isinstance(entry, list | tuple) for entry in array.flat)
+    unlike = not array.size or array.ndim > 3 or any(isinstance(entry, list | tuple) for entry in array.flat)
     return None if unlike else array
 
 
