@@ -89,6 +89,7 @@ def frame_of(X: Any, name: str = "X") -> "nw.DataFrame[Any] | None":
         >>> frame_of(pl.DataFrame({"a": [1, 2]})).columns, frame_of([[1, 2]])
         (['a'], None)
     """
+    _refuse_pictures(X, name)
     try:
         if isinstance(X, np.ndarray) and X.dtype.names:
             X = pl.DataFrame({field: X[field] for field in X.dtype.names})
@@ -120,6 +121,24 @@ def is_frame(X: Any) -> bool:
         return hasattr(X, "columns")
 
 
+def is_picture(X: Any) -> bool:
+    """Say whether X is a picture of Pillow, which need not be loaded to tell."""
+    return any(base.__module__ == "PIL.Image" for base in type(X).__mro__)
+
+
+def _refuse_pictures(X: Any, name: str) -> None:
+    """Refuse what Pillow made: its numbers may be places in a palette, and are read by `files.pictures`."""
+    first, axes = X, 0
+    while isinstance(first, list | tuple) and first and axes < _MOST_AXES:
+        first, axes = first[0], axes + 1
+    if is_picture(first):
+        got = "a single picture" if axes == 0 else "pictures"
+        raise DataError(
+            f"{name}: expected numbers, got {got}. Give pictures as one list, [picture, ...], with data='images', or "
+            "as an array."
+        )
+
+
 def _check_container(X: Any, frame: Any, name: str) -> None:
     """Refuse what is neither a frame nor an array, by the call that would make it one."""
     called = "LazyFrame" if isinstance(frame, nw.LazyFrame) else type(X).__name__
@@ -142,6 +161,7 @@ def array_of(X: Any, name: str = "X") -> NDArray[Any]:
         >>> array_of(np.ma.masked_greater([1, 2, 9], 5)), array_of([[1, None]]).tolist()
         (array([ 1.,  2., nan]), [[1.0, nan]])
     """
+    _refuse_pictures(X, name)
     array = unmasked(X)
     if not isinstance(array, np.ndarray):
         series = nw.from_native(array, pass_through=True, allow_series=True)
