@@ -71,6 +71,33 @@ def test_columns_are_found_by_names_that_are_numbers(numbered, tmp_path):
     np.testing.assert_array_equal(numbered.score_samples(pl.DataFrame(X[:, ::-1], schema=["2", "1", "0"])), expected)
 
 
+@pytest.mark.parametrize("names", [["a", "b", "c"], [0, 1, 2], [2020.5, 3, 7]])
+def test_rows_that_are_series_are_read_by_their_labels(names):
+    frame = pd.DataFrame(X, columns=names)
+    rows = [row if place % 2 else row[names[::-1]] for place, (_, row) in enumerate(frame[names[::-1]].iterrows())]
+    rows[0] = rows[0][names]
+    matrix, found = to_matrix(rows)
+    np.testing.assert_array_equal(matrix, X)
+    assert found == (("a", "b", "c") if names[0] == "a" else None)
+
+
+def test_names_of_rows_that_are_series_are_checked():
+    rows = [row for _, row in pd.DataFrame(X, columns=["a", "b", "c"]).iterrows()]
+    for odd, got in ((rows[1].rename({"b": "d"}), "'a', 'd', 'c'"), (rows[1][["a", "b"]], "'a', 'b'"), (X[1], "none")):
+        with pytest.raises(DataError, match=f"expected the names 'a', 'b', 'c' in every row.*got {got} in row 1"):
+            to_matrix([rows[0], odd, *rows[2:]])
+    vae = om.VAE(**SMALL).fit(rows)
+    assert vae.feature_names_in_.tolist() == ["a", "b", "c"]
+    np.testing.assert_array_equal(vae.score_samples(rows), vae.score_samples(pd.DataFrame(X, columns=list("abc"))))
+    with pytest.raises(ValueError, match="same order"):
+        vae.score_samples([row[["c", "b", "a"]] for row in rows])
+    with pytest.raises(ValueError, match="feature names"):
+        vae.score_samples([row.rename({"b": "d"}) for row in rows])
+    # Windows of a longer series are numbered on, or named by their times.
+    long = pd.Series(X.ravel())
+    np.testing.assert_array_equal(to_matrix([long[start : start + 3] for start in range(0, 180, 3)])[0], X)
+
+
 def test_names_that_are_text_come_in_the_order_of_the_fit(tmp_path):
     frame = pd.DataFrame(X, columns=["a", "b", "c"])
     vae = om.VAE(**SMALL).fit(frame)
@@ -99,6 +126,31 @@ def test_what_is_masked_is_missing_for_every_kind():
         ContextSchema.learn(np.ma.masked_equal(np.arange(60), 3), 60)
     whole = np.ma.masked_equal(np.arange(6).reshape(2, 3), 4)  # integers have no NaN of their own
     assert np.isnan(array_of(whole)).sum() == 1
+
+
+@pytest.mark.parametrize("depth", range(4))
+def test_what_is_masked_is_missing_however_deep_lists_hold_it(depth):
+    masked = np.ma.masked_greater(np.random.default_rng(0).normal(size=(5, 4, 3, 2)), 1)
+
+    def listed(array, axes):
+        return [listed(part, axes - 1) for part in array] if axes else array
+
+    filled = masked.filled(np.nan)
+    np.testing.assert_array_equal(array_of(listed(masked, depth)), filled)
+    series = listed(masked[..., 0], min(depth, 3))  # to the masked entries, which are NumPy's constant
+    np.testing.assert_array_equal(np.stack(list(read_series(series, Sequences(), "X").values)), filled[..., 0])
+    with pytest.raises(DataError, match="X contains nan in image"):
+        om.VAE(data="images", **SMALL).fit(listed(masked, depth))
+    with pytest.raises(DataError, match="X contains NaN"):
+        to_matrix(listed(masked[..., 0, 0], min(depth, 2)))
+
+
+def test_a_list_that_holds_itself_is_refused():
+    endless: list = []
+    endless.append(endless)
+    for ask in (to_matrix, array_of, lambda X: read_series(X, Sequences(), "X")):
+        with pytest.raises(DataError):
+            ask(endless)
 
 
 @pytest.mark.parametrize(

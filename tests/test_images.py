@@ -209,6 +209,67 @@ def test_pictures_of_other_sizes_and_colours_are_read_as_at_fit(tmp_path):
         grey.transform(tmp_path / "colours")
 
 
+def in_mode(mode, seed):
+    """Return a picture of Pillow in a mode, which PNG or TIFF keeps."""
+    levels = np.random.default_rng(seed).integers(0, 256, (H, W, 4), np.uint8)
+    match mode:
+        case "I;16":
+            return Image.fromarray(levels[..., 0].astype(np.uint16) * 257)
+        case "F":
+            return Image.fromarray(levels[..., 0].astype(np.float32) / 255)
+        case "P":
+            return Image.fromarray(levels[..., :3]).quantize(9)
+    return Image.fromarray(levels, "RGBA").convert(mode)
+
+
+@pytest.mark.parametrize(
+    "modes",
+    [("1",), ("L",), ("P",), ("LA",), ("RGB",), ("RGBA",), ("I;16",), ("F",), ("CMYK",), ("L", "P"), ("1", "I;16")],
+)
+def test_pictures_of_pillow_are_those_of_a_folder(modes, tmp_path):
+    images = [in_mode(modes[number % len(modes)], number) for number in range(4)]
+    for number, image in enumerate(images):
+        image.save(tmp_path / f"{number}.{'tif' if image.mode in ('F', 'CMYK') else 'png'}")
+    reopened = [Image.open(path) for path in sorted(tmp_path.iterdir())]
+    for colours in ("auto", "grey", "rgb"):
+        kind = Images(colours=colours, size=(3, 5))
+        expected, shape, _ = read_images(tmp_path, kind, "X")
+        for given in (images, tuple(images), reopened):
+            found, its_shape, _ = read_images(given, kind, "X")
+            np.testing.assert_array_equal(found, expected)
+            assert its_shape == shape
+
+
+def test_a_model_takes_pictures_of_pillow_and_folders_alike(fitted, folder):
+    images = [Image.open(folder / "part" / f"{number}.png") for number in range(N)]
+    np.testing.assert_allclose(fitted.score_samples(images), fitted.score_samples(pictures(seed=1)), rtol=1e-5)
+    model = om.VAE(**SMALL).fit(images)
+    np.testing.assert_array_equal(model.score_samples(images), om.VAE(**SMALL).fit(folder).score_samples(folder))
+
+
+def test_pictures_of_pillow_that_cannot_be_read(tmp_path):
+    grey = Image.new("L", (W, H))
+    with refused(DataError, "X: picture 1: expected a picture of Pillow", "got ndarray"):
+        om.VAE(**SMALL).fit([grey, np.zeros((H, W))])
+    with refused(DataError, "differ in size", "X: picture 1 has 3 × 3"):
+        om.VAE(**SMALL).fit([grey, Image.new("L", (3, 3))])
+    with refused(FileFormatError, "X: picture 1: whole numbers of 32 bits, for which no value is white"):
+        om.VAE(**SMALL).fit([grey, Image.new("I", (W, H))])
+    in_mode("RGB", 0).save(tmp_path / "0.png")
+    (tmp_path / "0.png").write_bytes((tmp_path / "0.png").read_bytes()[:60])
+    with refused(FileFormatError, "X: picture 1: the picture is damaged or cut short"):
+        om.VAE(**SMALL).fit([grey, Image.open(tmp_path / "0.png")])
+
+
+@pytest.mark.parametrize("data", ["auto", "images", "vectors", "sequences"])
+def test_pictures_that_are_no_list_of_them_are_told_to_be_one(data):
+    picture = Image.new("P", (W, H))
+    cases = [picture, [[picture]]] + [[picture] * 2] * (data in ("vectors", "sequences"))
+    for X in cases:
+        with refused(DataError, "X: expected numbers, got ", "picture", "[picture, ...], with data='images'"):
+            om.VAE(**{**SMALL, "network": "auto"}, data=data).fit(X)
+
+
 def test_folders_that_cannot_be_read(folder, tmp_path):
     Image.new("L", (3, 3)).save(folder / "part" / "99.png")
     with refused(DataError, "differ in size", "99.png has 3 × 3", "size=(height, width)"):

@@ -9,7 +9,7 @@ import pytest
 
 import omokage as om
 from omokage.data import Sequences
-from omokage.data.kinds import open_data
+from omokage.data.kinds import kind_of, open_data
 from omokage.data.kinds.sequences import SequenceSchema, SequenceTable, buckets
 from omokage.data.series import read_series, rows_of_series
 from omokage.errors import DataError, DataTypeError, FileFormatError, ParameterError
@@ -440,6 +440,81 @@ def test_a_damaged_schema_is_refused(plain):
             SequenceSchema.from_json({**whole, name: value})
         with pytest.raises(FileFormatError, match=r"schema\.json"):
             SequenceSchema.from_json({key: entry for key, entry in whole.items() if key != name})
+
+
+# ------------------------------------------------------------------------------------- lists of frames, by their names
+
+AS_FRAMES = {
+    "pandas": lambda values, names: pd.DataFrame(values, columns=names),
+    "polars": lambda values, names: pl.DataFrame(values, schema=names),
+    "structured": lambda values, names: np.rec.fromarrays(values.T, names=names),
+}
+
+
+@pytest.mark.parametrize("make", AS_FRAMES.values(), ids=AS_FRAMES)
+@pytest.mark.parametrize("lengths", [None, (12,)])
+def test_frames_of_a_list_are_read_by_their_names(make, lengths):
+    series = waves(8, lengths=lengths)
+    given = [make(one, ["a", "b"]) for one in series]
+    mixed = [
+        make(one[:, ::-1], ["b", "a"]) if number % 2 else make(one, ["a", "b"]) for number, one in enumerate(series)
+    ]
+    for X in (given, mixed, tuple(mixed)):
+        read = read_series(X, Sequences(), "X")
+        assert read.names == ("a", "b")
+        for found, one in zip(read.values, series, strict=True):
+            np.testing.assert_allclose(found, one)
+    assert kind_of(given, "auto").name == "sequences"
+
+
+def test_a_model_knows_the_names_of_a_list_of_frames(tmp_path):
+    series = waves()
+    keyed = om.VAE(**SMALL, data=KEYED).fit(table(series))
+    frames = [pd.DataFrame(one, columns=["a", "b"]) for one in series]
+    listed = om.VAE(**SMALL, data="sequences").fit(frames)
+    for model in (keyed, listed, om.load(listed.save(tmp_path / "m"))):
+        expected = model.score_samples(series)
+        np.testing.assert_array_equal(model.score_samples([frame[["b", "a"]] for frame in frames]), expected)
+        with refused(DataError, "not those seen at fit", "missing 'b'", "unexpected 'c'"):
+            model.score_samples([frame.rename(columns={"b": "c"}) for frame in frames])
+
+
+def test_frames_of_a_list_that_do_not_fit_together_are_refused():
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    for other, got in (
+        (frame.rename(columns={"b": "c"}), "'a', 'c'"),
+        (frame[["a"]], "'a'"),
+        (frame.values, "no names"),
+    ):
+        with refused(DataError, "X: series 1: expected the columns of series 0, 'a', 'b'; got ", got):
+            read_series([frame, other], Sequences(), "X")
+    with refused(DataError, "X: series 1", "not so in 'b'"):
+        read_series([frame, frame.assign(b="x")], Sequences(), "X")
+    with refused(DataError, "X: series 1 is empty"):
+        read_series([frame, frame[:0]], Sequences(), "X")
+
+
+def test_frames_of_a_list_may_have_the_columns_that_tell_series_and_times():
+    series = waves(8)
+    parts = [table([one]) for one in series]
+    for reading in (KEYED, Sequences(time="t", series="id", window=4)):
+        read = read_series(parts, reading, "X")
+        assert read.names == ("a", "b")
+        np.testing.assert_allclose(read.values[1], series[1])
+    with refused(DataError, "X: series 1", "comes before the time of row 0"):
+        read_series([parts[0], parts[1][::-1]], KEYED, "X")
+    with refused(DataError, "X: series 1: expected one series, got 8 by 'id'", "pandas.concat(X)"):
+        read_series([parts[0], table(series)], KEYED, "X")
+
+
+@pytest.mark.parametrize("one", [lambda frame: frame, lambda frame: frame["a"]])
+def test_the_index_of_each_frame_of_a_list_ascends(one):
+    index = pd.date_range("2024", periods=12, freq="h")
+    frame = pd.DataFrame(waves(1, lengths=(12,))[0], columns=["a", "b"], index=index)
+    shuffled = frame.sample(frac=1, random_state=0)
+    assert len(read_series([one(frame)] * 2, Sequences(window=4), "X").values) == 2
+    with refused(DataError, "X: series 1: row ", "does not come after"):
+        read_series([one(frame), one(shuffled)], Sequences(window=4), "X")
 
 
 # ------------------------------------------------------------------------------------------------------- bad input

@@ -33,6 +33,8 @@ Matrix = NDArray[np.float32] | NDArray[np.float64]
 
 _LARGEST = float(np.finfo(np.float32).max)
 _TIMES = np.timedelta64, np.datetime64
+_HOLDERS = list, tuple, np.ma.MaskedArray  # of what may be masked
+_MOST_AXES = 64  # of an array; a list may hold itself
 _BLOCK = 4096  # rows
 _MANAGEABLE = 2.0**-500, 2.0**53  # the largest weight, whose sums float64 has
 _REMEDIES = {  # what a container that is not read has to be turned into
@@ -89,6 +91,7 @@ def frame_of(X: Any, name: str = "X") -> "nw.DataFrame[Any] | None":
         >>> frame_of(pl.DataFrame({"a": [1, 2]})).columns, frame_of([[1, 2]])
         (['a'], None)
     """
+    _refuse_pictures(X, name)
     try:
         if isinstance(X, np.ndarray) and X.dtype.names:
             X = pl.DataFrame({field: X[field] for field in X.dtype.names})
@@ -110,6 +113,32 @@ def frame_of(X: Any, name: str = "X") -> "nw.DataFrame[Any] | None":
             f"{name}: column names must differ; {listing(sorted({n for n in names if names.count(n) > 1}))} repeat."
         )
     return frame
+
+
+def is_frame(X: Any) -> bool:
+    """Say whether X is one that `frame_of` returns, or refuses for its names."""
+    try:
+        return frame_of(X) is not None
+    except DataError:
+        return hasattr(X, "columns")
+
+
+def is_picture(X: Any) -> bool:
+    """Say whether X is a picture of Pillow, which need not be loaded to tell."""
+    return any(base.__module__ == "PIL.Image" for base in type(X).__mro__)
+
+
+def _refuse_pictures(X: Any, name: str) -> None:
+    """Refuse what Pillow made: its numbers may be places in a palette, and are read by `files.pictures`."""
+    first, axes = X, 0
+    while isinstance(first, list | tuple) and first and axes < _MOST_AXES:
+        first, axes = first[0], axes + 1
+    if is_picture(first):
+        got = "a single picture" if axes == 0 else "pictures"
+        raise DataError(
+            f"{name}: expected numbers, got {got}. Give pictures as one list, [picture, ...], with data='images', or "
+            "as an array."
+        )
 
 
 def _check_container(X: Any, frame: Any, name: str) -> None:
@@ -134,6 +163,7 @@ def array_of(X: Any, name: str = "X") -> NDArray[Any]:
         >>> array_of(np.ma.masked_greater([1, 2, 9], 5)), array_of([[1, None]]).tolist()
         (array([ 1.,  2., nan]), [[1.0, nan]])
     """
+    _refuse_pictures(X, name)
     array = unmasked(X)
     if not isinstance(array, np.ndarray):
         series = nw.from_native(array, pass_through=True, allow_series=True)
@@ -151,16 +181,17 @@ def array_of(X: Any, name: str = "X") -> NDArray[Any]:
     return array.astype(np.float32 if array.dtype.itemsize <= 2 or array.dtype == np.float32 else np.float64)
 
 
-def unmasked(X: Any) -> Any:
-    """Return an array with NaN where X, or an array in the list X, masks entries; all else as it is."""
-    if isinstance(X, list | tuple) and any(np.ma.isMaskedArray(row) for row in X):
-        return [unmasked(row) for row in X]
+def unmasked(X: Any, axes: int = _MOST_AXES) -> Any:
+    """Return an array with NaN where X, or an array in the nested lists X, masks entries; all else as it is."""
+    if isinstance(X, list | tuple) and axes:
+        rows = [unmasked(row, axes - 1) if isinstance(row, _HOLDERS) else row for row in X]
+        return X if all(row is given for row, given in zip(rows, X, strict=True)) else rows
     if not np.ma.isMaskedArray(X):
         return X
     if not np.ma.is_masked(X):
         return np.asarray(X)
     kind = np.float32 if X.dtype == np.float32 else np.float64 if X.dtype.kind in "biuf" else object
-    return np.ma.filled(X.astype(kind), np.nan)
+    return np.ma.filled(X.astype(kind), np.nan)[()]  # a number where it has no axes
 
 
 def _plain_numbers(array: NDArray[Any], name: str) -> NDArray[np.float64]:
@@ -261,7 +292,9 @@ def to_matrix(
         [[1.0, 2.0], [3.0, 4.0]]
     """
     frame, names = frame_of(X, name), None
-    if frame is not None:
+    if frame is None:
+        X, names = _labelled(X, name)
+    else:
         _check_numeric(frame, first_row, name)
         names = tuple(str(column) for column in frame.columns)
         X = _side_by_side(frame)
@@ -302,9 +335,41 @@ def textual(X: Any) -> bool:
 def names_view(X: Any, features: int) -> Any:
     """Return something of one row with the names and the number of columns of X, as scikit-learn reads them."""
     frame = frame_of(X)
-    if frame is None:
+    names = _labelled(X, "X")[1] if frame is None else frame.columns
+    if names is None:
         return np.zeros((1, features))
-    return pl.DataFrame({name: [0.0] for name in frame.columns}) if textual(X) else X
+    return pl.DataFrame({name: [0.0] for name in names}) if textual(X) else X
+
+
+def _labelled(X: Any, name: str) -> tuple[Any, tuple[str, ...] | None]:
+    """Return rows, of which a list of pandas series comes in the order of the first one's labels; names where text is.
+
+    Labels that are no text may be places in a longer series. They put entries in order where all rows have the same.
+    """
+    first = _labels(X[0]) if isinstance(X, list | tuple) and X else None
+    if first is None or len(set(first)) < len(first):
+        return X, None
+    named, known = all(isinstance(label, str) for label in first), set(first)
+    rows = []
+    for number, row in enumerate(X):
+        labels = _labels(row)
+        if labels is not None and len(labels) == len(first) and set(labels) == known:
+            rows.append(row.iloc[[labels.index(label) for label in first]] if labels != first else row)
+        elif named:
+            got = "none" if labels is None else listing(labels, 20)
+            raise DataError(
+                f"{name}: expected the names {listing(first, 20)} in every row, as in row 0; got {got} in row "
+                f"{number}. Give all rows the same names, in any order."
+            )
+        else:
+            return X, None
+    return rows, tuple(first) if named else None
+
+
+def _labels(row: Any) -> list[Any] | None:
+    """Return how pandas calls the entries of a row; the `index` of a list is a method."""
+    index = getattr(row, "index", None)
+    return None if index is None or callable(index) or not hasattr(row, "iloc") else list(index)
 
 
 def _side_by_side(frame: "nw.DataFrame[Any]") -> Matrix:

@@ -1,8 +1,9 @@
 """Series as they come: arrays (n, time, channels), lists of arrays (time, channels) or (time,), and long tables.
 
-A long table has a row for each step of each series, a column that says which series a row belongs to, and often one of
-times. Rows of different series may be mixed; those of one series stand in the order of their times. NaN, null and what
-an array masks are missing entries. Steps are taken to be equally far apart.
+The frames of a list have a row for each step. Their columns are found by name, and those that `Sequences` calls series
+and time are no channels. A long table has a row for each step of each series, a column that says which series a row
+belongs to, and often one of times. Rows of different series may be mixed; those of one series stand in the order of
+their times. NaN, null and what an array masks are missing entries. Steps are taken to be equally far apart.
 """
 
 from collections.abc import Hashable, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from omokage.data.containers import array_of, frame_of, is_numbers, numbers_in, unmasked
+from omokage.data.containers import array_of, frame_of, is_frame, is_numbers, numbers_in, unmasked
 from omokage.errors import DataError, DataTypeError, ParameterError, listing, shown, suggest
 from omokage.files.times import times as read_times
 from omokage.supports import Support
@@ -53,24 +54,24 @@ def read_series(X: Any, reading: "Sequences", name: str) -> Read:
     if isinstance(X, np.ndarray) and X.dtype == object and any(getattr(row, "ndim", 0) for row in X.flat):
         X = list(X)
     series = None if isinstance(X, list | tuple) else X
-    if series is None and not any(getattr(row, "ndim", 0) for row in X):
+    if series is None and not any(getattr(row, "ndim", 0) or is_frame(row) for row in X):
         series = _regular(X)
     if series is None:
-        return Read(_from_list(list(X), reading, name))
+        return _from_list(list(X), reading, name)
     _check_index(X, name)
     array = _numbers(series, name)
     if reading.window is not None and array.ndim in (1, 2):
-        return Read(_from_list([array], reading, name), alone=True)
+        return _from_list([array], reading, name)._replace(alone=True)
     return Read(_from_array(array, reading, name))
 
 
 def _regular(rows: Any) -> NDArray[Any] | None:
     """Return the array that nested lists make; `None` where they are of unlike lengths."""
     try:
-        array = np.array(rows, dtype=object)
+        array = np.array(unmasked(rows), dtype=object)
     except ValueError:
         return None
-    unlike = not array.size or any(isinstance(entry, list | tuple) for entry in array.flat)
+    unlike = not array.size or array.ndim > 3 or any(isinstance(entry, list | tuple) for entry in array.flat)
     return None if unlike else array
 
 
@@ -89,30 +90,30 @@ def rows_of_series(frame: Any, reading: "Sequences", name: str = "X") -> list[ND
     """
     frame = nw.from_native(frame)
     _check_columns(frame, reading, name)
-    if reading.series is None:  # one, which will be cut
-        every = [np.arange(len(frame))]
-        if reading.time is None:
-            _check_index(frame.to_native(), name, every)
-        if reading.time is not None:
-            _check_times(frame.get_column(reading.time), every, ["X"] * len(frame), name)
-        return every
-    labels = frame.get_column(reading.series).to_list()
-    if without := _missing(frame.get_column(reading.series), labels):
-        more = f", and so have {len(without) - 1} more" if len(without) > 1 else ""
-        raise DataError(
-            f"{name}: row {without[0]} has no value in {reading.series!r}, so it belongs to no series{more}. Fill it, "
-            "or leave the row out."
-        )
-    numbers: dict[Hashable, int] = {}
-    try:
-        member = np.array([numbers.setdefault(label, len(numbers)) for label in labels])
-    except TypeError:
-        raise DataError(f"{name}: {reading.series!r} holds {labels[0]!r}; expected names or numbers.") from None
-    groups = np.split(np.argsort(member, kind="stable"), np.cumsum(np.bincount(member))[:-1])
-    if reading.time is not None:
-        _check_times(frame.get_column(reading.time), groups, labels, name)
-    else:
+    return _groups(frame, reading.series, reading.time, name)
+
+
+def _groups(frame: "nw.DataFrame[Any]", key: str | None, time: str | None, name: str) -> list[NDArray[np.int64]]:
+    """Return the numbers of the rows of each series, in the order of time; without a key all are of one."""
+    labels, groups = [name] * len(frame), [np.arange(len(frame))]
+    if key is not None:
+        labels = frame.get_column(key).to_list()
+        if without := _missing(frame.get_column(key), labels):
+            more = f", and so have {len(without) - 1} more" if len(without) > 1 else ""
+            raise DataError(
+                f"{name}: row {without[0]} has no value in {key!r}, so it belongs to no series{more}. Fill it, or "
+                "leave the row out."
+            )
+        numbers: dict[Hashable, int] = {}
+        try:
+            member = np.array([numbers.setdefault(label, len(numbers)) for label in labels])
+        except TypeError:
+            raise DataError(f"{name}: {key!r} holds {labels[0]!r}; expected names or numbers.") from None
+        groups = np.split(np.argsort(member, kind="stable"), np.cumsum(np.bincount(member))[:-1])
+    if time is None:
         _check_index(frame.to_native(), name, groups)
+    else:
+        _check_times(frame.get_column(time), groups, labels, name)
     return groups
 
 
@@ -172,18 +173,18 @@ def _from_array(X: NDArray[Any], reading: "Sequences", name: str) -> NDArray[Any
     return values
 
 
-def _from_list(X: Any, reading: "Sequences", name: str) -> list[NDArray[Any]]:
+def _from_list(X: Any, reading: "Sequences", name: str) -> Read:
     if not X:
         raise DataError(f"{name}: expected at least one series, got an empty list.")
     result: list[NDArray[Any]] = []
+    names: tuple[str, ...] | None = None
     for number, series in enumerate(X):
         place = f"{name}: series {number}"
-        array = _numbers(series, place)
-        if array.ndim not in (1, 2):
-            raise DataError(f"{place}: expected an array (time, channels), got the shape {array.shape}.")
-        if not array.size:
-            raise DataError(f"{place} is empty, of the shape {array.shape}. Leave it out.")
-        array = array[:, None] if array.ndim == 1 else array.T if reading.layout == "NCT" else array
+        frame = frame_of(series, place)
+        array, found = _of_steps(series, reading, place) if frame is None else _of_frame(frame, reading, place)
+        names = found if number == 0 else names
+        if found != names:
+            array = array[:, _places(found, names, place)]
         result.append(array)
     channels = np.array([array.shape[1] for array in result])
     if (other := np.flatnonzero(channels != channels[0])).size:
@@ -193,12 +194,58 @@ def _from_list(X: Any, reading: "Sequences", name: str) -> list[NDArray[Any]]:
         )
     _check_range(result, name)
     _check_observed(result, name)
-    return result
+    return Read(result, names)
+
+
+def _of_steps(series: Any, reading: "Sequences", place: str) -> tuple[NDArray[Any], None]:
+    """Return a series without names, (time, channels)."""
+    _check_index(series, place)
+    array = _numbers(series, place)
+    if array.ndim not in (1, 2):
+        raise DataError(f"{place}: expected an array (time, channels), got the shape {array.shape}.")
+    if not array.size:
+        raise DataError(f"{place} is empty, of the shape {array.shape}. Leave it out.")
+    return array[:, None] if array.ndim == 1 else array.T if reading.layout == "NCT" else array, None
+
+
+def _of_frame(frame: "nw.DataFrame[Any]", reading: "Sequences", place: str) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return a series that is a frame of its own, (time, channels), and the names of its channels."""
+    key, time = (given if given in frame.columns else None for given in (reading.series, reading.time))
+    channels = _channels(frame, reading, place)
+    if not len(frame):
+        raise DataError(f"{place} is empty, a table without rows. Leave it out.")
+    if (count := len(_groups(frame, key, time, place))) > 1:
+        raise DataError(
+            f"{place}: expected one series, got {count} by {key!r}. Give all series as one table, pandas.concat(X) or "
+            "polars.concat(X)."
+        )
+    return _matrix(frame, channels, place), tuple(map(str, channels))
+
+
+def _places(found: tuple[str, ...] | None, names: tuple[str, ...] | None, place: str) -> list[int]:
+    """Return where the channels of the first series stand in another one."""
+    if found is None or names is None or sorted(found) != sorted(names):
+        got, expected = ("no names" if given is None else listing(given, 20) for given in (found, names))
+        raise DataError(
+            f"{place}: expected the columns of series 0, {expected}; got {got}. Give all series the same columns, in "
+            "any order, or none of them names."
+        )
+    return [found.index(channel) for channel in names]
 
 
 def _from_table(frame: "nw.DataFrame[Any]", reading: "Sequences", name: str) -> Read:
     groups = rows_of_series(frame, reading, name)
-    channels = [column for column in frame.columns if column not in reading.keys]
+    channels = _channels(frame, reading, name)
+    matrix = _matrix(frame, channels, name)
+    values = [matrix[group] for group in groups]
+    labels = None if reading.series is None else frame.get_column(reading.series).to_list()
+    called = None if labels is None else [f"{labels[group[0]]!r} (from row {group[0]})" for group in groups]
+    _check_observed(values, name, called)
+    return Read(values, tuple(map(str, channels)), alone=reading.series is None)
+
+
+def _matrix(frame: "nw.DataFrame[Any]", channels: Sequence[str], name: str) -> NDArray[Any]:
+    """Return columns of numbers side by side, (rows, channels)."""
     matrix = np.column_stack(
         [numbers_in(frame.get_column(column), f"{name}, column {str(column)!r}") for column in channels]
     )
@@ -209,11 +256,7 @@ def _from_table(frame: "nw.DataFrame[Any]", reading: "Sequences", name: str) -> 
             f"{name} contains {_shown(matrix[row, column])} at row {row}, column {str(channels[column])!r}"
             f"{_more(len(bad))}. {_EXPECTED}"
         )
-    values = [matrix[group] for group in groups]
-    labels = None if reading.series is None else frame.get_column(reading.series).to_list()
-    called = None if labels is None else [f"{labels[group[0]]!r} (from row {group[0]})" for group in groups]
-    _check_observed(values, name, called)
-    return Read(values, tuple(map(str, channels)), alone=reading.series is None)
+    return matrix
 
 
 def _check_columns(frame: "nw.DataFrame[Any]", reading: "Sequences", name: str) -> None:
@@ -226,6 +269,13 @@ def _check_columns(frame: "nw.DataFrame[Any]", reading: "Sequences", name: str) 
     if absent := [key for key in reading.keys if key not in frame.columns]:
         hints = "".join(suggest(key, map(str, frame.columns)) for key in absent)
         raise DataError(f"{name}: no column {listing(absent)}.{hints} It has {listing(frame.columns, 20)}.")
+    _channels(frame, reading, name)
+    if not len(frame):
+        raise DataError(f"{name}: expected at least one series, got a table without rows.")
+
+
+def _channels(frame: "nw.DataFrame[Any]", reading: "Sequences", name: str) -> list[str]:
+    """Return the columns that are no keys, which are to hold numbers."""
     channels = [column for column in frame.columns if column not in reading.keys]
     wrong = [
         column
@@ -239,8 +289,7 @@ def _check_columns(frame: "nw.DataFrame[Any]", reading: "Sequences", name: str) 
             f"{name}: expected numbers in every column{beside}; {what}. Leave "
             "columns of text out (--id on the command line), or encode them as numbers first."
         )
-    if not len(frame):
-        raise DataError(f"{name}: expected at least one series, got a table without rows.")
+    return channels
 
 
 def _check_times(given: nw.Series[Any], groups: Sequence[NDArray[np.int64]], labels: Sequence[Any], name: str) -> None:
@@ -280,7 +329,7 @@ def _is_empty(column: "nw.Series[Any]") -> bool:
 
 def _numbers(value: Any, place: str) -> NDArray[Any]:
     try:
-        return array_of(unmasked(value), place)
+        return array_of(value, place)
     except DataTypeError:
         raise
     except DataError as error:

@@ -1,5 +1,7 @@
 """How many bits the values of a picture have, and which of them is white, by the header of its file.
 
+A picture that was made in memory has no file. Its mode says it: 8 bits, grey of 16, or real grey.
+
 Pillow gives most pictures as 8 bits, some as 16 bits or as real numbers, and does not always say what it left out: of
 16-bit colours the lower half, of 8-bit numbers the sign, of 16-bit TIFF that white is 0. The header says it.
 """
@@ -31,8 +33,8 @@ class Depth:
     inverted: bool = False
 
 
-def depth_of(image: Image.Image, path: Path) -> Depth:
-    """Return what the numbers of a picture mean that is opened and not yet decoded.
+def depth_of(image: Image.Image, path: object) -> Depth:
+    """Return what the numbers of a picture mean, which messages call by its path or place.
 
     Raises:
         FileFormatError: If Pillow would give other numbers than the header says.
@@ -59,27 +61,32 @@ def depth_of(image: Image.Image, path: Path) -> Depth:
     return Depth(float(white), inverted)
 
 
-def _header(image: Image.Image, path: Path) -> tuple[int, bool]:
+def _header(image: Image.Image, path: object) -> tuple[int, bool]:
     """Return the bits of a value, and whether 0 is white in what Pillow gives."""
     match image.format:
         case "TIFF":
             return _tiff(image, path)
         case "PNG":
-            return _byte(path, 24), False
+            return next(iter(_head(image, 25)[24:]), 8), False
         case "PPM":
             return _portable(image, path), False
         case "JPEG2000" | "AVIF":
-            return _boxes(path), False
+            return _boxes(_head(image, _HEAD), path), False
+        case None if image.mode == "I":
+            return 32, False
     return 8, False
 
 
-def _byte(path: Path, place: int) -> int:
-    with path.open("rb") as stream:
-        stream.seek(place)
-        return stream.read(1)[0]
+def _head(image: Image.Image, size: int) -> bytes:
+    """Return the first bytes of the file that a picture was opened from; none where it is not at hand."""
+    try:
+        with Path(getattr(image, "filename", "")).open("rb") as stream:
+            return stream.read(size)
+    except (OSError, TypeError, ValueError):
+        return b""
 
 
-def _tiff(image: Any, path: Path) -> tuple[int, bool]:
+def _tiff(image: Any, path: object) -> tuple[int, bool]:
     tags = image.tag_v2
     bits, kinds = max(tags.get(_BITS, (1,))), set(tags.get(_SAMPLE_FORMAT, (1,)))
     if kinds - {1, 3}:
@@ -94,7 +101,7 @@ def _tiff(image: Any, path: Path) -> tuple[int, bool]:
     return bits, tags.get(_INTERPRETATION) == 0 and bits > 8
 
 
-def _portable(image: Any, path: Path) -> int:
+def _portable(image: Any, path: object) -> int:
     if image.mode == "F":
         if abs(image.info.get("scale", 1.0)) != 1.0:
             raise FileFormatError(f"{path}: its header scales its values by {image.info['scale']:g}. Scale them first.")
@@ -104,10 +111,8 @@ def _portable(image: Any, path: Path) -> int:
     return 16 if largest > 255 else 8
 
 
-def _boxes(path: Path) -> int:
+def _boxes(head: bytes, path: object) -> int:
     """Return the bits of a picture in JPEG 2000 or AVIF."""
-    with path.open("rb") as stream:
-        head = stream.read(_HEAD)
     if (place := head.find(b"av1C")) >= 0 and place + 6 < len(head):
         return (12 if head[place + 6] & 0x20 else 10) if head[place + 6] & 0x40 else 8
     if (place := head.find(b"\xff\x4f\xff\x51")) >= 0 and place + 42 < len(head):

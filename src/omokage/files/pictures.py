@@ -1,4 +1,4 @@
-"""Folders of pictures: read into one array, and written back as PNG files.
+"""Pictures of a folder, or of Pillow: read into one array, and written back as PNG files.
 
 | of a picture | what is done with it |
 |---|---|
@@ -21,7 +21,7 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -86,22 +86,80 @@ def read_pictures(
     _check_settings(size, colours)
     paths = _pictures(folder)
     headers = _headers(paths)
-    all_grey = all(grey for _, grey in headers)
-    channels = 1 if colours == "grey" or (colours == "auto" and all_grey) else 3
+    channels = _channels(colours, [grey for _, grey in headers])
     _check_memory([pixels for pixels, _ in headers], size, channels, memory_limit)
-    first = _read(paths[0], channels, size)
-    pictures = np.empty((len(paths), *first.shape), np.float32)
-    for number, path in enumerate(paths):
-        picture = first if number == 0 else _read(path, channels, size)
+
+    def read(number: int) -> NDArray[np.float32]:
+        with _opened(paths[number]) as image:
+            return _values(image, channels, size, paths[number])
+
+    return _side_by_side(paths, read, colours), tuple(path.relative_to(folder).as_posix() for path in paths)
+
+
+def read_images(
+    images: Sequence[Any],
+    *,
+    size: tuple[int, int] | None = None,
+    colours: Colours = "auto",
+    memory_limit: int = LARGEST_FOLDER,
+    name: str = "X",
+) -> NDArray[np.float32]:
+    """Read pictures that Pillow has opened or made, as those of a folder are read; see `read_pictures`.
+
+    Example:
+        >>> images = [Image.new("P", (6, 4)), Image.new("1", (6, 4), 1)]
+        >>> X = read_images(images)
+        >>> X.shape, X.min(axis=(1, 2, 3)).tolist()
+        ((2, 4, 6, 1), [0.0, 1.0])
+
+    Raises:
+        DataError: If one is no picture, is damaged, they differ in size, or take more than `memory_limit`.
+        FileFormatError: If Pillow has other numbers than the file's header says.
+    """
+    _check_settings(size, colours)
+    places = [f"{name}: picture {number}" for number in range(len(images))]
+    for image, place in zip(images, places, strict=True):
+        if not isinstance(image, Image.Image):
+            raise DataError(f"{place}: expected a picture of Pillow, as others are; got {type(image).__name__}.")
+    channels = _channels(colours, [_is_grey(image) for image in images])
+    _check_memory([image.width * image.height for image in images], size, channels, memory_limit)
+
+    def read(number: int) -> NDArray[np.float32]:
+        try:
+            return _values(images[number], channels, size, places[number])
+        except (DataError, FileFormatError, MemoryError):
+            raise
+        except Exception as error:  # one that was opened is decoded only here
+            raise _damaged(places[number], error) from None
+
+    return _side_by_side(places, read, colours)
+
+
+def _channels(colours: Colours, grey: Sequence[bool]) -> int:
+    return 1 if colours == "grey" or (colours == "auto" and all(grey)) else 3
+
+
+def _is_grey(image: Image.Image) -> bool:
+    return image.mode in _GREY or image.mode.startswith("I;")
+
+
+def _side_by_side(
+    places: Sequence[object], read: Callable[[int], NDArray[np.float32]], colours: Colours
+) -> NDArray[np.float32]:
+    """Return the pictures at these places as one array, of one channel where "auto" finds no colours."""
+    first = read(0)
+    pictures = np.empty((len(places), *first.shape), np.float32)
+    for number, place in enumerate(places):
+        picture = first if number == 0 else read(number)
         if picture.shape != first.shape:
             raise DataError(
-                f"The pictures differ in size: {paths[0]} has {_size(first)} pixels, {path} has {_size(picture)} "
+                f"The pictures differ in size: {places[0]} has {_size(first)} pixels, {place} has {_size(picture)} "
                 "(height × width). Make them alike, or name a size=(height, width) to which all are resized."
             )
         pictures[number] = picture
-    if colours == "auto" and channels == 3 and all((p == p[:, :, :1]).all() for p in pictures):
+    if colours == "auto" and pictures.shape[3] == 3 and all((p == p[:, :, :1]).all() for p in pictures):
         pictures = pictures[..., :1].copy()
-    return pictures, tuple(path.relative_to(folder).as_posix() for path in paths)
+    return pictures
 
 
 def write_picture(path: str | os.PathLike[str], array: NDArray[Any]) -> Path:
@@ -236,7 +294,7 @@ def _headers(paths: list[Path]) -> list[tuple[int, bool]]:
                         "picture may have. Make it smaller, or cut it into tiles."
                     )
                 depth_of(image, path)
-                headers.append((image.width * image.height, image.mode in _GREY or image.mode.startswith("I;")))
+                headers.append((image.width * image.height, _is_grey(image)))
         except FileFormatError as error:
             bad.append(error)
     if bad:
@@ -283,24 +341,23 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise _damaged(path, error) from None
 
 
-def _damaged(path: Path, error: Exception) -> FileFormatError:
+def _damaged(path: object, error: Exception) -> FileFormatError:
     return FileFormatError(f"{path}: the picture is damaged or cut short ({error}). Get it again, or take it away.")
 
 
-def _read(path: Path, channels: int, size: tuple[int, int] | None) -> NDArray[np.float32]:
+def _values(image: Image.Image, channels: int, size: tuple[int, int] | None, path: object) -> NDArray[np.float32]:
     """Return one picture, (height, width, channels), values in [0, 1]."""
-    with _opened(path) as image:
-        depth = depth_of(image, path)
-        image, white = _plain(ImageOps.exif_transpose(image), depth, channels, path)
-        if size is not None and (image.height, image.width) != tuple(size):
-            # With antialiasing, and without values beyond those of the picture.
-            image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-        values = np.asarray(image, np.float32) / np.float32(white)
+    depth = depth_of(image, path)
+    image, white = _plain(ImageOps.exif_transpose(image), depth, channels, path)
+    if size is not None and (image.height, image.width) != tuple(size):
+        # With antialiasing, and without values beyond those of the picture.
+        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    values = np.asarray(image, np.float32) / np.float32(white)
     values = values.reshape(*values.shape[:2], -1)
     return np.broadcast_to(values, (*values.shape[:2], channels))
 
 
-def _plain(image: Image.Image, depth: Depth, channels: int, path: Path) -> tuple[Image.Image, float]:
+def _plain(image: Image.Image, depth: Depth, channels: int, path: object) -> tuple[Image.Image, float]:
     """Return the picture as grey (8-bit or real) or RGB without transparency, and which value is white."""
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         values = np.asarray(image, np.float32)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from omokage.data.containers import opened
+from omokage.data.containers import is_frame, is_picture, opened
 from omokage.data.kinds.base import Drawing, Given, Kind, Pictures, Rows, Schema
 from omokage.data.kinds.images import Images
 from omokage.data.kinds.sequences import Sequences
@@ -28,7 +28,7 @@ def open_data(X: Any, kind: Any, sample_weight: Any = None, *, estimator: str = 
         X: Data, or the path of a file or folder.
         kind: "auto", a name of `KINDS`, or an instance. "auto": what has the axes (n, time, channels), and a list of
             arrays (time, channels), or of arrays (time,) of unlike lengths, is sequences; what has the axes (n, height,
-            width, channels), and a folder, is images; all else is vectors.
+            width, channels), a folder, and a list of Pillow's pictures are images; all else is vectors.
         sample_weight: How much each row counts.
         estimator: What messages call the model.
 
@@ -82,7 +82,9 @@ def _axes(X: Any) -> int:
     axes, first = 1, X[0] if X else 0
     while isinstance(first, list | tuple) and first and axes < _MOST_AXES:  # a list may hold itself
         axes, first = axes + 1, first[0]
-    axes += _axes_of(first, 0)
+    if is_picture(first):
+        return 4
+    axes += 2 if is_frame(first) else _axes_of(first, 0)
     unlike = axes == 2 and hasattr(X[0], "ndim") and len({getattr(row, "shape", None) for row in X}) > 1
     return 3 if unlike else max(2, axes)
 

@@ -1,4 +1,4 @@
-"""Images: arrays (n, height, width) or (n, height, width, channels), or a folder of pictures.
+"""Images: arrays (n, height, width) or (n, height, width, channels), or pictures of a folder or of Pillow.
 
 All pixels of a channel share one scale, and each has a centre of its own: standardising takes the mean picture away.
 """
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from omokage.batch import Batch, Event
 from omokage.data.columns import ColumnSchema, Standardization
-from omokage.data.containers import array_of, values
+from omokage.data.containers import array_of, is_picture, values
 from omokage.data.encoded import Encoded
 from omokage.data.kinds.base import Drawing, Form, Given, Kind, Pictures, Schema
 from omokage.data.kinds.vectors import Table
@@ -32,8 +32,8 @@ class Images(Kind):
     """How to read images.
 
     Attributes:
-        size: (height, width) to which the pictures of a folder are resized; `None`: they have one size.
-        colours: "grey", "rgb", or "auto": grey where all pictures of a folder are.
+        size: (height, width) to which pictures of a folder or of Pillow are resized; `None`: they have one size.
+        colours: "grey", "rgb", or "auto": grey where all pictures are.
 
     Example:
         >>> Images(size=(64, 64), colours="grey")
@@ -94,8 +94,7 @@ class ImageSchema(Schema):
 
     def rows(self, X: Any, *, support: Support = REAL, name: str = "X", estimator: str = "") -> Encoded:
         """Return images, checked and encoded; raises DataError if they cannot be used."""
-        X = self.pictures(X)[0] if is_folder(X) else values(X, shaped=True)
-        flat, shape, _ = read_images(X, self.kind, name)
+        flat, shape, _ = read_images(values(X, shaped=True), self._reading, name)
         self.check_shape(shape, name)
         if not support.everything and (bad := support.outside(flat)).any():
             number, pixel = np.argwhere(bad)[0]
@@ -109,8 +108,12 @@ class ImageSchema(Schema):
         """Return the pictures of a folder, (n, H, W, C), read as those of the fit, and their paths in it."""
         from omokage.files.pictures import read_pictures
 
-        colours = "rgb" if self.shape[2] == 3 else self.kind.colours  # grey pictures become RGB without loss
-        return read_pictures(folder, size=self.kind.size, colours=colours)
+        return read_pictures(folder, size=self._reading.size, colours=self._reading.colours)
+
+    @property
+    def _reading(self) -> Images:
+        """How new pictures are read: grey ones become RGB without loss."""
+        return replace(self.kind, colours="rgb") if self.shape[2] == 3 else self.kind
 
     def check_shape(self, shape: tuple[int, int, int], name: str = "X") -> None:
         """Check that images are of the size of the fit; raises DataError if not."""
@@ -278,6 +281,10 @@ def read_images(X: Any, kind: Images, name: str) -> tuple[NDArray[Any], tuple[in
         from omokage.files.pictures import read_pictures
 
         X, _ = read_pictures(X, size=kind.size, colours=kind.colours)
+    elif isinstance(X, list | tuple) and any(map(is_picture, X)):
+        from omokage.files.pictures import read_images as read_pillow
+
+        X = read_pillow(X, size=kind.size, colours=kind.colours, name=name)
     try:
         array = array_of(X, name)
     except DataError as error:
