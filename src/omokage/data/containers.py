@@ -92,7 +92,7 @@ def frame_of(X: Any, name: str = "X") -> "nw.DataFrame[Any] | None":
     _refuse_pictures(X, name)
     try:
         if isinstance(X, np.ndarray) and X.dtype.names:
-            X = pl.DataFrame({field: X[field] for field in X.dtype.names})
+            X = pl.DataFrame({field: _in_known_unit(X[field]) for field in X.dtype.names})
         frame = nw.from_native(X, pass_through=True)
         known = isinstance(frame, nw.DataFrame)
         arrow = hasattr(X, "__arrow_c_stream__") or hasattr(X, "__arrow_c_array__")
@@ -111,6 +111,12 @@ def frame_of(X: Any, name: str = "X") -> "nw.DataFrame[Any] | None":
             f"{name}: column names must differ; {listing(sorted({n for n in names if names.count(n) > 1}))} repeat."
         )
     return frame
+
+
+def _in_known_unit(field: NDArray[Any]) -> NDArray[Any]:
+    """Return times in a unit that Polars has: those of seconds and longer in milliseconds, without loss."""
+    coarse = field.dtype.kind in "mM" and np.datetime_data(field.dtype)[0] in ("Y", "M", "W", "D", "h", "m", "s")
+    return field.astype(f"{field.dtype.kind}8[ms]") if coarse else field
 
 
 def is_frame(X: Any) -> bool:
