@@ -200,7 +200,7 @@ def _of_frame(frame: "nw.DataFrame[Any]", reading: "Sequences", place: str) -> t
             f"{place}: expected one series, got {count} by {key!r}. Give all series as one table, pandas.concat(X) or "
             "polars.concat(X)."
         )
-    return _matrix(frame, channels, place), tuple(map(str, channels))
+    return _matrix(frame, channels, place), tuple(channels)
 
 
 def _places(found: tuple[str, ...] | None, names: tuple[str, ...] | None, place: str) -> list[int]:
@@ -222,19 +222,19 @@ def _from_table(frame: "nw.DataFrame[Any]", reading: "Sequences", name: str) -> 
     labels = None if reading.series is None else frame.get_column(reading.series).to_list()
     called = None if labels is None else [f"{labels[group[0]]!r} (from row {group[0]})" for group in groups]
     _check_observed(values, name, called)
-    return Read(values, tuple(map(str, channels)), alone=reading.series is None)
+    return Read(values, tuple(channels), alone=reading.series is None)
 
 
 def _matrix(frame: "nw.DataFrame[Any]", channels: Sequence[str], name: str) -> NDArray[Any]:
     """Return columns of numbers side by side, (rows, channels)."""
     matrix = np.column_stack(
-        [numbers_in(frame.get_column(column), f"{name}, column {str(column)!r}") for column in channels]
+        [numbers_in(frame.get_column(column), f"{name}, column {column!r}") for column in channels]
     )
     bad = np.argwhere(~(np.isnan(matrix) | (np.abs(matrix) <= _LARGEST)))
     if len(bad):
         row, column = bad[0]
         raise DataError(
-            f"{name} contains {_shown(matrix[row, column])} at row {row}, column {str(channels[column])!r}"
+            f"{name} contains {_shown(matrix[row, column])} at row {row}, column {channels[column]!r}"
             f"{_more(len(bad))}. {_EXPECTED}"
         )
     return matrix
@@ -248,7 +248,13 @@ def _check_columns(frame: "nw.DataFrame[Any]", reading: "Sequences", name: str) 
             f"long series. It has {listing(frame.columns, 20)}."
         )
     if absent := [key for key in reading.keys if key not in frame.columns]:
-        hints = "".join(suggest(key, map(str, frame.columns)) for key in absent)
+        levels = getattr(getattr(frame.to_native(), "index", None), "names", ())
+        if set(absent) & {str(level) for level in levels}:
+            raise DataError(
+                f"{name}: no column {listing(absent)}; the index of the frame is called {listing(levels)}. Make it a "
+                "column: reset_index()."
+            )
+        hints = "".join(suggest(key, frame.columns) for key in absent)
         raise DataError(f"{name}: no column {listing(absent)}.{hints} It has {listing(frame.columns, 20)}.")
     _channels(frame, reading, name)
     if not len(frame):
