@@ -432,7 +432,7 @@ def test_a_damaged_schema_is_refused(plain):
     assert SequenceSchema.from_json(json.loads(json.dumps(whole))).to_json() == whole
     for name, value in {
         "layout": "TNC", "time": "t", "buckets": [], "lengths": [12, 5], "counts": [0.0], "observed": [1.0],
-        "missing": [], "columns": {}, "series": 5,
+        "missing": [], "columns": {}, "series": 5.5,
     }.items():  # fmt: skip
         if name == "missing":
             continue
@@ -440,6 +440,41 @@ def test_a_damaged_schema_is_refused(plain):
             SequenceSchema.from_json({**whole, name: value})
         with pytest.raises(FileFormatError, match=r"schema\.json"):
             SequenceSchema.from_json({key: entry for key, entry in whole.items() if key != name})
+
+
+def test_columns_may_be_called_by_numbers(tmp_path):
+    frame = pd.DataFrame(table(waves()).rows())
+    assert list(frame.columns) == [0, 1, 2, 3]
+    model = om.VAE(**SMALL, data=Sequences(series=0, time=1)).fit(frame)
+    expected = model.score_samples(frame)
+    assert model.schema_.names == ("2", "3")
+    for reading in (Sequences(series="0", time="1"), Sequences(series=np.int64(0), time="1")):
+        assert reading == model.data
+    for estimator in (model, om.load(model.save(tmp_path / "m"))):
+        np.testing.assert_array_equal(estimator.score_samples(frame[[3, 1, 0, 2]]), expected)
+        named = pl.DataFrame(table(waves()).rows(), schema=["0", "1", "2", "3"], orient="row")
+        np.testing.assert_array_equal(estimator.score_samples(named), expected)
+    with refused(DataError, "X: no column '4'", "It has '0', '1', '2', '3'"):
+        om.VAE(**SMALL, data=Sequences(series=4)).fit(frame)
+    assert list(frame.columns) == [0, 1, 2, 3]
+
+
+def test_a_key_in_the_index_is_told_to_be_made_a_column():
+    frame = pd.DataFrame(table(GOOD).rows(), columns=["id", "t", "a", "b"])
+    for keys in ("id", ["id", "t"]):
+        with refused(DataError, "X: no column 'id'", "the index of the frame is called 'id'", "reset_index()"):
+            om.VAE(**SMALL, data=KEYED).fit(frame.set_index(keys))
+
+
+@pytest.mark.parametrize(
+    "unlike", [{"a": np.ones((4, 2)), "b": np.ones((3, 2))}, {"a": [1.0, 2.0], "b": [1.0]}, {"a": np.ones((4, 2))}]
+)
+@pytest.mark.parametrize("data", ["auto", "sequences"])
+def test_series_in_a_dict_are_told_to_be_a_list(unlike, data):
+    with refused(DataError, "X: expected rows, got a dict. Give them as a list, list(X.values())"):
+        om.VAE(**SMALL, data=data).fit(unlike)
+    with refused(DataError, "pandas.DataFrame(X)"):
+        om.VAE(**SMALL, data=data).fit({"a": [1.0, 2.0], "b": [3.0, 4.0], "c": np.array(5.0)})
 
 
 # ------------------------------------------------------------------------------------- lists of frames, by their names
@@ -619,7 +654,8 @@ def test_settings_that_cannot_be():
         ({"layout": "TNC"}, ["layout='TNC'", "'NTC' or 'NCT'"]),
         ({"time": "t"}, ["expected series= as well"]),
         ({"series": "t", "time": "t"}, ["both name the column 't'"]),
-        ({"series": 3}, ["series=3", "name of a column"]),
+        ({"series": 3.5}, ["series=3.5", "name of a column"]),
+        ({"series": True}, ["series=True", "name of a column"]),
     ]:
         with refused(ParameterError, *parts):
             Sequences(**settings)

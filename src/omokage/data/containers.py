@@ -42,6 +42,7 @@ _REMEDIES = {  # what a container that is not read has to be turned into
     "Dataset": "Give it as a frame, X.to_dataframe(), or one of its variables, X['name'].values",
     "AnnData": "Give its matrix, X.X, or the frame X.to_df()",
     "dict": "Give it as a frame, pandas.DataFrame(X) or polars.DataFrame(X)",
+    "dict of series": "Give them as a list, list(X.values())",
     "generator": "Give it as a list or an array, numpy.stack(list(X))",
 }
 
@@ -82,7 +83,7 @@ def values(X: Any, *, shaped: bool = False) -> Any:
 
 
 def frame_of(X: Any, name: str = "X") -> "nw.DataFrame[Any] | None":
-    """Return X as a frame with names, `None` where it has none.
+    """Return X as a frame whose names are text, `None` where it has none.
 
     Raises:
         DataError: If it is a frame that has to be asked for its rows first, or repeats a name.
@@ -94,7 +95,7 @@ def frame_of(X: Any, name: str = "X") -> "nw.DataFrame[Any] | None":
     _refuse_pictures(X, name)
     try:
         if isinstance(X, np.ndarray) and X.dtype.names:
-            X = pl.DataFrame({field: X[field] for field in X.dtype.names})
+            X = pl.DataFrame({field: _in_known_unit(X[field]) for field in X.dtype.names})
         frame = nw.from_native(X, pass_through=True)
         known = isinstance(frame, nw.DataFrame)
         arrow = hasattr(X, "__arrow_c_stream__") or hasattr(X, "__arrow_c_array__")
@@ -112,7 +113,17 @@ def frame_of(X: Any, name: str = "X") -> "nw.DataFrame[Any] | None":
         raise DataError(
             f"{name}: column names must differ; {listing(sorted({n for n in names if names.count(n) > 1}))} repeat."
         )
+    if names != list(frame.columns):  # of pandas
+        native = frame.to_native().copy(deep=False)
+        native.columns = names
+        frame = nw.from_native(native)
     return frame
+
+
+def _in_known_unit(field: NDArray[Any]) -> NDArray[Any]:
+    """Return times in a unit that Polars has: those of seconds and longer in milliseconds, without loss."""
+    coarse = field.dtype.kind in "mM" and np.datetime_data(field.dtype)[0] in ("Y", "M", "W", "D", "h", "m", "s")
+    return field.astype(f"{field.dtype.kind}8[ms]") if coarse else field
 
 
 def is_frame(X: Any) -> bool:
@@ -145,9 +156,18 @@ def _check_container(X: Any, frame: Any, name: str) -> None:
     """Refuse what is neither a frame nor an array, by the call that would make it one."""
     called = "LazyFrame" if isinstance(frame, nw.LazyFrame) else type(X).__name__
     if isinstance(X, Mapping) and not hasattr(X, "__array__") and not hasattr(X, "shape"):
-        called = called if called in _REMEDIES else "dict"
+        shapes = {_shape(part) for part in X.values()} - {()}
+        several = len(shapes) > 1 or any(shape is None or len(shape) > 1 for shape in shapes)
+        called = "dict of series" if several else called if called in _REMEDIES else "dict"
     if called in _REMEDIES:
         raise DataError(f"{name}: expected rows, got a {type(X).__name__}. {_REMEDIES[called]}.")
+
+
+def _shape(part: Any) -> tuple[int, ...] | None:
+    try:
+        return tuple(map(int, np.shape(part)))
+    except Exception:  # lists of unlike lengths, and whatever a stranger's container raises
+        return None
 
 
 def array_of(X: Any, name: str = "X") -> NDArray[Any]:
@@ -296,7 +316,7 @@ def to_matrix(
         X, names = _labelled(X, name)
     else:
         _check_numeric(frame, first_row, name)
-        names = tuple(str(column) for column in frame.columns)
+        names = tuple(frame.columns)
         X = _side_by_side(frame)
     X = unmasked(X)
     if isinstance(X, list | tuple):
@@ -380,7 +400,7 @@ def _side_by_side(frame: "nw.DataFrame[Any]") -> Matrix:
         # A way that is four times as fast as column by column.
         by_rows: Any = native.cast(pl.Float32 if single else pl.Float64).to_numpy(order="c")
         return by_rows
-    columns = [numbers_in(column, str(column.name)) for column in frame.iter_columns()]
+    columns = [numbers_in(column, column.name) for column in frame.iter_columns()]
     matrix = np.empty((len(frame), len(columns)), np.float32 if single else np.float64)
     for start in range(0, len(frame), _BLOCK):  # so that what is written side by side is still in the cache
         for j, column in enumerate(columns):
@@ -479,9 +499,7 @@ def _first_text(X: Any, first_row: int) -> str:
 
 def _check_numeric(frame: "nw.DataFrame[Any]", first_row: int, name: str) -> None:
     offenders = [
-        f"{str(column.name)!r} ({_example(column, first_row)})"
-        for column in frame.iter_columns()
-        if not is_numbers(column)
+        f"{column.name!r} ({_example(column, first_row)})" for column in frame.iter_columns() if not is_numbers(column)
     ]
     if offenders:
         more = f" and {len(offenders) - 5} more" if len(offenders) > 5 else ""

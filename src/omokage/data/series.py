@@ -7,17 +7,15 @@ their times. NaN, null and what an array masks are missing entries. Steps are ta
 """
 
 from collections.abc import Hashable, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import narwhals as nw
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
+from omokage.data.chronology import check_index, check_times, missing, moments
 from omokage.data.containers import array_of, frame_of, is_frame, is_numbers, numbers_in, unmasked
 from omokage.errors import DataError, DataTypeError, ParameterError, listing, shown, suggest
-from omokage.files.times import times as read_times
 from omokage.supports import Support
 
 if TYPE_CHECKING:
@@ -58,7 +56,7 @@ def read_series(X: Any, reading: "Sequences", name: str) -> Read:
         series = _regular(X)
     if series is None:
         return _from_list(list(X), reading, name)
-    _check_index(X, name)
+    check_index(X, name)
     array = _numbers(series, name)
     if reading.window is not None and array.ndim in (1, 2):
         return _from_list([array], reading, name)._replace(alone=True)
@@ -79,8 +77,7 @@ def rows_of_series(frame: Any, reading: "Sequences", name: str = "X") -> list[ND
     """Return the numbers of the rows of each series of a long table, the series in the order of their first rows.
 
     Example:
-        >>> import polars as pl
-        >>> from omokage.data import Sequences
+        >>>         >>> from omokage.data import Sequences
         >>> frame = pl.DataFrame({"id": ["b", "a", "b"], "x": [1.0, 2.0, 3.0]})
         >>> [rows.tolist() for rows in rows_of_series(frame, Sequences(series="id"))]
         [[0, 2], [1]]
@@ -95,10 +92,10 @@ def rows_of_series(frame: Any, reading: "Sequences", name: str = "X") -> list[ND
 
 def _groups(frame: "nw.DataFrame[Any]", key: str | None, time: str | None, name: str) -> list[NDArray[np.int64]]:
     """Return the numbers of the rows of each series, in the order of time; without a key all are of one."""
-    labels, groups = [name] * len(frame), [np.arange(len(frame))]
+    labels, groups = None, [np.arange(len(frame))]
     if key is not None:
         labels = frame.get_column(key).to_list()
-        if without := _missing(frame.get_column(key), labels):
+        if without := missing(frame.get_column(key), labels):
             more = f", and so have {len(without) - 1} more" if len(without) > 1 else ""
             raise DataError(
                 f"{name}: row {without[0]} has no value in {key!r}, so it belongs to no series{more}. Fill it, or "
@@ -106,14 +103,14 @@ def _groups(frame: "nw.DataFrame[Any]", key: str | None, time: str | None, name:
             )
         numbers: dict[Hashable, int] = {}
         try:
-            member = np.array([numbers.setdefault(label, len(numbers)) for label in labels])
+            member = np.array([numbers.setdefault(label, len(numbers)) for label in moments(frame.get_column(key))])
         except TypeError:
             raise DataError(f"{name}: {key!r} holds {labels[0]!r}; expected names or numbers.") from None
         groups = np.split(np.argsort(member, kind="stable"), np.cumsum(np.bincount(member))[:-1])
     if time is None:
-        _check_index(frame.to_native(), name, groups)
+        check_index(frame.to_native(), name, groups)
     else:
-        _check_times(frame.get_column(time), groups, labels, name)
+        check_times(frame.get_column(time), groups, labels, name)
     return groups
 
 
@@ -141,22 +138,6 @@ def check_support(values: Series, support: Support, name: str) -> None:
             raise DataError(
                 f"{name}: expected {support.text}, as at fit; got {series[step, channel]:.6g} in series {number}, "
                 f"step {step}, channel {channel}. Scale the series as those of the fit."
-            )
-
-
-def _check_index(given: Any, name: str, groups: Sequence[NDArray[np.int64]] | None = None) -> None:
-    """Check that the times by which pandas knows rows ascend, within each series where there are several."""
-    index: Any = getattr(given, "index", None)
-    kind = getattr(getattr(index, "dtype", None), "kind", None)
-    if kind not in ("m", "M"):
-        return
-    for lines in [np.arange(len(index))] if groups is None else groups:
-        times = np.asarray(index[lines])
-        if (wrong := np.flatnonzero(~(times[1:] > times[:-1]))).size:
-            before, row = int(lines[wrong[0]]), int(lines[wrong[0] + 1])
-            raise DataError(
-                f"{name}: row {row} ({index[row]}) does not come after row {before} ({index[before]}). Sort the rows "
-                f"by their index, {name}.sort_index(), and keep one for each time."
             )
 
 
@@ -199,7 +180,7 @@ def _from_list(X: Any, reading: "Sequences", name: str) -> Read:
 
 def _of_steps(series: Any, reading: "Sequences", place: str) -> tuple[NDArray[Any], None]:
     """Return a series without names, (time, channels)."""
-    _check_index(series, place)
+    check_index(series, place)
     array = _numbers(series, place)
     if array.ndim not in (1, 2):
         raise DataError(f"{place}: expected an array (time, channels), got the shape {array.shape}.")
@@ -219,7 +200,7 @@ def _of_frame(frame: "nw.DataFrame[Any]", reading: "Sequences", place: str) -> t
             f"{place}: expected one series, got {count} by {key!r}. Give all series as one table, pandas.concat(X) or "
             "polars.concat(X)."
         )
-    return _matrix(frame, channels, place), tuple(map(str, channels))
+    return _matrix(frame, channels, place), tuple(channels)
 
 
 def _places(found: tuple[str, ...] | None, names: tuple[str, ...] | None, place: str) -> list[int]:
@@ -241,19 +222,19 @@ def _from_table(frame: "nw.DataFrame[Any]", reading: "Sequences", name: str) -> 
     labels = None if reading.series is None else frame.get_column(reading.series).to_list()
     called = None if labels is None else [f"{labels[group[0]]!r} (from row {group[0]})" for group in groups]
     _check_observed(values, name, called)
-    return Read(values, tuple(map(str, channels)), alone=reading.series is None)
+    return Read(values, tuple(channels), alone=reading.series is None)
 
 
 def _matrix(frame: "nw.DataFrame[Any]", channels: Sequence[str], name: str) -> NDArray[Any]:
     """Return columns of numbers side by side, (rows, channels)."""
     matrix = np.column_stack(
-        [numbers_in(frame.get_column(column), f"{name}, column {str(column)!r}") for column in channels]
+        [numbers_in(frame.get_column(column), f"{name}, column {column!r}") for column in channels]
     )
     bad = np.argwhere(~(np.isnan(matrix) | (np.abs(matrix) <= _LARGEST)))
     if len(bad):
         row, column = bad[0]
         raise DataError(
-            f"{name} contains {_shown(matrix[row, column])} at row {row}, column {str(channels[column])!r}"
+            f"{name} contains {_shown(matrix[row, column])} at row {row}, column {channels[column]!r}"
             f"{_more(len(bad))}. {_EXPECTED}"
         )
     return matrix
@@ -267,7 +248,13 @@ def _check_columns(frame: "nw.DataFrame[Any]", reading: "Sequences", name: str) 
             f"long series. It has {listing(frame.columns, 20)}."
         )
     if absent := [key for key in reading.keys if key not in frame.columns]:
-        hints = "".join(suggest(key, map(str, frame.columns)) for key in absent)
+        levels = getattr(getattr(frame.to_native(), "index", None), "names", ())
+        if set(absent) & {str(level) for level in levels}:
+            raise DataError(
+                f"{name}: no column {listing(absent)}; the index of the frame is called {listing(levels)}. Make it a "
+                "column: reset_index()."
+            )
+        hints = "".join(suggest(key, frame.columns) for key in absent)
         raise DataError(f"{name}: no column {listing(absent)}.{hints} It has {listing(frame.columns, 20)}.")
     _channels(frame, reading, name)
     if not len(frame):
@@ -290,36 +277,6 @@ def _channels(frame: "nw.DataFrame[Any]", reading: "Sequences", name: str) -> li
             "columns of text out (--id on the command line), or encode them as numbers first."
         )
     return channels
-
-
-def _check_times(given: nw.Series[Any], groups: Sequence[NDArray[np.int64]], labels: Sequence[Any], name: str) -> None:
-    times, column = given.to_list(), given.name
-    if without := _missing(given, times):
-        raise DataError(
-            f"{name}: series {labels[without[0]]!r}: row {without[0]} has no value in {column!r}. Fill it, or leave "
-            "the row out."
-        )
-    moments = _moments(times, str(column), name)
-    for group in groups:
-        for before, after in pairwise(group):
-            if moments[before] < moments[after]:
-                continue
-            what = "repeats the time" if moments[before] == moments[after] else "comes before the time"
-            raise DataError(
-                f"{name}: series {labels[after]!r}: row {after} ({column} = {times[after]}) {what} of row {before} "
-                f"({times[before]}). Sort the table by {column!r}, by time and not as text, and keep one row for each "
-                "time of a series."
-            )
-
-
-def _moments(times: Sequence[Any], column: str, name: str) -> Sequence[Any]:
-    """Return times in an order that is that of time: text is read as dates, clocks or numbers."""
-    if not all(isinstance(entry, str) for entry in times):
-        return times
-    try:
-        return read_times(pl.Series(column, times)).to_list()
-    except DataError as error:
-        raise DataError(f"{name}: {error}") from None
 
 
 def _is_empty(column: "nw.Series[Any]") -> bool:
@@ -358,12 +315,6 @@ def _check_observed(values: Series, name: str, called: Sequence[str] | None = No
         raise DataError(
             f"{name}: series {called[empty[0]] if called else empty[0]} has no observed entry{more}. Leave it out."
         )
-
-
-def _missing(column: nw.Series[Any], entries: Sequence[Any]) -> list[int]:
-    """Return the rows in which a column has no value: null, or not a number."""
-    nulls = column.is_null().to_list()
-    return [row for row, entry in enumerate(entries) if nulls[row] or (isinstance(entry, float) and entry != entry)]
 
 
 def _shown(value: float) -> str:

@@ -40,7 +40,8 @@ class Sequences(Kind):
     Attributes:
         layout: The order of the axes of arrays: "NTC" (series, time, channels) or "NCT"; lists hold "TC" or "CT".
         series: The column of a long table that says which series a row belongs to.
-        time: The column by which the rows of a series ascend; `None`: they stand in their order.
+        time: The column by which the rows of a series ascend; `None`: they stand in their order. The name of a column
+            may be a whole number, which is taken as text.
         window: How many steps a row of the model has. Series are cut into windows that overlap, and X may be a single
             long one: an array (time, channels), or a table without a column that tells series apart. `None`: a row is
             a whole series.
@@ -68,7 +69,9 @@ class Sequences(Kind):
             raise ParameterError(f"Sequences(layout={self.layout!r}): expected 'NTC' or 'NCT'.")
         for name in ("series", "time"):
             value = getattr(self, name)
-            if not (value is None or isinstance(value, str)):
+            if is_count(value, 0):  # names are text, as they are in files
+                object.__setattr__(self, name, str(value))
+            elif not (value is None or isinstance(value, str)):
                 raise ParameterError(f"Sequences({name}={value!r}): expected the name of a column.")
         if self.window is not None and not (is_count(self.window) and self.window > 1):
             raise ParameterError(f"Sequences(window={self.window!r}): expected a whole number of steps, 2 or more.")
