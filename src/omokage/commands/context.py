@@ -40,9 +40,10 @@ class AtFit:
     kind: Kind | None = None
     types: Mapping[str, Any] = field(default_factory=dict)
 
-    def like(self, data: str) -> "AtFit":
-        """Return how others are read in the same way."""
-        return replace(self, source=replace(self.source, data=data))
+    def like(self, data: str, rows: Any) -> "AtFit":
+        """Return how others are read in the same way, numbers as they were found in these rows."""
+        options = replace(self.source.options, notation=rows.found.notation if hasattr(rows, "found") else None)
+        return replace(self, source=replace(self.source, data=data, options=options))
 
     def read(self) -> tuple[Any, pl.DataFrame | None]:
         """Return the rows, an open file or a folder, and their context, a line for each of them."""

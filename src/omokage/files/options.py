@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from omokage.errors import FileFormatError, ParameterError, listing, suggest
 from omokage.files.formats import MISSING
+from omokage.files.numbers import Notation, possible
 
 INDEXES = ("auto", "keep", "drop")
 DECIMALS = (".", ",")
@@ -31,6 +32,8 @@ class Options:
             name.
         text: Columns that are keys or labels: read as text, as it stands in the file. Never a number, never missing
             but for an empty cell.
+        notation: The decimal mark and the mark between groups of three digits that were found in files read before, as
+            (",", "."). Where the two are not given, numbers are read so if they all can be.
 
     Example:
         >>> Options(separator=";", decimal=",").to_json()
@@ -46,6 +49,7 @@ class Options:
     missing: tuple[str, ...] = MISSING
     index: Literal["auto", "keep", "drop"] = "auto"
     text: tuple[str, ...] = ()
+    notation: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         mark = self.separator
@@ -71,8 +75,30 @@ class Options:
             if isinstance(given, str) or not isinstance(given, Sequence) or not all(isinstance(v, str) for v in given):
                 raise ParameterError(f"{name}: expected a list of texts, got {given!r}.")
             object.__setattr__(self, name, tuple(given))
+        if self.notation is not None:
+            self._check_notation()
         if self.encoding is not None:
             _check_encoding(self.encoding)
+
+    @property
+    def asked(self) -> Notation:
+        """How numbers are written as far as it was asked for, else plainly."""
+        return Notation(self.decimal or ".", self.thousands or "")
+
+    @property
+    def remembered(self) -> Notation | None:
+        """How numbers were written in files read before, where it is not asked for otherwise."""
+        before = Notation(*self.notation) if self.notation else None
+        return before if before in possible(self.decimal, self.thousands) else None
+
+    def _check_notation(self) -> None:
+        given: Any = self.notation
+        marks = tuple(given) if isinstance(given, list | tuple) else ()
+        if len(marks) != 2 or marks[0] not in DECIMALS or marks[1] not in THOUSANDS or marks[0] == marks[1]:
+            raise ParameterError(
+                f"notation: expected a decimal mark and another mark between thousands, as (',', '.'); got {given!r}."
+            )
+        object.__setattr__(self, "notation", marks)
 
     def _check(self, name: str, choices: tuple[str, ...]) -> None:
         value = getattr(self, name)
