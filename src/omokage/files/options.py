@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from omokage.errors import FileFormatError, ParameterError, listing, suggest
+from omokage.errors import FileFormatError, ParameterError, in_unicode, listing, suggest
 from omokage.files.formats import MISSING
 from omokage.files.numbers import Notation, possible
 
@@ -72,8 +72,8 @@ class Options:
             raise ParameterError(f"array: expected the name of an array, got {self.array!r}.")
         for name in ("missing", "text"):
             given = getattr(self, name)
-            if isinstance(given, str) or not isinstance(given, Sequence) or not all(isinstance(v, str) for v in given):
-                raise ParameterError(f"{name}: expected a list of texts, got {given!r}.")
+            if isinstance(given, str) or not isinstance(given, Sequence) or not all(map(_is_text, given)):
+                raise ParameterError(f"{name}: expected a list of texts in Unicode, got {given!r}.")
             object.__setattr__(self, name, tuple(given))
         if self.notation is not None:
             self._check_notation()
@@ -123,6 +123,10 @@ class Options:
             return Options(**value)
         except ParameterError as error:
             raise FileFormatError(f"Settings of reading: {error}") from None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and in_unicode(value) == value
 
 
 def _check_encoding(encoding: Any) -> None:
