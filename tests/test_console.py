@@ -112,6 +112,12 @@ def test_help_fits_a_narrow_terminal(columns):
     assert max(map(len, out.splitlines())) <= columns
 
 
+@pytest.mark.parametrize("columns", [0, 1, 2, 3])
+def test_help_ends_where_a_terminal_has_next_to_no_columns(columns, shown):
+    for words in (["--help"], ["score", "--help"]):
+        assert shown(words, "ascii", columns) == shown(words, "ascii", 20)
+
+
 def test_columns_are_aligned_by_how_wide_letters_are():
     lines = aligned([("温度", "1"), ("a", "22"), ("", "333")], right=(1,)).splitlines()
     assert lines == ["温度   1", "a     22", "     333"]
@@ -175,6 +181,12 @@ def test_a_pipe_that_closes_ends_the_program_quietly(folder):
         assert done.returncode in (0, 141), "as other programs that write to a closed pipe, or it was all through"
     done = omokage(["reproduce", "--list"], shell="{} | true")
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_closed_input_is_no_crash(folder):
+    done = omokage(["score", folder / "模型", "-"], shell="{} <&-")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert re.fullmatch(rb"omokage: -: standard input is closed; [^\n]+\n", done.stderr)
 
 
 def test_a_closed_or_full_output_is_no_crash(folder):

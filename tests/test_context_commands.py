@@ -180,6 +180,21 @@ def test_what_cannot_be_the_context_of_a_fit_is_said(command, files, tmp_path, w
     assert not (tmp_path / "m").exists()
 
 
+@pytest.mark.parametrize("series", [(), ("--data", "sequences", "--series", "part")])
+@pytest.mark.parametrize("cells", [["NA", "null"], ["1", "NA"], ["", "B"]])
+def test_missing_cells_of_a_context_name_the_way_to_read_them_as_labels(command, tmp_path, cells, series):
+    table().with_columns(lot=pl.Series((["A"] * 2 if cells[1] != "NA" else ["1"] * 2) + cells * 29)).write_csv(
+        tmp_path / "x.csv", null_value=""
+    )
+    fit = ["fit", tmp_path / "x.csv", *(series or ("--id", "part")), "--out", tmp_path / "m", *SMALL]
+    status, _, said = command(*fit, "--context", "lot")
+    assert (status, said.count("\n")) == (1, 1)
+    assert f"in row {2 + (cells[1] == 'NA')}, column 'lot', and in" in said and "pass --context lot:label" in said
+    if "" not in cells and not series:
+        assert command(*fit, "--context", "lot:label")[0] == 0
+        assert set(cells) <= set(om.load(tmp_path / "m").context_schema_.columns[0].labels)
+
+
 def test_types_can_be_asked_for_and_settings_name_the_context_too(command, tmp_path):
     table().with_columns(hour=pl.Series(range(60)) % 24, digit=pl.Series([f"{n % 3:02}" for n in range(60)])).drop(
         "part", "lot"

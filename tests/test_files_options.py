@@ -278,7 +278,7 @@ def test_keys_are_text_as_it_stands(tmp_path):
 
 
 def test_options_are_saved_and_come_back():
-    every = Options(";", ",", ".", "cp932", True, "X", ("-999", ""), "keep", ("k", "label"))
+    every = Options(";", ",", ".", "cp932", True, "X", ("-999", ""), "keep", ("k", "label"), (",", "."))
     for options in (Options(), every, Options(text=["a"]), Options(header=False)):
         assert Options.from_json(options.to_json()) == options
     assert Options().to_json() == {}
@@ -302,6 +302,9 @@ def test_options_are_saved_and_come_back():
         ({"index": "kep"}, ["index", "mean 'keep'"]),
         ({"text": "k"}, ["text", "list"]),
         ({"missing": [3]}, ["missing"]),
+        ({"notation": (",", ",")}, ["notation", "between thousands"]),
+        ({"notation": ","}, ["notation", "between thousands"]),
+        ({"notation": [[], {}]}, ["notation", "between thousands"]),
         ({"seperator": ";"}, ["'seperator'", "mean 'separator'"]),
     ],
 )

@@ -28,7 +28,7 @@ def test_what_was_found_is_said_and_what_was_asked_for_remembered(command, germa
     assert status == 0
     assert "';' between cells" in said and "decimal comma" in said
     spec = json.loads((tmp_path / "m" / "spec.json").read_text())
-    assert spec["reading"] == {"ids": ["Teil"]}
+    assert spec["reading"] == {"ids": ["Teil"], "options": {"notation": [",", ""]}}
     # The next file is read as the first was: the ids are passed through without a word.
     assert command("score", tmp_path / "m", german, "--out", tmp_path / "s.csv")[0] == 0
     scores = pl.read_csv(tmp_path / "s.csv", schema_overrides={"Teil": pl.String})
@@ -51,6 +51,78 @@ def test_options_are_remembered_and_flags_override_them(command, german, tmp_pat
     words = ["--separator", ",", "--decimal", "."]
     assert command("score", tmp_path / "m", tmp_path / "new.csv", "--out", tmp_path / "s.csv", *words)[0] == 0
     assert pl.read_csv(tmp_path / "s.csv").columns[0] == "anomaly_score"
+
+
+NOTATIONS = {  # of a file that tells how its numbers are written, and numbers that do not tell
+    "decimal comma": ("3.125,7", "3.001", 3001.0),
+    "decimal point": ("3,125.7", "3,001", 3001.0),
+    "no thousands": ("3125,7", "3,001", 3.001),
+}
+
+
+@pytest.fixture(params=NOTATIONS)
+def found(request, command, tmp_path):
+    """Return a model whose file told how numbers are written, and a cell that does not tell, with its value."""
+    first, cell, value = NOTATIONS[request.param]
+    rows = [f"P{n};{first};{n}{'.' if '.' in first[-2:] else ','}5" for n in range(20)]
+    (tmp_path / "first.csv").write_text("\n".join(["Teil;a;b", *rows]) + "\n")
+    assert command("fit", tmp_path / "first.csv", "--id", "Teil", "--out", tmp_path / "m", *SMALL)[0] == 0
+    return tmp_path / "m", cell, value
+
+
+def expected(model, *rows):
+    return om.load(model).score_samples(pl.DataFrame(rows, schema=["a", "b"], orient="row"))
+
+
+def test_numbers_are_read_in_the_notation_found_at_fit(command, monkeypatch, found, tmp_path):
+    model, cell, value = found
+    content = f"Teil;a;b\nQ1;{cell};7\n"
+    (tmp_path / "new.csv").write_text(content)
+    right = expected(model, (value, 7.0))
+    status, _, said = command("score", model, tmp_path / "new.csv", "--out", tmp_path / "s.csv")
+    assert (status, "as at the fit" in said) == (0, True)
+    np.testing.assert_allclose(-pl.read_csv(tmp_path / "s.csv")["anomaly_score"].to_numpy(), right, rtol=1e-6)
+    _, out, _ = answered(command, monkeypatch, model, content.encode())
+    np.testing.assert_allclose([-float(out[1].split(",")[1])], right, rtol=1e-5)
+    vae = om.load(model)
+    with pytest.warns(UserWarning, match="as at the fit"):
+        np.testing.assert_allclose(vae.score_samples(str(tmp_path / "new.csv")), right, rtol=1e-6)
+    # A cell that is no number makes its column one of text, and leaves its neighbours as they are.
+    (tmp_path / "bad.csv").write_text(content + "Q2;x;7\n")
+    assert command("score", model, tmp_path / "bad.csv", "--out", tmp_path / "s.csv")[0] == 0
+    scores = pl.read_csv(tmp_path / "s.csv")["anomaly_score"]
+    np.testing.assert_allclose([-scores[0]], right, rtol=1e-6)
+    assert scores[1] is None
+
+
+def test_numbers_that_cannot_be_read_as_at_the_fit_are_said_or_refused(command, monkeypatch, found, tmp_path):
+    model, *_ = found
+    mark = "." if model.parent.joinpath("first.csv").read_text().splitlines()[1].endswith(",5") else ","
+    (tmp_path / "new.csv").write_text(f"Teil;a;b\nQ1;3{mark}0012;2{mark}95\n")
+    status, _, said = command("score", model, tmp_path / "new.csv", "--out", tmp_path / "s.csv")
+    assert (status, "not as at the fit" in said) == (0, True)
+    right = expected(model, (3.0012, 2.95))
+    np.testing.assert_allclose(-pl.read_csv(tmp_path / "s.csv")["anomaly_score"].to_numpy(), right, rtol=1e-6)
+    _, out, said = answered(command, monkeypatch, model, f"Teil;a;b\nQ1;3{mark}0012;7\n".encode())
+    assert not out[1].replace(",", "") and f"column 'a': '3{mark}0012'" in said
+
+
+def test_the_notation_found_holds_in_python_and_for_rows_to_validate_on(tmp_path):
+    (tmp_path / "first.csv").write_text("a;b\n" + "".join(f"3.{n:03},7;{n}\n" for n in range(125, 145)))
+    (tmp_path / "new.csv").write_text("a;b\n3.131;7\n3.132;9\n")
+    frame = pl.DataFrame({"a": [3131.0, 3132.0], "b": [7, 9]})
+    with pytest.warns(UserWarning, match="as at the fit"):
+        vae = om.VAE(latent_dim=2, hidden=(8,), epochs=2, verbose=0, random_state=0)
+        histories = [vae.fit(tmp_path / "first.csv", X_valid=X).history_ for X in (tmp_path / "new.csv", frame)]
+    assert histories[0][-1]["validation_loss"] == histories[1][-1]["validation_loss"]
+    assert vae.fitted_.reading == {"options": {"notation": [",", "."]}}
+
+
+def test_a_notation_that_stays_in_doubt_is_refused(tmp_path):
+    path = tmp_path / "new.csv"
+    path.write_text('a,b\n"3.001",7\n')  # 3001, or a point where the files before have a comma
+    with pytest.raises(om.errors.DataError, match=r"'3\.001' may have .* decimal=','"):
+        om.read(path, notation=(",", "")).read()
 
 
 def test_python_reads_with_the_same_options(german):

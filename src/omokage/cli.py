@@ -6,6 +6,7 @@ Each command is a module of `omokage.commands`. Here stands what all share: how 
 import errno
 import io
 import os
+import shutil
 import sys
 import warnings
 
@@ -25,6 +26,7 @@ from omokage.commands.score import score
 from omokage.errors import OmokageError, one_line
 
 FAILED, INTERRUPTED = 1, 130  # exit statuses
+_NARROWEST = 20  # columns of a terminal
 _BROKEN_PIPE = 141  # what a shell says of a program that ended by the signal SIGPIPE
 
 app = App(
@@ -42,6 +44,7 @@ def main() -> None:
     """Run the command line; what a user can do wrong ends in one line on standard error and exit status 1."""
     warnings.formatwarning = lambda message, *_, **__: f"omokage: warning: {message}\n"
     _replace_what_cannot_be_shown()
+    _widen()
     try:
         try:
             app(exit_on_error=False, print_error=False)
@@ -74,6 +77,13 @@ def main() -> None:
 def _discard_output() -> None:
     """Leave nothing in the buffer that would raise again when Python ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _widen() -> None:
+    """Take no terminal to be narrower than help can be laid out in: rich fails, or never ends, in 0 to 3 columns."""
+    said = os.environ.get("COLUMNS", "")
+    if (int(said) if said.isdecimal() else shutil.get_terminal_size().columns) < _NARROWEST:
+        os.environ["COLUMNS"] = str(_NARROWEST)
 
 
 def _replace_what_cannot_be_shown() -> None:

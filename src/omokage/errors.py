@@ -11,6 +11,7 @@ from numbers import Integral
 
 _MOST = 1000  # letters of a line
 _BREAKS = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class OmokageError(Exception):
@@ -64,6 +65,29 @@ def one_line(text: str) -> str:
         text = f"{text[: 2 * _MOST // 3]} ... {text[-_MOST // 3 :]}"
     text = _BREAKS.sub(" ", text)
     return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def in_unicode(text: str) -> str:
+    """Return text with bytes of another encoding, which Python has as lone surrogates, written as %E9.
+
+    Example:
+        >>> in_unicode("caf\\udce9.png")
+        'caf%E9.png'
+    """
+    return _SURROGATE.sub(lambda found: f"%{ord(found[0]) & 0xFF:02X}", text)
+
+
+def check_unicode(text: str, name: str, where: str = "") -> None:
+    """Check that text is in Unicode, without lone surrogates, so that it can be written to files.
+
+    Raises:
+        DataError: Naming it, and the way out.
+    """
+    if in_unicode(text) != text:
+        raise DataError(
+            f"{name}: expected text in Unicode; got {text!r}{where}, with bytes of another encoding. Read it with "
+            "the right one, such as encoding='cp1252'."
+        )
 
 
 def shown(value: object) -> str:

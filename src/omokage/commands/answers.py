@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from omokage.commands.context import bad_cell, told_in, told_of_given
 from omokage.commands.outputs import check_apart, check_output, check_table, write_keyed, write_output
-from omokage.commands.sources import Source, batches_of, known_columns, named, numbers_in, open_rows
+from omokage.commands.sources import Source, batches_of, known_columns, named, numbers_in, open_rows, opened_vectors
 from omokage.data.containers import to_matrix
 from omokage.data.kinds import Given, Schema
 from omokage.errors import DataError
+from omokage.files.numbers import PLAIN, Notation
 from omokage.files.writing import write_table
 
 Columns = Mapping[str, Any]
@@ -36,7 +37,7 @@ def write_rows(question: Question, estimator: Any, source: Source, out: Path) ->
     check_table(out)
     if estimator.schema_.streams:
         answers = Answers(question, estimator, source)
-        write_table(out, (answers(batch, first).frame for first, batch in batches_of(source)))
+        write_table(out, (answers(batch, first).frame for first, batch in batches_of(opened_vectors(source))))
         return
     given = _given(estimator.schema_, source)
     with named(source.data):
@@ -113,8 +114,12 @@ class Answers:
     next, so that several can be answered at once.
     """
 
-    def __init__(self, question: Question, estimator: Any, source: Source, strict: bool = True):
+    def __init__(
+        self, question: Question, estimator: Any, source: Source, strict: bool = True, notation: Notation = PLAIN
+    ):
+        """Take what `write_rows` takes; `notation` is that of the numbers in columns that are text by a bad cell."""
         self.question, self.estimator, self.source, self.strict = question, estimator, source, strict
+        self.notation = notation
 
     def __call__(self, batch: Any, first: int, *, begun: bool | None = None) -> Answered:
         """Return the answers.
@@ -140,7 +145,7 @@ class Answers:
         except DataError:  # only then is it worth looking at each row
             if self.strict:
                 raise
-            numbers = numbers_in(rows)
+            numbers = numbers_in(rows, self.notation)
             good = np.asarray(~self._bad(numbers).any(1) & ~wrong.any(1))
             usable = self._usable(rows, numbers, good, first > 0 if begun is None else begun)
             if usable is None:

@@ -93,10 +93,9 @@ class Reading:
         ids = self.id or known_ids(data, options, fit.ids)
         return known_context(Source(data, ids, options, optional=not self.id), fit.context, self.context)
 
-    @property
-    def remembered(self) -> dict[str, Any]:
-        """What a model is to remember of it."""
-        options = self.source("-").options.to_json()
+    def remembered(self, notation: tuple[str, str] | None) -> dict[str, Any]:
+        """Return what a model is to remember of it, and of how numbers were found to be written."""
+        options = replace(self.source("-").options, notation=notation).to_json()
         return ({"options": options} if options else {}) | ({"ids": list(self.id)} if self.id else {})
 
 

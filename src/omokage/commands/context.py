@@ -40,9 +40,10 @@ class AtFit:
     kind: Kind | None = None
     types: Mapping[str, Any] = field(default_factory=dict)
 
-    def like(self, data: str) -> "AtFit":
-        """Return how others are read in the same way."""
-        return replace(self, source=replace(self.source, data=data))
+    def like(self, data: str, rows: Any) -> "AtFit":
+        """Return how others are read in the same way, numbers as they were found in these rows."""
+        options = replace(self.source.options, notation=rows.found.notation if hasattr(rows, "found") else None)
+        return replace(self, source=replace(self.source, data=data, options=options))
 
     def read(self) -> tuple[Any, pl.DataFrame | None]:
         """Return the rows, an open file or a folder, and their context, a line for each of them."""
@@ -103,12 +104,27 @@ def _context_at_fit(how: AtFit) -> pl.DataFrame | None:
         frame = open_table(source.data, options, columns=list(source.context)).read()
         assert isinstance(frame, pl.DataFrame)  # arrays have no names
         with named(source.data):
+            _check_filled(frame, source)
             return _as_asked(frame, how.types)
     whole: Any = open_table(source.data, options).read()
     with named(source.data):
+        _check_filled(whole, source)
         lines, key = kind.lines(whole.drop(source.ids))
         keys = () if key is None else (key,)
         return _as_asked(of_series(whole.select(*source.context, *keys), lines, key), how.types)
+
+
+def _check_filled(frame: pl.DataFrame, source: Source) -> None:
+    """Check that no cell of the context is read as missing, where it may be a label."""
+    for name in source.context:
+        missing = frame[name].is_null()
+        if name not in source.labels and missing.any():
+            more = f", and in {missing.sum() - 1} more rows" if missing.sum() > 1 else ""
+            raise DataError(
+                f"--context: expected a label or a number in each row; got a cell in row {missing.arg_max()}, column "
+                f"{name!r}{more}, that is empty or stands for a missing value, as NA does. If NA is a label, pass "
+                f"--context {name}:label; else leave such rows out, or fill them."
+            )
 
 
 def _as_asked(frame: pl.DataFrame, types: Mapping[str, Any]) -> pl.DataFrame:

@@ -124,7 +124,7 @@ def fit(
         _fit_detector(inner or None, rows, context, out, judging | silent, quiet, reading)
         return
     estimator: Any = made(**values, **silent)
-    checked, context_valid = (None, None) if valid is None else _validation(how.like(valid), rows)
+    checked, context_valid = (None, None) if valid is None else _validation(how.like(valid, rows), rows)
     run: Any = {"checkpoint": checkpoint, "checkpoint_every": checkpoint_every, "resume": resume}
     estimator.fit(rows, X_valid=checked, context=context, context_valid=context_valid, **run)
     remember(estimator, reading)
@@ -166,7 +166,7 @@ def _fit_detector(
 
 def remember(estimator: Any, reading: Reading) -> None:
     """Let an estimator remember how its file was read, so that the next ones are read so too."""
-    estimator.fitted_ = replace(estimator.fitted_, reading=reading.remembered)
+    estimator.fitted_ = replace(estimator.fitted_, reading=reading.remembered(estimator.fitted_.options.notation))
 
 
 def _validation(how: Any, rows: Any) -> tuple[Any, Any]:

@@ -25,7 +25,7 @@ from omokage import __version__
 from omokage.commands.answers import Answered, Answers, Question
 from omokage.commands.lines import Report
 from omokage.commands.outputs import check_apart, check_table
-from omokage.commands.sources import Source, batches_of
+from omokage.commands.sources import Source, batches_of, opened_vectors
 from omokage.errors import DataError, FileFormatError
 from omokage.files.writing import write_table
 from omokage.storage import INDEX, replacing
@@ -66,7 +66,8 @@ def write_scores(
     check_apart(source.data, out)
     check_table(out)
     state, report = _state(source), Report(source.data)
-    scored, batches = Answers(question, estimator, source, strict), batches_of(source)
+    rows = opened_vectors(source)
+    scored, batches = Answers(question, estimator, source, strict, rows.notation), batches_of(rows)
     first = next(batches)
     second = next(batches, None)
     if second is None:

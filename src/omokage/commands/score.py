@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from omokage.commands.arguments import AS_USUAL, DATA_HELP, NONE, Folder, Own, Reading, whole
-from omokage.errors import ParameterError
+from omokage.errors import DataError, ParameterError
 
 
 def score(
@@ -50,6 +50,10 @@ def score(
         asked, schema = question_of_steps(estimator, model, false_alarm_rate, explain, window)
     else:
         question = question_of(estimator, model, false_alarm_rate, explain)
+    if data == "-" and sys.stdin is None:
+        raise DataError(
+            "-: standard input is closed; expected lines of cells there, or the name of a file in its place."
+        )
     if data == "-" and out is None and schema.streams:
 
         def answer(text: str) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from omokage.data import datasets
 from omokage.data.columns import check_names
 from omokage.errors import DataError, listing
+from omokage.files.numbers import PLAIN, Notation
 from omokage.files.opening import open_table
 from omokage.files.options import Options
 
@@ -66,6 +67,7 @@ class Known:
     row_shape: tuple[int, ...]
     names = None
     flattened = True
+    notation = PLAIN
 
     def read(self) -> NDArray[Any]:
         """Return all rows, flat."""
@@ -136,14 +138,17 @@ def check_context(source: Source, place: str, names: Sequence[str]) -> None:
         )
 
 
-def batches_of(source: Source) -> Iterator[tuple[int, Any]]:
-    """Yield the rows of a file of vectors with their id columns, a batch at a time, and the number of its first row.
-
-    There is one at least.
-    """
-    rows, first = open_rows(source, passed=True), 0
+def opened_vectors(source: Source) -> Any:
+    """Return an open file of vectors, or a known data set, with the id columns."""
+    rows = open_rows(source, passed=True)
     if isinstance(rows, Path):
         raise DataError(f"{rows}: a folder, where a file of rows is expected: the model is one of vectors.")
+    return rows
+
+
+def batches_of(rows: Any) -> Iterator[tuple[int, Any]]:
+    """Yield the rows of an open file of vectors a batch at a time, and the number of its first row; at least one."""
+    first = 0
     columns = math.prod(rows.row_shape) if rows.names is None else len(rows.names)
     for batch in rows.batches(int(np.clip(_ENTRIES // max(1, columns), *_ROWS))):
         yield first, batch
@@ -165,8 +170,8 @@ def known_columns(data: str, batch: Any, names: tuple[str, ...] | None, ids: tup
     return rows.select(names)
 
 
-def numbers_in(rows: Any) -> NDArray[np.float64]:
-    """Return rows as numbers, (n, D), NaN where there is none."""
+def numbers_in(rows: Any, notation: Notation = PLAIN) -> NDArray[np.float64]:
+    """Return rows as numbers, (n, D), NaN where there is none; text is read in a notation."""
     if not isinstance(rows, pl.DataFrame):
         return np.asarray(rows, np.float64).reshape(len(rows), -1)
     columns = []
@@ -174,6 +179,7 @@ def numbers_in(rows: Any) -> NDArray[np.float64]:
         text = column.cast(pl.String) if column.dtype in (pl.Categorical, pl.Enum) else column
         if text.dtype == pl.String:  # as a column without a bad cell is read
             text = text.str.strip_chars().str.to_lowercase().replace({"true": "1", "false": "0"})
+            text = notation.plain(text)
         known = text.dtype == pl.String or text.dtype.is_numeric() or text.dtype == pl.Boolean
         numbers = text.cast(pl.Float64, strict=False) if known else pl.Series([None] * len(text), dtype=pl.Float64)
         columns.append(numbers.fill_null(float("nan")).to_numpy())

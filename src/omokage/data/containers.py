@@ -25,7 +25,7 @@ from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
-from omokage.errors import DataError, DataTypeError, listing, shown
+from omokage.errors import DataError, DataTypeError, check_unicode, listing, shown
 from omokage.paths import is_folder
 from omokage.supports import Support
 
@@ -109,6 +109,8 @@ def frame_of(X: Any, name: str = "X") -> "nw.DataFrame[Any] | None":
         _check_container(X, frame, name)
         return None
     names = [str(column) for column in frame.columns]
+    for column in names:
+        check_unicode(column, name, " as the name of a column")
     if len(set(names)) < len(names):
         raise DataError(
             f"{name}: column names must differ; {listing(sorted({n for n in names if names.count(n) > 1}))} repeat."

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omokage.data.containers import frame_of, unmasked
-from omokage.errors import DataError, DataTypeError, listing
+from omokage.errors import DataError, DataTypeError, check_unicode, listing
 
 LARGEST = float(np.finfo(np.float32).max)
 WORDS: dict[type, str] = {str: "strings", int: "whole numbers", bool: "True and False", float: "numbers"}
@@ -56,6 +56,7 @@ def read(context: Any, name: str) -> tuple[tuple[str, ...] | None, list[NDArray[
         given = list(frame.values()) if isinstance(frame, Mapping) else list(frame.iter_columns())
         columns = []
         for column, values in zip(names, given, strict=True):
+            check_unicode(column, name, " as the name of a column")
             where = f", column {column!r}"
             array = _array(values, name, where)
             if array.ndim > 1:
@@ -128,6 +129,9 @@ def _values(array: NDArray[Any], name: str, column: str) -> NDArray[Any]:
                     f"{name}: expected strings, whole numbers, booleans or numbers, of one type in a column; got "
                     f"{entries[odd]!r} in row {odd}{column}{'' if odd == 0 else f', after {entries[0]!r}'}."
                 )
+        if str in found:
+            for row, entry in enumerate(entries.tolist()):
+                check_unicode(entry, name, f" in row {row}{column}")
         if float not in found:
             plain: dict[Any, Any] = {str: str, int: int, bool: bool}
             return objects([plain[kinds[0]](entry) for entry in entries])

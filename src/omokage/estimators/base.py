@@ -36,6 +36,7 @@ from omokage.estimators.fitting import (
     fit_model,
     flag,
     on_device,
+    opened_rows,
     read_rows,
     seeded,
 )
@@ -409,7 +410,7 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
         if not self.schema_.can_miss:
             raise DataError("X: only sequences can have missing entries so far; fit with data='sequences'.")
         settings = (count("rounds", rounds), count("samples", samples), seeded(seed))
-        X = self.schema_.opened(X)  # a file is read once
+        X = opened_rows(self.fitted_, X)  # a file is read once
         fit, rows = self._asked(X, context)
         with self._device():
             filled = rows.each_padded(lambda batch, _: inference.impute(fit.model, batch, *settings))

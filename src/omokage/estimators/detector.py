@@ -22,7 +22,16 @@ from omokage.detection.judge import Judge
 from omokage.diagnostics.findings import Findings
 from omokage.errors import ParameterError, suggest
 from omokage.estimators.base import Estimator, FittedAttributes
-from omokage.estimators.fitting import AnyPath, check_names, count, on_device, read_rows, reading_of, seed_of
+from omokage.estimators.fitting import (
+    AnyPath,
+    check_names,
+    count,
+    on_device,
+    opened_data,
+    read_rows,
+    reading_of,
+    seed_of,
+)
 from omokage.estimators.members import FittedDetector, fit_members, member, of_members
 from omokage.fitted import Fitted
 from omokage.settings import DetectorSettings, check
@@ -163,6 +172,7 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         settings = self._checked()
         seed = seed_of(settings.random_state)
         name = type(self).__name__
+        X = opened_data(X)
         table = open_data(X, of_members(self.model, on_epoch)["data"], estimator=name)
         if (columns := table.columns()) is not None:
             check_names(name, columns, None)

@@ -5,7 +5,8 @@ import dataclasses
 import os
 import secrets
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -25,6 +26,7 @@ from omokage.data.encoded import Encoded
 from omokage.data.kinds import Rows, Schema, open_data
 from omokage.data.rows import MemoryRows, RowSource, together
 from omokage.errors import DataError, DataTypeError, ParameterError, is_count, listing, shown
+from omokage.files.options import Options
 from omokage.fitted import Fitted, short
 from omokage.memory import filled
 from omokage.model import Model
@@ -112,7 +114,8 @@ def fit_model(
     """
     seed = seed_of(parameters["random_state"], run.checkpoint if run.resume else None)
     name = short(kind)
-    table = open_data(given.X, parameters["data"], given.sample_weight, estimator=name)
+    X = opened_data(given.X)
+    table = open_data(X, parameters["data"], given.sample_weight, estimator=name)
     if (columns := table.columns()) is not None:
         check_names(name, columns, before)
     context_schema, context = conditions(given.context, table, given.sample_weight, before)
@@ -120,6 +123,8 @@ def fit_model(
     early = parameters["early_stopping"] is not False
     held_out = parameters["validation_fraction"] if early and given.X_valid is None else 0.0
     rows, validation = table.rows(schema, held_out, seed, context)
+    reading = reading_of(X)
+    given = dataclasses.replace(given, X_valid=opened_data(given.X_valid, reading))
     validation = _validation(name, given, schema, recipe, context_schema) or validation
     plan = build.plan(parameters, rows.count, seed)
     snapshot, keep = begin(start, plan), None
@@ -151,7 +156,7 @@ def fit_model(
         model=result.model,
         history=result.history,
         context=context_schema,
-        reading=reading_of(given.X),
+        reading=reading,
     )
     return complete(fitted, rows, seed), result
 
@@ -284,16 +289,27 @@ def fingerprint(
 
 def reading_of(X: Any) -> dict[str, Any]:
     """Return how a file is read, where X is an open one, in the form of `Fitted.reading`."""
-    return {"options": X.options.to_json()} if hasattr(X, "options") else {}
+    options = X.found.to_json() if hasattr(X, "found") else {}
+    return {"options": options} if options else {}
+
+
+def opened_data(X: Any, reading: Mapping[str, Any] = MappingProxyType({}), beside: Sequence[str] = ()) -> Any:
+    """Return the open file that a path names, read as `Fitted.reading` says and without some columns, else X."""
+    if not isinstance(X, str | os.PathLike) or is_folder(X):
+        return X
+    return opened(X, Options.from_json(reading.get("options", {})), (*reading.get("ids", ()), *beside))
+
+
+def opened_rows(fitted: Fitted, X: Any) -> Any:
+    """Return the rows of a file, read as at the fit, where X is one or the path of one, else X."""
+    beside = () if fitted.context is None else fitted.context.names or ()
+    return fitted.schema.opened(opened_data(X, fitted.reading, beside))
 
 
 def read_rows(fitted: Fitted, X: Any, context: Any = None) -> Encoded:
     """Return rows, with their context, that a fitted model can be asked about; files are read as at the fit."""
     schema = fitted.schema
-    if isinstance(X, str | os.PathLike) and not is_folder(X):
-        beside = () if fitted.context is None else fitted.context.names or ()
-        X = opened(X, fitted.options, (*fitted.ids, *beside))
-    X = schema.opened(X)
+    X = opened_rows(fitted, X)
     if (columns := schema.columns_of(X)) is not None:
         check_names(fitted.name, columns, fitted)
     rows = schema.rows(X, estimator=fitted.name, support=fitted.accepts)

@@ -68,6 +68,15 @@ def open_text(
 
 
 @dataclass(frozen=True)
+class _Reading:
+    """How the cells of a file are read, which all of it tells: its numbers, its columns, and what to say of them."""
+
+    notation: Notation
+    types: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class TextFile:
     """Delimited text whose header is known.
 
@@ -108,11 +117,12 @@ class TextFile:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was found in the file, a line each; reads all of it, to know how its numbers are written."""
-        notation, _ = self._reading
-        if notation == self._asked:
-            return self.opening_notes
-        note = f"its numbers are read with {notation.called()}; decimal= and thousands= say otherwise."
-        return (*self.opening_notes, f"{self.content.path}: {note}")
+        return (*self.opening_notes, *(f"{self.content.path}: {note}" for note in self._reading.notes))
+
+    @property
+    def notation(self) -> Notation:
+        """How its numbers are written."""
+        return self._reading.notation
 
     def batches(self, names: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
         """Yield frames of `rows` rows with these columns."""
@@ -141,7 +151,7 @@ class TextFile:
             FileFormatError: If the text does not decode, or a line has more or fewer cells than the first.
             DataError: If a cell does not have the type that was asked for.
         """
-        notation, found = self._reading
+        notation, found = self._reading.notation, self._reading.types
         types = {name: found[name] for name in names if name in found}
         kinds = list(dict.fromkeys(types.values()))
         for body, line, cells in self._frames():
@@ -157,34 +167,44 @@ class TextFile:
                 }
             yield pl.DataFrame({name: columns[name] for name in names})
 
-    @property
-    def _asked(self) -> Notation:
-        return Notation(self.options.decimal or ".", self.options.thousands or "")
-
     @cached_property
-    def _reading(self) -> tuple[Notation, dict[str, Any]]:
+    def _reading(self) -> _Reading:
         """How numbers are written, and the type of each column but for those that are text as it stands."""
-        types = self._types(self._asked)
+        asked, before = self.options.asked, self.options.remembered
+        types = self._types(asked)
         open_names = [name for name, kind in types.items() if name not in self.types and kind != pl.Int64]
-        if not any(types[name] == pl.String for name in open_names):
-            return self._asked, types
+        doubtful = (pl.String,) if before is None else (pl.String, pl.Float64)  # 3.001 was three thousand before
+        if not any(types[name] in doubtful for name in open_names):
+            return _Reading(asked, types)
         ways = possible(self.options.decimal, self.options.thousands)
         evidence = Evidence(ways)
         for _, _, cells in self._frames() if len(ways) > 1 else ():
             for name in open_names:
                 text, missing = self._bare(cells[name])
                 evidence.see(name, text.filter(~missing))
-            if not any(evidence.fitting[name] and types[name] == pl.String for name in open_names):
-                return self._asked, types  # columns of text, and no other ones
-        found = evidence.found()
-        if len(found) == 2 and self.dialect.separator == ";":  # which is there to leave the comma to decimals
+            if not any(evidence.fitting[name] and types[name] in doubtful for name in open_names):
+                break  # columns of text, and no other ones
+        found = evidence.found(before)
+        comma = before is None or before.decimal == ","
+        if len(found) == 2 and self.dialect.separator == ";" and comma:  # which is there to leave the comma to decimals
             found = tuple(one for one in found if one.decimal == ",")
         if len(found) > 1:
             raise DataError(
                 f"{self.content.path}: {evidence.example()!r} may have a decimal mark or one between thousands, and no "
                 "other cell tells. Say which: decimal=',' or decimal='.' (--decimal)."
             )
-        return (found[0], self._types(found[0])) if found and found[0] != self._asked else (self._asked, types)
+        notation = found[0] if found else before or asked
+        if notation == asked and not (before and evidence.example()):
+            return _Reading(asked, types)
+        beside = (
+            ""
+            if before is None
+            else ", as at the fit"
+            if notation == before
+            else f", not as at the fit ({before.called()})"
+        )
+        note = f"its numbers are read with {notation.called()}{beside}; decimal= and thousands= say otherwise."
+        return _Reading(notation, types if notation == asked else self._types(notation), (note,))
 
     def _types(self, notation: Notation) -> dict[str, Any]:
         """Return the type of each column: as given, else the first of `_GUESSES` that fits every value."""

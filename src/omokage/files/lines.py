@@ -1,8 +1,8 @@
 """Rows of text that come one by one, from standard input or a socket, with the same options as a file's.
 
 Each line is answered before the next one is read, so nothing can be found by looking ahead: the separator is told by
-the first line alone, and decimal marks other than a point are asked for. What is wrong with a line is told with the
-line, and the next ones are read all the same.
+the first line alone, and decimal marks other than a point are asked for or remembered. What is wrong with a line is
+told with the line, and the next ones are read all the same.
 """
 
 import csv
@@ -14,10 +14,11 @@ import polars as pl
 from omokage.errors import DataError, FileFormatError, listing
 from omokage.files.contents import FOREIGN
 from omokage.files.dialect import MARKS, is_data, leading
-from omokage.files.numbers import Notation
+from omokage.files.numbers import Notation, is_number
 from omokage.files.options import Options
 
 LONGEST = 2**24  # characters of a line
+_OTHERWISE = "\0"  # stands for a number that is written in another way than the others
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class LineReader:
     def __iter__(self) -> Iterator[Line]:
         """Yield each row as soon as its last line came; blank lines are passed over, unless there is one column."""
         options, width = self.options, len(self.names) + self._left_out
-        notation = Notation(options.decimal or ".", options.thousands or "")
+        notation = options.remembered or options.asked
         keys = {place for place, name in enumerate(self.names) if name in options.text}
         for number, line in self._all():
             if isinstance(line, FileFormatError):
@@ -70,8 +71,17 @@ class LineReader:
             if len(cells) != width:
                 yield Line(number, (), f"line {number}: {len(cells)} cells where the first line has {width}.")
                 continue
-            kept = enumerate(cells[self._left_out :])
-            yield Line(number, tuple(_cell(cell, place in keys, options, notation) for place, cell in kept))
+            cells = cells[self._left_out :]
+            read = tuple(_cell(cell, place in keys, options, notation) for place, cell in enumerate(cells))
+            if wrong := [place for place, cell in enumerate(read) if cell is _OTHERWISE]:
+                yield Line(
+                    number,
+                    (),
+                    f"line {number}, column {self.names[wrong[0]]!r}: {cells[wrong[0]]!r} is no number with "
+                    f"{notation.called()}. Correct it, or say how it is written: --decimal, --thousands.",
+                )
+                continue
+            yield Line(number, read)
 
     def _all(self) -> Iterator[tuple[int, str | FileFormatError]]:
         yield from self._first
@@ -148,7 +158,9 @@ def _cell(cell: str, key: bool, options: Options, notation: Notation) -> str | N
     if notation == Notation():
         return bare
     plain: str | None = notation.plain(pl.Series([bare]))[0]
-    return bare if plain is None else plain
+    if plain is None:  # text, or a number in another notation, which would be read as another number
+        return _OTHERWISE if is_number(bare) else bare
+    return plain
 
 
 def _decoded(lines: Iterator[str | bytes], encoding: str) -> Iterator[tuple[int, str | FileFormatError]]:

@@ -52,6 +52,7 @@ class Notation:
         return f"{words} and {self.thousands!r} between thousands" if self.thousands else words
 
 
+PLAIN = Notation()
 EVERY = tuple(
     Notation(decimal, thousands)
     for decimal in (".", ",")
@@ -90,12 +91,17 @@ class Evidence:
         """Whether some column may yet hold numbers."""
         return any(self.fitting.values())
 
-    def found(self) -> tuple[Notation, ...]:
-        """Return the notations in which all columns of numbers are such, one of those that give the same values."""
+    def found(self, before: Notation | None = None) -> tuple[Notation, ...]:
+        """Return the notations in which all columns of numbers are such, one of those that give the same values.
+
+        Only `before`, that of files read before, where it is one of them.
+        """
         columns = {name: fits for name, fits in self.fitting.items() if fits}
         common = [one for one in self.possible if columns and all(one in fits for fits in columns.values())]
         if not any(name in self.pointed for name in columns):
             return tuple(common[:1])
+        if before in common:
+            return (before,)
         by_decimal = {one.decimal: one for one in reversed(common)}
         return tuple(by_decimal.values())
 

@@ -25,7 +25,7 @@ import os
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -39,6 +39,7 @@ from omokage.files.arrays import ArrayFile, open_idx, open_npy, open_npz
 from omokage.files.contents import DAMAGED, Content, check_known, content_of
 from omokage.files.delimited import open_text
 from omokage.files.formats import FORMATS, PARQUET, TEXT, first_line
+from omokage.files.numbers import Notation
 from omokage.files.options import Options
 from omokage.files.parquet import open_parquet
 from omokage.paths import as_path
@@ -72,6 +73,7 @@ class TableFile:
     _read: Callable[[], Batch] = field(repr=False)
     _fits: Callable[[int], bool] = field(repr=False)
     _notes: Callable[[], tuple[str, ...]] = field(repr=False)
+    _notation: Callable[[], Notation] | None = field(default=None, repr=False)  # of text
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -82,6 +84,19 @@ class TableFile:
         """
         with _reading(self.path):
             return self._notes()
+
+    @property
+    def notation(self) -> Notation:
+        """How its numbers are written; raises what `notes` and `batches` raise."""
+        with _reading(self.path):
+            return self.options.asked if self._notation is None else self._notation()
+
+    @property
+    def found(self) -> Options:
+        """How to read files like this one: as asked for, and numbers as they were found here."""
+        notation = self.notation
+        marks = None if notation == self.options.asked else (notation.decimal, notation.thousands)
+        return replace(self.options, notation=marks)
 
     def rows(self) -> int | None:
         """Return the number of rows where the file states it, else `None` (text)."""
@@ -238,7 +253,7 @@ def _text_table(
     batches, reading = partial(text.batches, names), partial(text.read, names)
     return TableFile(
         content.path, names, None, False, options, None, batches, reading, content.fits,
-        lambda: (*content.notes, *text.notes),
+        lambda: (*content.notes, *text.notes), lambda: text.notation,
     )  # fmt: skip
 
 

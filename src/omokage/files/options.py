@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from omokage.errors import FileFormatError, ParameterError, listing, suggest
+from omokage.errors import FileFormatError, ParameterError, in_unicode, listing, suggest
 from omokage.files.formats import MISSING
+from omokage.files.numbers import Notation, possible
 
 INDEXES = ("auto", "keep", "drop")
 DECIMALS = (".", ",")
@@ -31,6 +32,8 @@ class Options:
             name.
         text: Columns that are keys or labels: read as text, as it stands in the file. Never a number, never missing
             but for an empty cell.
+        notation: The decimal mark and the mark between groups of three digits that were found in files read before, as
+            (",", "."). Where the two are not given, numbers are read so if they all can be.
 
     Example:
         >>> Options(separator=";", decimal=",").to_json()
@@ -46,6 +49,7 @@ class Options:
     missing: tuple[str, ...] = MISSING
     index: Literal["auto", "keep", "drop"] = "auto"
     text: tuple[str, ...] = ()
+    notation: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         mark = self.separator
@@ -68,11 +72,33 @@ class Options:
             raise ParameterError(f"array: expected the name of an array, got {self.array!r}.")
         for name in ("missing", "text"):
             given = getattr(self, name)
-            if isinstance(given, str) or not isinstance(given, Sequence) or not all(isinstance(v, str) for v in given):
-                raise ParameterError(f"{name}: expected a list of texts, got {given!r}.")
+            if isinstance(given, str) or not isinstance(given, Sequence) or not all(map(_is_text, given)):
+                raise ParameterError(f"{name}: expected a list of texts in Unicode, got {given!r}.")
             object.__setattr__(self, name, tuple(given))
+        if self.notation is not None:
+            self._check_notation()
         if self.encoding is not None:
             _check_encoding(self.encoding)
+
+    @property
+    def asked(self) -> Notation:
+        """How numbers are written as far as it was asked for, else plainly."""
+        return Notation(self.decimal or ".", self.thousands or "")
+
+    @property
+    def remembered(self) -> Notation | None:
+        """How numbers were written in files read before, where it is not asked for otherwise."""
+        before = Notation(*self.notation) if self.notation else None
+        return before if before in possible(self.decimal, self.thousands) else None
+
+    def _check_notation(self) -> None:
+        given: Any = self.notation
+        marks = tuple(given) if isinstance(given, list | tuple) else ()
+        if len(marks) != 2 or marks[0] not in DECIMALS or marks[1] not in THOUSANDS or marks[0] == marks[1]:
+            raise ParameterError(
+                f"notation: expected a decimal mark and another mark between thousands, as (',', '.'); got {given!r}."
+            )
+        object.__setattr__(self, "notation", marks)
 
     def _check(self, name: str, choices: tuple[str, ...]) -> None:
         value = getattr(self, name)
@@ -97,6 +123,10 @@ class Options:
             return Options(**value)
         except ParameterError as error:
             raise FileFormatError(f"Settings of reading: {error}") from None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and in_unicode(value) == value
 
 
 def _check_encoding(encoding: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from omokage.errors import FileFormatError, listing
+from omokage.errors import FileFormatError, in_unicode, listing
 from omokage.files.formats import first_line
 from omokage.files.indexes import named_by_pandas
 from omokage.files.options import Options
@@ -27,6 +27,7 @@ def open_parquet(path: Path, options: Options, columns: Sequence[str] | None) ->
     Raises:
         FileFormatError: If it is none, damaged, or without rows.
     """
+    check_path(path)
     with path.open("rb") as file:
         head = file.read(4)
         file.seek(-min(4, path.stat().st_size), os.SEEK_END)
@@ -54,6 +55,14 @@ def open_parquet(path: Path, options: Options, columns: Sequence[str] | None) ->
         "otherwise."
     )
     return ParquetFile(path, scan, names, len(every), rows, options.text, (note,) if out else ())
+
+
+def check_path(path: Path) -> None:
+    """Check that the path of a Parquet file is in Unicode; Polars takes no other."""
+    if in_unicode(str(path.resolve())) != str(path.resolve()):
+        raise FileFormatError(
+            f"{path}: the path of a Parquet file has to be text in Unicode. Rename the file or folder."
+        )
 
 
 @dataclass(frozen=True)

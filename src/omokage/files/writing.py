@@ -14,6 +14,7 @@ from polars.io.plugins import register_io_source
 
 from omokage.errors import DataError, FileFormatError, ParameterError
 from omokage.files.formats import PARQUET, SEPARATORS, first_line
+from omokage.files.parquet import check_path
 from omokage.paths import as_path, lock_of, unlock
 
 Columns = pl.DataFrame | Mapping[str, Any]
@@ -41,6 +42,8 @@ def write_table(path: str | os.PathLike[str], content: Columns | Iterable[Column
         raise ParameterError(f"path: {path} cannot be written; end it in .csv, .tsv or .parquet.")
     if not path.parent.is_dir():
         raise FileFormatError(f"{path}: the folder {path.parent} does not exist. Make it first.")
+    if extension in PARQUET:
+        check_path(path)
     target = path.resolve()  # through a link, so that the link stays one
     folder = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     part = folder / target.name

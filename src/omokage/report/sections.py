@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from omokage import inference, plots
 from omokage.batch import Batch
+from omokage.estimators.fitting import opened_rows
 from omokage.plots.mosaic import grey_limits
 from omokage.posteriors import PointMass
 from omokage.progress import is_in_nats, raw_history
@@ -147,7 +148,7 @@ class _Rows:
 
 def _looked_at(estimator: Any, X: Any, labels: Labels = None, context: Any = None) -> _Rows:
     schema, model = estimator.schema_, estimator.model_
-    X, total = _first(X, schema)
+    X, total = _first(X, estimator)
     if total > _ROWS:
         context = _of_rows(context, total, np.arange(_ROWS))
     rows = estimator._asked(X, context)[1]
@@ -170,10 +171,10 @@ def _looked_at(estimator: Any, X: Any, labels: Labels = None, context: Any = Non
     )
 
 
-def _first(X: Any, schema: Any) -> tuple[Any, int]:
+def _first(X: Any, estimator: Any) -> tuple[Any, int]:
     """Return the first rows of X, and how many it has; of a folder, or of a long table of series, all, and 0."""
-    X = schema.opened(X)
-    whole = isinstance(X, str | Path) or len(schema.key_columns) > 0
+    X = opened_rows(estimator.fitted_, X)
+    whole = isinstance(X, str | Path) or len(estimator.schema_.key_columns) > 0
     return (X, 0) if whole else (X[:_ROWS], len(X))
 
 

@@ -20,7 +20,7 @@ from omokage.data.encoded import Encoded
 from omokage.data.kinds.base import Drawing, Form, Given, Kind, Pictures, Schema
 from omokage.data.kinds.vectors import Table
 from omokage.data.rows import RowSource
-from omokage.errors import DataError, FileFormatError, ParameterError
+from omokage.errors import DataError, FileFormatError, ParameterError, in_unicode
 from omokage.paths import is_folder
 from omokage.supports import REAL, Support
 
@@ -167,7 +167,7 @@ class ImageSchema(Schema):
         if not is_folder(source):
             return Given(values(source, shaped=True), pl.DataFrame())
         pictures, names = self.pictures(source)
-        return Given(pictures, pl.DataFrame({"file": names}))
+        return Given(pictures, pl.DataFrame({"file": list(map(in_unicode, names))}))
 
     def to_pictures(self, answers: Any, given: Given | None = None) -> Pictures:
         """Return images as pictures, named as those that were given; raises DataError where values make none."""
