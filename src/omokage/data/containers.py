@@ -59,7 +59,10 @@ def opened(X: Any, options: Any = None, ids: Sequence[str] = ()) -> Any:
 
     file = open_table(X, options)
     if file.names is not None and set(ids) & set(file.names):
-        file = open_table(X, options, columns=[name for name in file.names if name not in ids])
+        rest = [name for name in file.names if name not in ids]
+        if not rest:
+            raise DataError(f"X: no column of {X} is left beside {listing(file.names, 20)}, which are no input.")
+        file = open_table(X, options, columns=rest)
     return told(file)
 
 
