@@ -1,6 +1,8 @@
 """One door for what is in memory: what a thing is follows from its shape and its names, never from its class."""
 
 import datetime
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ import omokage as om
 from omokage.data import Sequences
 from omokage.data.containers import array_of, checked_weight, frame_of, to_matrix
 from omokage.data.context import ContextSchema
+from omokage.data.context_columns import Covariate
 from omokage.data.kinds import kind_of
 from omokage.data.series import read_series
 from omokage.errors import DataError, DataTypeError
@@ -263,6 +266,8 @@ def test_columns_of_numbers_are_numbers_whatever_their_type():
         pd.Series(numbers, dtype="category"),
         pd.Series(numbers, dtype="Float64"),
         pd.Series([np.float32(n) for n in numbers]),
+        pd.Series(list(map(Decimal, numbers))),
+        pd.Series(list(map(Fraction, numbers))),
     ):
         matrix, _ = to_matrix(pd.DataFrame({"a": column, "b": range(4)}))
         np.testing.assert_array_equal(matrix[:, 0], numbers)
@@ -281,6 +286,25 @@ def test_a_column_of_text_is_named_whatever_the_type_of_the_names():
         frame.columns = names if not isinstance(names[0], tuple) else pd.MultiIndex.from_tuples(names)
         with pytest.raises(DataError, match=r"expected numbers in every column; not so in .* \(row 0: 'a'\)"):
             to_matrix(frame)
+
+
+def test_decimals_are_numbers_in_every_container():
+    numbers = [1.5, 2.0, 3.25]
+    for rows in (list(map(Decimal, numbers)), [*map(Decimal, numbers[:2]), None]):
+        expected = [np.nan if entry is None else float(entry) for entry in rows]
+        for made in (np.array(rows, object), pd.Series(rows), pl.Series(rows), rows):
+            np.testing.assert_array_equal(array_of(made), expected)
+    context = om.VAE(latent_dim=1, hidden=(4,), epochs=1, verbose=0)
+    context.fit(np.eye(3), context=pd.DataFrame({"a": list(map(Decimal, numbers))}))
+    assert isinstance(context.context_schema_.columns[0], Covariate)
+
+
+@pytest.mark.parametrize("cell", ["3_000", "\uff13", "x"])
+def test_the_first_cell_that_is_no_number_is_shown(cell):
+    """As files are read: to Python's `float`, underscores and digits of any script make numbers too."""
+    for container in (pd.DataFrame, pl.DataFrame):
+        with pytest.raises(DataError, match=rf"not so in 'a' \(row 2: '{cell}'\)"):
+            to_matrix(container({"a": ["1", " -2.5e3", cell, "y"]}))
 
 
 def test_whole_numbers_beyond_2_to_the_53_are_rounded_in_every_container():
@@ -306,6 +330,11 @@ class AnnData:
         ({"a": [1, 2], "b": [3, 4]}, r"got a dict. Give it as a frame, pandas.DataFrame\(X\)"),
         ((row for row in X), "got a generator. Give it as a list or an array"),
         (Dataset(), r"got a Dataset. Give it as a frame, X.to_dataframe\(\)"),
+        ([{"a": 1, "b": 3}, {"a": 2, "b": 4}], r"got a list of dict. Give it as a frame, pandas.DataFrame\(X\)"),
+        (zip([1, 2], [3, 4], strict=True), r"got a zip. Give it as a list, list\(X\)"),
+        (map(list, X), r"got a map. Give it as a list, list\(X\)"),
+        ({"a": [1, 2]}.values(), r"got a dict_values. Give it as a list, list\(X\)"),
+        ({1, 2}, "got a set. Give it as a list, in the order of the rows"),
         (AnnData(), r"got a AnnData. Give its matrix, X.X, or the frame"),
     ],
 )

@@ -1,9 +1,12 @@
 """Lines that come one by one are read as those of a file, and what is wrong with one is told with it."""
 
+import io
+
 import pytest
 
 from omokage.errors import DataError, FileFormatError
 from omokage.files.lines import LONGEST, open_lines
+from omokage.files.opening import read
 from omokage.files.options import Options
 
 
@@ -45,6 +48,35 @@ def test_each_line_is_answered_and_the_rest_goes_on():
         assert line.cells == () and f"line {line.number}" in line.problem
         assert any(word in line.problem for word in part.split("|"))
     assert found[-1].cells == ("6", "7")
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "rows"),
+    [
+        ("# made by X\na,b\n1,2\n", ("a", "b"), [("1", "2")]),
+        ("#x\n#y\na;b\n1;2\n", ("a", "b"), [("1", "2")]),
+        ("# a,b\n1,2\n3,4\n", ("a", "b"), [("1", "2"), ("3", "4")]),  # names in a comment
+        ("#a,b\n1,2\n3,4\n", ("#a", "b"), [("1", "2"), ("3", "4")]),
+        ("sep=;\na;b,c\n1;2\n", ("a", "b,c"), [("1", "2")]),
+        ("a,b\r1,2\r3,4", ("a", "b"), [("1", "2"), ("3", "4")]),
+        ("a,b\r\n1,2\r\n", ("a", "b"), [("1", "2")]),
+        ('a,b\n"1,5",""\n"x ""y""",2\n', ("a", "b"), [("1,5", None), ('x "y"', "2")]),
+    ],
+)
+def test_lines_before_the_rows_and_their_ends_are_those_of_a_file(tmp_path, text, names, rows):
+    assert cells(io.BytesIO(text.encode())) == (names, rows)
+    (tmp_path / "a.csv").write_bytes(text.encode())
+    table = read(tmp_path / "a.csv")
+    assert table.names == names
+    assert [tuple(None if cell is None else str(cell) for cell in row) for row in table.read().rows()] == rows
+
+
+def test_a_line_feed_in_a_cell_is_refused_on_both_of_its_lines():
+    _, rows = cells(["k,a\n", '"q\n', 'r",1\n', '"s",2\n'], text=("k",))
+    assert [row if isinstance(row, tuple) else row.split(" (")[0] for row in rows] == [
+        "line 2: cannot be split into cells", "line 3: cannot be split into cells", ("s", "2"),
+    ]  # fmt: skip
+    assert "cannot hold a line feed" in rows[0]
 
 
 def test_nothing_is_read_ahead():

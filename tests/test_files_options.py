@@ -277,6 +277,10 @@ def test_keys_are_text_as_it_stands(tmp_path):
 # ---------------------------------------------------------------------------------------------- options
 
 
+def test_a_tab_can_be_written_in_words():
+    assert {Options(word) for word in ("tab", "\\t", "\t")} == {Options("\t")}
+
+
 def test_options_are_saved_and_come_back():
     every = Options(";", ",", ".", "cp932", True, "X", ("-999", ""), "keep", ("k", "label"), (",", "."))
     for options in (Options(), every, Options(text=["a"]), Options(header=False)):
@@ -290,7 +294,7 @@ def test_options_are_saved_and_come_back():
 @pytest.mark.parametrize(
     ("settings", "parts"),
     [
-        ({"separator": ",,"}, ["separator"]),
+        ({"separator": ",,"}, ["separator", "or 'tab'"]),
         ({"separator": 3}, ["separator"]),
         ({"decimal": ";"}, ["decimal", "'.', ','"]),
         ({"thousands": "x"}, ["thousands"]),

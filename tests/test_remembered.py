@@ -163,6 +163,16 @@ def test_ids_of_the_fit_need_not_come_line_by_line(command, monkeypatch, model):
     assert (status, "no column 'Teil' in the first line" in said) == (1, True)
 
 
+def test_a_file_of_ids_alone_has_nothing_to_learn_from(command, german, model, tmp_path):
+    status, _, said = command(
+        "fit", german, *(f"--id={name}" for name in ("Teil", "a", "b", "c")), "--out", tmp_path / "n"
+    )
+    assert (status, f"--id: no column of {german} is left for X; it has 'Teil', 'a', 'b', 'c'." in said) == (1, True)
+    (tmp_path / "ids.csv").write_text("Teil\n001\n")
+    with pytest.raises(om.errors.DataError, match=r"X: no column of .*ids.csv is left beside 'Teil'"):
+        om.load(model).score_samples(tmp_path / "ids.csv")
+
+
 def test_columns_of_other_types_are_named(command, model, tmp_path):
     frame = pl.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0], "c": [5.0, 6.0]})
     for odd in (

@@ -125,7 +125,12 @@ def opened_rows(source: Source, keys: Sequence[str] = (), *, passed: bool = Fals
     if missing := [name for name in ids if name not in names]:
         raise DataError(f"--id: no column {listing(missing)} in {data}; it has {listing(names, 20) or 'no names'}.")
     if not passed and ids:
-        file = open_table(data, options, columns=[name for name in names if name not in ids])
+        rest = [name for name in names if name not in ids]
+        if not rest:
+            raise DataError(
+                f"--id: no column of {data} is left for X; it has {listing(names, 20)}. Name fewer of them."
+            )
+        file = open_table(data, options, columns=rest)
     return file
 
 

@@ -14,8 +14,11 @@ an error that names it. Whole numbers beyond 2^53 are rounded to the nearest flo
 
 import contextlib
 import os
+import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, MappingView, Sequence
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import narwhals as nw
@@ -26,6 +29,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array
 
 from omokage.errors import DataError, DataTypeError, check_unicode, listing, shown
+from omokage.files.numbers import PLAIN
 from omokage.paths import is_folder
 from omokage.supports import Support
 
@@ -37,12 +41,15 @@ _HOLDERS = list, tuple, np.ma.MaskedArray  # of what may be masked
 _MOST_AXES = 64  # of an array; a list may hold itself
 _BLOCK = 4096  # rows
 _MANAGEABLE = 2.0**-500, 2.0**53  # the largest weight, whose sums float64 has
+_NUMBER = int | float | np.integer | np.floating | np.bool_ | Decimal | Fraction  # what Python has one by one
+_PLAIN = re.compile(PLAIN.pattern)
 _REMEDIES = {  # what a container that is not read has to be turned into
     "LazyFrame": "Call .collect() on it first",
     "Dataset": "Give it as a frame, X.to_dataframe(), or one of its variables, X['name'].values",
     "AnnData": "Give its matrix, X.X, or the frame X.to_df()",
     "dict": "Give it as a frame, pandas.DataFrame(X) or polars.DataFrame(X)",
     "dict of series": "Give them as a list, list(X.values())",
+    "set": "Give it as a list, in the order of the rows",
     "generator": "Give it as a list or an array, numpy.stack(list(X))",
 }
 
@@ -57,7 +64,10 @@ def opened(X: Any, options: Any = None, ids: Sequence[str] = ()) -> Any:
 
     file = open_table(X, options)
     if file.names is not None and set(ids) & set(file.names):
-        file = open_table(X, options, columns=[name for name in file.names if name not in ids])
+        rest = [name for name in file.names if name not in ids]
+        if not rest:
+            raise DataError(f"X: no column of {X} is left beside {listing(file.names, 20)}, which are no input.")
+        file = open_table(X, options, columns=rest)
     return told(file)
 
 
@@ -163,6 +173,12 @@ def _check_container(X: Any, frame: Any, name: str) -> None:
         called = "dict of series" if several else called if called in _REMEDIES else "dict"
     if called in _REMEDIES:
         raise DataError(f"{name}: expected rows, got a {type(X).__name__}. {_REMEDIES[called]}.")
+    if isinstance(X, Iterator | MappingView) and not hasattr(X, "__array__"):
+        raise DataError(f"{name}: expected rows, got a {type(X).__name__}. Give it as a list, list(X).")
+    if isinstance(X, list | tuple) and X and isinstance(X[0], Mapping):
+        raise DataError(
+            f"{name}: expected rows, got a {type(X).__name__} of {type(X[0]).__name__}. {_REMEDIES['dict']}."
+        )
 
 
 def _shape(part: Any) -> tuple[int, ...] | None:
@@ -233,7 +249,7 @@ def _plain_numbers(array: NDArray[Any], name: str) -> NDArray[np.float64]:
 
 def _is_real(entry: Any) -> bool:
     """Say whether an entry is a number; a duration, which NumPy takes for a whole one, is none."""
-    return isinstance(entry, int | float | np.integer | np.floating | np.bool_) and not isinstance(entry, _TIMES)
+    return isinstance(entry, _NUMBER) and not isinstance(entry, _TIMES)
 
 
 def _is_missing(entry: Any) -> bool:
@@ -512,11 +528,13 @@ def _check_numeric(frame: "nw.DataFrame[Any]", first_row: int, name: str) -> Non
 
 
 def _example(column: "nw.Series[Any]", first_row: int) -> str:
-    values = column.to_list()
-    for row, value in enumerate(values, first_row):
-        try:
-            float(value)
-        except Exception:  # whatever a stranger's object raises
-            if value is not None:
-                return f"row {row}: {shown(value)}"
-    return "no values" if all(value is None for value in values) else str(column.dtype)
+    rows = [(row, value) for row, value in enumerate(column.to_list(), first_row) if value is not None]
+    row, value = next(((row, value) for row, value in rows if not _is_plain(value)), rows[0] if rows else (0, None))
+    return f"row {row}: {shown(value)}" if rows else "no values"
+
+
+def _is_plain(value: Any) -> bool:
+    """Say whether a value is a number, or one as it is read from files; to Python 3_000 is one too."""
+    if isinstance(value, str):
+        return _PLAIN.match(value.strip()) is not None
+    return isinstance(value, _NUMBER) or _is_missing(value)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import narwhals as nw
@@ -149,7 +150,7 @@ def _kind(entry: Any) -> type | None:
         return bool
     if isinstance(entry, int | np.integer) and not isinstance(entry, np.timedelta64):
         return int
-    if isinstance(entry, float | np.floating):
+    if isinstance(entry, float | np.floating | Decimal):
         return float if entry == entry else None
     return str if isinstance(entry, str) else object
 

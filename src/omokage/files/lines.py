@@ -6,8 +6,10 @@ told with the line, and the next ones are read all the same.
 """
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import polars as pl
 
@@ -111,17 +113,23 @@ def open_lines(
     numbered = _decoded(iter(lines), options.encoding or "utf-8")
     if names is not None:
         return LineReader(names, replace(options, separator=options.separator or ","), 0, (), numbered)
-    number, first = next(((n, line) for n, line in numbered if not isinstance(line, str) or line.strip()), (0, None))
-    if first is None:
-        raise DataError("-: there are no lines; expected the names of the columns first.")
-    if isinstance(first, FileFormatError):
-        raise FileFormatError(f"-: {first}")
-    first = first.removeprefix("\ufeff")
+    number, first = _next(numbered)
+    if excel := re.fullmatch(r"sep=([\x00-\x7f])", first.rstrip("\n")):  # Excel's own first line
+        options = replace(options, separator=options.separator or excel[1])
+        number, first = _next(numbered)
+    comments: list[tuple[int, str]] = []
+    while first.startswith("#"):
+        comments.append((number, first))
+        number, first = _next(numbered)
+    if len(comments) == 1 and not comments[0][1].startswith("# "):  # a name that begins so, as in a file
+        numbered = chain([(number, first)], numbered)
+        number, first = comments.pop()
     separator = options.separator or _separator(first)
-    try:
-        cells = [cell.strip() for cell in split(first, separator)]
-    except csv.Error as error:
-        raise FileFormatError(f"-: the first line cannot be split into names ({error}).") from None
+    cells = _names(first, separator)
+    named = _names(comments[-1][1].removeprefix("#").lstrip(), separator) if comments else []
+    above = len(named) == len(cells) and is_data(cells) and not is_data(named)  # names in the last comment
+    row = ((number, first),)
+    cells = named if above else cells
     data = is_data(cells) if options.header is None else not options.header
     header = [f"column_{place}" if data or not cell else cell for place, cell in enumerate(cells, 1)]
     if twice := sorted({name for name in header if header.count(name) > 1}):
@@ -129,18 +137,39 @@ def open_lines(
     options = replace(options, separator=separator)
     nameless = 0 if data or options.index == "keep" else leading(cells)
     left_out = nameless if nameless < len(header) and not set(header[:nameless]) & set(options.text) else 0
-    return LineReader(tuple(header[left_out:]), options, left_out, ((number, first),) if data else (), numbered)
+    return LineReader(tuple(header[left_out:]), options, left_out, row if data or above else (), numbered)
 
 
 def split(line: str, separator: str) -> list[str]:
     """Return the cells of a line; a space stands for any number of spaces and tabs.
 
     Raises:
-        csv.Error: If a quotation mark is left open, or stands beside a cell.
+        csv.Error: If a quotation mark is left open, as on both lines of a cell with a line feed, or stands beside one.
     """
     if separator == " ":
         line = " ".join(line.split())
-    return next(csv.reader([line.rstrip("\r\n")], delimiter=separator, strict=True), [""])
+    line = line.rstrip("\r\n")
+    if line.count('"') % 2:
+        raise csv.Error("a quotation mark is left open; a cell of standard input cannot hold a line feed")
+    return next(csv.reader([line], delimiter=separator, strict=True), [""])
+
+
+def _next(numbered: Iterator[tuple[int, str | FileFormatError]]) -> tuple[int, str]:
+    """Return the next line that is not blank, of those before the rows."""
+    for number, line in numbered:
+        if isinstance(line, FileFormatError):
+            raise FileFormatError(f"-: {line}")
+        if line.strip():
+            return number, line.removeprefix("\ufeff")
+    raise DataError("-: there are no lines; expected the names of the columns first.")
+
+
+def _names(line: str, separator: str) -> list[str]:
+    """Return the cells of a first line, without spaces around them."""
+    try:
+        return [cell.strip() for cell in split(line, separator)]
+    except csv.Error as error:
+        raise FileFormatError(f"-: the first line cannot be split into names ({error}).") from None
 
 
 def _separator(first: str) -> str:
@@ -164,8 +193,10 @@ def _cell(cell: str, key: bool, options: Options, notation: Notation) -> str | N
 
 
 def _decoded(lines: Iterator[str | bytes], encoding: str) -> Iterator[tuple[int, str | FileFormatError]]:
-    """Yield each line as text with its number, or what is wrong with it."""
-    for number, line in enumerate(lines, 1):
+    """Yield each line as text with its number, or what is wrong with it; a lone CR ends one too, as in files."""
+    number = 0
+    for line in lines:
+        number += 1
         if len(line) > LONGEST:
             yield number, FileFormatError(f"line {number}: more than {LONGEST:,} characters.")
             continue
@@ -184,4 +215,6 @@ def _decoded(lines: Iterator[str | bytes], encoding: str) -> Iterator[tuple[int,
                     ),
                 )
                 continue
-        yield number, line
+        pieces = line.rstrip("\r\n").split("\r")
+        yield from enumerate(pieces, number)
+        number += len(pieces) - 1

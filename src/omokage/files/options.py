@@ -19,7 +19,7 @@ class Options:
     """How a file of rows is read. `None` means that it is found in the file, or is an error where there is a doubt.
 
     Attributes:
-        separator: Between the cells of text, one ASCII character; " " is any number of spaces and tabs.
+        separator: Between the cells of text, one ASCII character, or "tab"; " " is any number of spaces and tabs.
         decimal: The mark before the decimals of numbers, "." or ",".
         thousands: The mark between groups of three digits: "", ",", ".", " ", "'" or "_"; a space is also a
             no-break space.
@@ -52,11 +52,13 @@ class Options:
     notation: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
+        if self.separator in ("tab", "\\t"):  # as one writes it on a command line
+            object.__setattr__(self, "separator", "\t")
         mark = self.separator
         if mark is not None and not (
             isinstance(mark, str) and len(mark) == 1 and mark.isascii() and mark not in '"\r\n'
         ):
-            raise ParameterError(f"separator: expected one ASCII character such as ',' or ';', got {mark!r}.")
+            raise ParameterError(f"separator: expected one ASCII character such as ',' or ';', or 'tab', got {mark!r}.")
         self._check("decimal", DECIMALS)
         self._check("thousands", THOUSANDS)
         if not (isinstance(self.index, str) and self.index in INDEXES):
