@@ -81,8 +81,9 @@ def _regular(rows: Any) -> NDArray[Any] | None:
 def rows_of_series(frame: Any, reading: "Sequences", name: str = "X") -> list[NDArray[np.int64]]:
     """Return the numbers of the rows of each series of a long table, the series in the order of their first rows.
 
+    Example:
         >>> import polars as pl
-        >>>         >>> from omokage.data import Sequences
+        >>> from omokage.data import Sequences
         >>> frame = pl.DataFrame({"id": ["b", "a", "b"], "x": [1.0, 2.0, 3.0]})
         >>> [rows.tolist() for rows in rows_of_series(frame, Sequences(series="id"))]
         [[0, 2], [1]]
