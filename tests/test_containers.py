@@ -225,6 +225,8 @@ def test_one_sensor_is_one_in_every_container(container):
 
 
 def test_a_list_of_arrays_is_several_series_and_nested_lists_are_the_array_that_they_make():
+    sensors = [pl.Series(LONG[:, 0]), pl.Series(LONG[:, 1])]
+    assert [one.shape for one in read_series(sensors, Sequences(), "X").values] == [(40, 1), (40, 1)]
     for several in ([LONG, LONG[:20]], (LONG, LONG[:20]), [LONG.tolist(), LONG[:20].tolist()]):
         assert [len(one) for one in read_series(several, Sequences(window=8), "X").values] == [40, 20]
     assert [one.shape for one in read_series([LONG[:, 0], LONG[:30, 0]], Sequences(), "X").values] == [(40, 1), (30, 1)]

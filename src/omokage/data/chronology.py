@@ -31,8 +31,9 @@ def moments(column: "nw.Series[Any]") -> list[Any]:
         >>> moments(nw.from_native(pl.Series([100, 200]).cast(pl.Datetime("ns")), series_only=True))
         [100, 200]
     """
-    physical = _stored(column)
-    return [_moment(entry) for entry in column.to_list()] if physical is None else physical.to_physical().to_list()
+    if (stored := _stored(column)) is not None:
+        return stored.to_physical().to_list()
+    return list(map(_moment, column.to_list()))
 
 
 def missing(column: "nw.Series[Any]", entries: Sequence[Any]) -> list[int]:
@@ -54,7 +55,8 @@ def check_times(column: "nw.Series[Any]", groups: Sequence[Rows], labels: Sequen
     given = moments(column)
     if without := missing(column, given):
         raise DataError(f"{place(without[0])} has no value in {column.name!r}. Fill it, or leave the row out.")
-    given = _ordered(given, column.name, name)
+    if not (column.dtype.is_numeric() or column.dtype.is_temporal()):
+        given = _ordered(given, column.name, name)
     for group in groups:
         for before, after in pairwise(group):
             if given[before] < given[after]:
@@ -127,20 +129,20 @@ def _ordered(entries: list[Any], column: str, name: str) -> list[Any]:
 
 
 def _check_types(entries: Iterable[Any], column: object, name: str) -> None:
-    first: Any = None
+    entries = list(entries)
+    first = entries[0] if entries else None
+    expected = _type(first)
     for row, entry in enumerate(entries):
-        if row == 0:
-            first = entry
-        if _type(entry) != _type(first):
+        if (got := _type(entry)) != expected:
             raise DataError(
-                f"{name}: {column!r} holds {shown(first)} ({_type(first)}) in row 0, and {shown(entry)} "
-                f"({_type(entry)}) in row {row}. Give all times as one type."
+                f"{name}: {column!r} holds {shown(first)} ({expected}) in row 0, and {shown(entry)} ({got}) in row "
+                f"{row}. Give all times as one type."
             )
     try:
         _ = first is None or first < first
     except TypeError:
         raise DataError(
-            f"{name}: {column!r} holds {shown(first)} ({_type(first)}) in row 0, which has no order. Give times as "
+            f"{name}: {column!r} holds {shown(first)} ({expected}) in row 0, which has no order. Give times as "
             "dates, numbers or text."
         ) from None
 

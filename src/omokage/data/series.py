@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omokage.data.chronology import check_index, check_times, missing, moments
-from omokage.data.containers import array_of, frame_of, is_frame, is_numbers, numbers_in, unmasked
+from omokage.data.containers import array_of, frame_of, is_numbers, numbers_in, unmasked
 from omokage.errors import DataError, DataTypeError, ParameterError, listing, shown, suggest
 from omokage.supports import Support
 
@@ -52,7 +52,7 @@ def read_series(X: Any, reading: "Sequences", name: str) -> Read:
     if isinstance(X, np.ndarray) and X.dtype == object and any(getattr(row, "ndim", 0) for row in X.flat):
         X = list(X)
     series = None if isinstance(X, list | tuple) else X
-    if series is None and not any(getattr(row, "ndim", 0) or is_frame(row) for row in X):
+    if series is None and not any(map(_has_steps, X)):
         series = _regular(X)
     if series is None:
         return _from_list(list(X), reading, name)
@@ -61,6 +61,11 @@ def read_series(X: Any, reading: "Sequences", name: str) -> Read:
     if reading.window is not None and array.ndim in (1, 2):
         return _from_list([array], reading, name)._replace(alone=True)
     return Read(_from_array(array, reading, name))
+
+
+def _has_steps(entry: Any) -> bool:
+    """Say whether an entry of a list is an array, a column or a frame; asked of every number of a long series."""
+    return bool(getattr(entry, "ndim", 0)) or hasattr(entry, "__arrow_c_stream__")
 
 
 def _regular(rows: Any) -> NDArray[Any] | None:
@@ -77,7 +82,8 @@ def rows_of_series(frame: Any, reading: "Sequences", name: str = "X") -> list[ND
     """Return the numbers of the rows of each series of a long table, the series in the order of their first rows.
 
     Example:
-        >>>         >>> from omokage.data import Sequences
+        >>> import polars as pl
+        >>> from omokage.data import Sequences
         >>> frame = pl.DataFrame({"id": ["b", "a", "b"], "x": [1.0, 2.0, 3.0]})
         >>> [rows.tolist() for rows in rows_of_series(frame, Sequences(series="id"))]
         [[0, 2], [1]]
