@@ -144,7 +144,7 @@ def split(line: str, separator: str) -> list[str]:
     """Return the cells of a line; a space stands for any number of spaces and tabs.
 
     Raises:
-        csv.Error: If a quotation mark is left open, as on both lines of a cell with a line feed, or stands beside a cell.
+        csv.Error: If a quotation mark is left open, as on both lines of a cell with a line feed, or stands beside one.
     """
     if separator == " ":
         line = " ".join(line.split())
