@@ -77,6 +77,30 @@ def test_every_command_finds_them_by_name(command, files, tmp_path, ending):
     assert command("score", files / "m", tmp_path / "again.csv", "--out", tmp_path / "s.csv")[0] == 0
 
 
+def test_cells_of_the_context_come_back_as_they_stand_in_the_file(command, tmp_path):
+    """Whole numbers, booleans and numbers are read for the model, in the notation of the file, and not rewritten."""
+    rows = [
+        ["01", "TRUE", "20,50", "1,5", "2"],
+        ["2", "false", "1.200,0", "2,5", "3"],
+        ["+1", "True", "3e1", "3,5", "4"],
+    ]
+    lines = "\n".join(["lot;new;heat;a;b", *(";".join(row) for row in rows * 8)])
+    (tmp_path / "x.csv").write_text(lines + "\n")
+    fit = ["fit", tmp_path / "x.csv", "--context", "lot,new,heat", "--out", tmp_path / "m", *SMALL]
+    assert command(*fit)[0] == 0
+    vae = om.load(tmp_path / "m")
+    assert vae.context_schema_.columns[:2] == (Labels((1, 2)), Labels((False, True)))
+    frame = pl.DataFrame({"a": [1.5, 2.5, 3.5] * 8, "b": [2, 3, 4] * 8})
+    context = pl.DataFrame({"lot": [1, 2, 1] * 8, "new": [True, False, True] * 8, "heat": [20.5, 1200.0, 30.0] * 8})
+    for name in ("score", "encode"):
+        assert command(name, tmp_path / "m", tmp_path / "x.csv", "--out", tmp_path / "s.csv")[0] == 0
+        made = pl.read_csv(tmp_path / "s.csv", infer_schema=False)
+        assert made.select("lot", "new", "heat").rows() == [tuple(row[:3]) for row in rows] * 8
+    np.testing.assert_allclose(
+        made.to_series(3).cast(float), vae.transform(frame, context=context)[:, 0], rtol=1e-5, atol=1e-6
+    )
+
+
 def test_lines_of_standard_input_bring_theirs(command, files):
     vae, frame = om.load(files / "m"), table(20, 1)
     lines = frame.select("lot", "a", "temperature", "b").write_csv().splitlines()

@@ -282,7 +282,7 @@ def test_a_tab_can_be_written_in_words():
 
 
 def test_options_are_saved_and_come_back():
-    every = Options(";", ",", ".", "cp932", True, "X", ("-999", ""), "keep", ("k", "label"), (",", "."))
+    every = Options(";", ",", ".", "cp932", True, "X", ("-999", ""), "keep", ("k", "label"), (",", "."), ("n",))
     for options in (Options(), every, Options(text=["a"]), Options(header=False)):
         assert Options.from_json(options.to_json()) == options
     assert Options().to_json() == {}

@@ -36,8 +36,9 @@ def write_rows(question: Question, estimator: Any, source: Source, out: Path) ->
     check_apart(source.data, out)
     check_table(out)
     if estimator.schema_.streams:
-        answers = Answers(question, estimator, source)
-        write_table(out, (answers(batch, first).frame for first, batch in batches_of(opened_vectors(source))))
+        rows = opened_vectors(source, out)
+        answers = Answers(question, estimator, source, notation=rows.notation)
+        write_table(out, (answers(batch, first).frame for first, batch in batches_of(rows)))
         return
     given = _given(estimator.schema_, source)
     with named(source.data):
@@ -117,7 +118,7 @@ class Answers:
     def __init__(
         self, question: Question, estimator: Any, source: Source, strict: bool = True, notation: Notation = PLAIN
     ):
-        """Take what `write_rows` takes; `notation` is that of the numbers in columns that are text by a bad cell."""
+        """Take what `write_rows` takes; `notation` is that of numbers in columns of text."""
         self.question, self.estimator, self.source, self.strict = question, estimator, source, strict
         self.notation = notation
 
@@ -133,7 +134,7 @@ class Answers:
         source, schema = self.source, self.estimator.schema_
         passed = batch.select(source.ids) if isinstance(batch, pl.DataFrame) else pl.DataFrame()
         rows = known_columns(source.data, batch, schema.names, source.ids)
-        context, wrong = told_in(passed, source, self.estimator.context_schema_) or (
+        context, wrong = told_in(passed, source, self.estimator.context_schema_, self.notation) or (
             None,
             np.zeros((len(rows), 0), bool),
         )

@@ -14,12 +14,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from omokage.commands.sources import Source, check_context, named, open_rows, opened_rows
+from omokage.commands.sources import Source, check_context, named, open_rows, opened_rows, plainly
 from omokage.data.context import ContextSchema, of_series
 from omokage.data.context_columns import Labels
 from omokage.data.context_values import Told
 from omokage.data.kinds import Given, Kind, Schema, kind_of
 from omokage.errors import DataError, ParameterError, listing, suggest
+from omokage.files.numbers import Notation
 from omokage.files.opening import open_table
 from omokage.files.options import Options
 
@@ -173,11 +174,18 @@ def known_context(source: Source, schema: ContextSchema | None, said: Sequence[s
     return replace(source, ids=ids, context=names, labels=tuple(labels))
 
 
-def told_in(frame: pl.DataFrame, source: Source, schema: ContextSchema | None) -> tuple[Told, NDArray[np.bool_]] | None:
-    """Return the context in the lines of a table, and which cells of it cannot be used; `None` for a model without."""
+def told_in(
+    frame: pl.DataFrame, source: Source, schema: ContextSchema | None, notation: Notation
+) -> tuple[Told, NDArray[np.bool_]] | None:
+    """Return the context in the lines of a table, and which cells of it cannot be used; `None` for a model without.
+
+    Text that is no label is read in a notation.
+    """
     if schema is None or not source.context:
         return None
-    return schema.of_cells(frame.select(source.context))
+    columns = frame.select(source.context).get_columns()
+    texts = [column for column in columns if column.dtype == pl.String and column.name not in source.labels]
+    return schema.of_cells(pl.DataFrame(columns).with_columns(plainly(column, notation) for column in texts))
 
 
 def told_of_given(given: Given, source: Source, estimator: Any) -> Told | None:

@@ -66,7 +66,7 @@ def write_scores(
     check_apart(source.data, out)
     check_table(out)
     state, report = _state(source), Report(source.data)
-    rows = opened_vectors(source)
+    rows = opened_vectors(source, out)
     scored, batches = Answers(question, estimator, source, strict, rows.notation), batches_of(rows)
     first = next(batches)
     second = next(batches, None)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from omokage.data import datasets
 from omokage.data.columns import check_names
 from omokage.errors import DataError, listing
+from omokage.files.formats import PARQUET
 from omokage.files.numbers import PLAIN, Notation
 from omokage.files.opening import open_table
 from omokage.files.options import Options
@@ -143,9 +144,11 @@ def check_context(source: Source, place: str, names: Sequence[str]) -> None:
         )
 
 
-def opened_vectors(source: Source) -> Any:
-    """Return an open file of vectors, or a known data set, with the id columns."""
-    rows = open_rows(source, passed=True)
+def opened_vectors(source: Source, out: Path) -> Any:
+    """Return an open file of vectors, or a known data set, with the id columns, as text where the output is text."""
+    typed = source.labels if out.suffix.lower() not in PARQUET else source.context
+    kept = tuple(name for name in source.context if name not in typed)
+    rows = open_rows(replace(source, options=replace(source.options, kept=kept)), passed=True)
     if isinstance(rows, Path):
         raise DataError(f"{rows}: a folder, where a file of rows is expected: the model is one of vectors.")
     return rows
@@ -175,6 +178,12 @@ def known_columns(data: str, batch: Any, names: tuple[str, ...] | None, ids: tup
     return rows.select(names)
 
 
+def plainly(cells: pl.Series, notation: Notation) -> pl.Series:
+    """Return cells of text with plain numbers in the place of those in a notation, and none for those in another."""
+    bare = cells.str.strip_chars()
+    return pl.select(pl.when(bare.str.contains("[0-9]")).then(notation.plain(bare)).otherwise(bare)).to_series()
+
+
 def numbers_in(rows: Any, notation: Notation = PLAIN) -> NDArray[np.float64]:
     """Return rows as numbers, (n, D), NaN where there is none; text is read in a notation."""
     if not isinstance(rows, pl.DataFrame):
@@ -183,8 +192,7 @@ def numbers_in(rows: Any, notation: Notation = PLAIN) -> NDArray[np.float64]:
     for column in rows.get_columns():
         text = column.cast(pl.String) if column.dtype in (pl.Categorical, pl.Enum) else column
         if text.dtype == pl.String:  # as a column without a bad cell is read
-            text = text.str.strip_chars().str.to_lowercase().replace({"true": "1", "false": "0"})
-            text = notation.plain(text)
+            text = plainly(text, notation).str.to_lowercase().replace({"true": "1", "false": "0"})
         known = text.dtype == pl.String or text.dtype.is_numeric() or text.dtype == pl.Boolean
         numbers = text.cast(pl.Float64, strict=False) if known else pl.Series([None] * len(text), dtype=pl.Float64)
         columns.append(numbers.fill_null(float("nan")).to_numpy())

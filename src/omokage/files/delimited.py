@@ -152,10 +152,10 @@ class TextFile:
             DataError: If a cell does not have the type that was asked for.
         """
         notation, found = self._reading.notation, self._reading.types
-        types = {name: found[name] for name in names if name in found}
+        types = {name: found[name] for name in names if name in found and name not in self.options.kept}
         kinds = list(dict.fromkeys(types.values()))
         for body, line, cells in self._frames():
-            columns: dict[str, pl.Series] = {name: cells[name] for name in names if name not in found}
+            columns: dict[str, pl.Series] = {name: cells[name] for name in names if name not in types}
             for kind in kinds:
                 alike = [name for name in names if types.get(name) == kind]
                 text, values = self._converted(cells, alike, kind, notation)

@@ -32,6 +32,7 @@ class Options:
             name.
         text: Columns that are keys or labels: read as text, as it stands in the file. Never a number, never missing
             but for an empty cell.
+        kept: Columns of text that are numbers, true or false, and are handed on as they stand in the file all the same.
         notation: The decimal mark and the mark between groups of three digits that were found in files read before, as
             (",", "."). Where the two are not given, numbers are read so if they all can be.
 
@@ -50,6 +51,7 @@ class Options:
     index: Literal["auto", "keep", "drop"] = "auto"
     text: tuple[str, ...] = ()
     notation: tuple[str, str] | None = None
+    kept: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.separator in ("tab", "\\t"):  # as one writes it on a command line
@@ -72,7 +74,7 @@ class Options:
             raise ParameterError(f"header: expected True, False or None, got {self.header!r}.")
         if self.array is not None and not isinstance(self.array, str):
             raise ParameterError(f"array: expected the name of an array, got {self.array!r}.")
-        for name in ("missing", "text"):
+        for name in ("missing", "text", "kept"):
             given = getattr(self, name)
             if isinstance(given, str) or not isinstance(given, Sequence) or not all(map(_is_text, given)):
                 raise ParameterError(f"{name}: expected a list of texts in Unicode, got {given!r}.")
