@@ -338,7 +338,7 @@ def to_matrix(
         X = _side_by_side(frame)
     X = unmasked(X)
     if isinstance(X, list | tuple):
-        with contextlib.suppress(ValueError):  # lists of unlike lengths, which scikit-learn refuses
+        with contextlib.suppress(Exception):  # lists of unlike lengths, or of strangers, which scikit-learn refuses
             X = np.asarray(X)
     if isinstance(X, np.ndarray) and (time := _time_in(X)) is not None:
         raise DataTypeError(f"{name}: expected numbers, got {time.dtype}.{_of_times(time.dtype)}")

@@ -172,8 +172,9 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         settings = self._checked()
         seed = seed_of(settings.random_state)
         name = type(self).__name__
+        data = of_members(self.model, on_epoch)["data"]
         X = opened_data(X)
-        table = open_data(X, of_members(self.model, on_epoch)["data"], estimator=name)
+        table = open_data(X, data, estimator=name)
         if (columns := table.columns()) is not None:
             check_names(name, columns, None)
         kind = saving.class_name(type(self))

@@ -310,9 +310,9 @@ def read_rows(fitted: Fitted, X: Any, context: Any = None) -> Encoded:
     """Return rows, with their context, that a fitted model can be asked about; files are read as at the fit."""
     schema = fitted.schema
     X = opened_rows(fitted, X)
+    rows = schema.rows(X, estimator=fitted.name, support=fitted.accepts)
     if (columns := schema.columns_of(X)) is not None:
         check_names(fitted.name, columns, fitted)
-    rows = schema.rows(X, estimator=fitted.name, support=fitted.accepts)
     return rows.with_context(encoded(fitted.context, context, rows.contexts))
 
 

@@ -83,7 +83,8 @@ class VectorSchema(Schema):
                 f"{name} has {matrix.shape[1]} features, but {estimator or 'the model'} is expecting {self.features} "
                 "features as input."
             )
-        if self.names and names and names != self.names:
+        # Of names of X that are text scikit-learn's contract says that they are to come in the order of the fit.
+        if self.names and names and names != self.names and not (self.columns.textual and name == "X"):
             check_names(self.names, names, name)
             matrix = matrix[:, [names.index(column) for column in self.names]]
         check_support(matrix, support, names, name)
