@@ -37,7 +37,8 @@ from omokage.model import (
 _ROWS = 256, 8  # of a micro-batch, where rows are short, and where they are long
 _NUMBERS = 2**16  # of the largest layer of a micro-batch; above them it has fewer rows
 _FEW = 16  # micro-batches
-_CAPACITIES = 2, _FEW, 64, 256  # micro-batches that one program may take at once
+# Micro-batches that one program may take at once. Not 1: a program for one can round otherwise than those for many.
+_CAPACITIES = 2, _FEW, 64, 256
 _SHORT = 256  # numbers in a row
 _THREADS = min(8, os.cpu_count() or 1)
 _POOL = ThreadPoolExecutor(_THREADS, "omokage")  # since a program of small matrices keeps one core busy

@@ -195,7 +195,7 @@ class ColumnSchema:
     def _check_units(self, standardize: Standardization) -> None:
         """Raise DataError where the numbers of a column are too small or too widely spread for float32."""
         size = np.maximum(np.abs(self.low), np.abs(self.high))
-        tiny = (self.low < self.high) & ((size <= _LEAST) | (self.scale <= _LEAST) & ~self.constant)
+        tiny = (self.low < self.high) & (np.minimum(size, self.scale) <= _LEAST)
         wide = self.deviation > _WIDEST * self.scale
         for bad, what, remedy in (
             (tiny, "is so small", "Multiply the column, so that its unit is smaller: X * 1e30, for example."),

@@ -537,4 +537,4 @@ def _is_plain(value: Any) -> bool:
     """Say whether a value is a number, or one as it is read from files; to Python 3_000 is one too."""
     if isinstance(value, str):
         return _PLAIN.match(value.strip()) is not None
-    return isinstance(value, _NUMBER) or _is_missing(value)
+    return _is_real(value) or _is_missing(value)

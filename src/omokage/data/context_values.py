@@ -53,7 +53,7 @@ def read(context: Any, name: str) -> tuple[tuple[str, ...] | None, list[NDArray[
     if isinstance(series, nw.Series):
         return None, [_values(_array(series, name, ""), name, "")]
     if isinstance(frame, nw.DataFrame | Mapping):
-        names = tuple(str(column) for column in frame) if isinstance(frame, Mapping) else tuple(map(str, frame.columns))
+        names = tuple(map(str, frame if isinstance(frame, Mapping) else frame.columns))
         given = list(frame.values()) if isinstance(frame, Mapping) else list(frame.iter_columns())
         columns = []
         for column, values in zip(names, given, strict=True):

@@ -5,8 +5,7 @@ import dataclasses
 import os
 import secrets
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -124,7 +123,8 @@ def fit_model(
     held_out = parameters["validation_fraction"] if early and given.X_valid is None else 0.0
     rows, validation = table.rows(schema, held_out, seed, context)
     reading = reading_of(X)
-    given = dataclasses.replace(given, X_valid=opened_data(given.X_valid, reading))
+    alike = Options.from_json(reading.get("options", {}))
+    given = dataclasses.replace(given, X_valid=opened_data(given.X_valid, alike))
     validation = _validation(name, given, schema, recipe, context_schema) or validation
     plan = build.plan(parameters, rows.count, seed)
     snapshot, keep = begin(start, plan), None
@@ -293,17 +293,15 @@ def reading_of(X: Any) -> dict[str, Any]:
     return {"options": options} if options else {}
 
 
-def opened_data(X: Any, reading: Mapping[str, Any] = MappingProxyType({}), beside: Sequence[str] = ()) -> Any:
-    """Return the open file that a path names, read as `Fitted.reading` says and without some columns, else X."""
-    if not isinstance(X, str | os.PathLike) or is_folder(X):
-        return X
-    return opened(X, Options.from_json(reading.get("options", {})), (*reading.get("ids", ()), *beside))
+def opened_data(X: Any, options: Options | None = None, ids: Sequence[str] = ()) -> Any:
+    """Return the open file that a path names, as `opened` does, else X, also the path of a folder."""
+    return X if is_folder(X) else opened(X, options, ids)
 
 
 def opened_rows(fitted: Fitted, X: Any) -> Any:
     """Return the rows of a file, read as at the fit, where X is one or the path of one, else X."""
     beside = () if fitted.context is None else fitted.context.names or ()
-    return fitted.schema.opened(opened_data(X, fitted.reading, beside))
+    return fitted.schema.opened(opened_data(X, fitted.options, (*fitted.ids, *beside)))
 
 
 def read_rows(fitted: Fitted, X: Any, context: Any = None) -> Encoded:

@@ -196,13 +196,9 @@ class TextFile:
         notation = found[0] if found else before or asked
         if notation == asked and not (before and evidence.example()):
             return _Reading(asked, types)
-        beside = (
-            ""
-            if before is None
-            else ", as at the fit"
-            if notation == before
-            else f", not as at the fit ({before.called()})"
-        )
+        beside = "" if before is None else f", not as at the fit ({before.called()})"
+        if notation == before:
+            beside = ", as at the fit"
         note = f"its numbers are read with {notation.called()}{beside}; decimal= and thousands= say otherwise."
         return _Reading(notation, types if notation == asked else self._types(notation), (note,))
 
