@@ -12,7 +12,7 @@ from jax import Array
 from omokage.batch import Event
 from omokage.nets.layers import Frozen
 
-_FARTHEST = 10.0  # deviations
+_REACH = 10.0  # deviations
 
 
 class View(eqx.Module):
@@ -53,8 +53,10 @@ class View(eqx.Module):
 
 
 class Bounds(eqx.Module):
-    """How far out networks see: farther values look to them as if they lay at the bound, and to densities as they are.
+    """How far out networks see: within the bounds values as they are, beyond them a value less and less, at most twice as far.
 
+    With reach r from the centre to the bound b, a value x beyond it is seen at b ± r (1 - 1 / (1 + |x - b| / r)): slope
+    1 at the bound, the limit 2 r, and of two values the farther one is always seen farther. Densities see x as it is.
     Without it an entry a thousand deviations out, as of a pixel that hardly ever varied, would decide the code and the
     reconstruction of its whole row.
 
@@ -66,10 +68,13 @@ class Bounds(eqx.Module):
     high: Frozen
 
     def __init__(self, event: Event):
-        reach = _FARTHEST * np.maximum(event.spread, np.sqrt(np.mean(np.square(event.spread))))
+        reach = _REACH * np.maximum(event.spread, np.sqrt(np.mean(np.square(event.spread))))
         self.low = Frozen(np.asarray(event.centre - reach, np.float32))
         self.high = Frozen(np.asarray(event.centre + reach, np.float32))
 
     def __call__(self, seen: Array) -> Array:
         """Return what networks see, (B, *event)."""
-        return jnp.clip(seen, self.low.value, self.high.value)
+        near = jnp.clip(seen, self.low.value, self.high.value)
+        reach = (self.high.value - self.low.value) / 2
+        far = (seen - near) / reach  # infinite where float32 ends
+        return near + reach * jnp.sign(far) * (1 - 1 / (1 + jnp.abs(far)))
