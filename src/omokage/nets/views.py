@@ -53,7 +53,7 @@ class View(eqx.Module):
 
 
 class Bounds(eqx.Module):
-    """How far out networks see: within the bounds values as they are, beyond them a value less and less, at most twice as far.
+    """How far out networks see: values as they are up to the bounds, then less and less, and at most twice as far.
 
     With reach r from the centre to the bound b, a value x beyond it is seen at b ± r (1 - 1 / (1 + |x - b| / r)): slope
     1 at the bound, the limit 2 r, and of two values the farther one is always seen farther. Densities see x as it is.
