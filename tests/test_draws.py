@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import chi, kstest, norm
 
 import omokage as om
-from omokage import inference
+from omokage import inference, questions
 from omokage.batch import Batch
 from omokage.draws import Draws, even_noise
 from omokage.model import Model
@@ -170,9 +170,7 @@ def test_draws_of_long_series_are_bounded_in_memory(recurrent, series):
     assert height == 8
 
     def ask(rows, samples):
-        program = jax.make_jaxpr(
-            lambda x: inference.row_log_likelihood(model, rows._replace(x=x), Draws.of(0, samples))
-        )
+        program = jax.make_jaxpr(lambda x: questions.log_likelihood(model, rows._replace(x=x), Draws.of(0, samples)))
         return largest(program(jnp.asarray(rows.x)).jaxpr)
 
     few = batch.map(lambda array: array[:height])

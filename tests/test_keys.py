@@ -18,7 +18,7 @@ import optax
 import pytest
 
 import omokage as om
-from omokage import annealing, inference, objectives, training
+from omokage import annealing, objectives, questions, training
 from omokage.batch import Batch, Event
 from omokage.draws import Draws
 from omokage.ensemble import Ensemble, Together
@@ -167,14 +167,14 @@ def draws(key, count):
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda model, batch, key: inference.row_terms(model, batch, draws(key, 40)),
-        lambda model, batch, key: inference.row_log_likelihood(model, batch, draws(key, 70)),
-        lambda model, batch, key: inference._entries(model, batch, draws(key, 40)),
-        lambda model, batch, key: inference._impute(
+        lambda model, batch, key: questions.terms(model, batch, draws(key, 40)),
+        lambda model, batch, key: questions.log_likelihood(model, batch, draws(key, 70)),
+        lambda model, batch, key: questions.entries(model, batch, draws(key, 40)),
+        lambda model, batch, key: questions.imputation(
             model, batch._replace(mask=batch.x > 0), jnp.int32(1), draws(key, 5)
         ),
-        lambda model, batch, key: inference._sample(model, (jnp.arange(3), None), key),
-        lambda model, batch, key: inference._draw_by_content(model, batch, key),
+        lambda model, batch, key: questions.samples(model, (jnp.arange(3), None), key),
+        lambda model, batch, key: questions.drawn_reconstruction(model, batch, key),
         lambda model, batch, key: annealing._annealed(model, batch, key, 2, 2),
     ],
     ids=["terms", "log_likelihood", "entries", "impute", "sample", "codes", "annealing"],

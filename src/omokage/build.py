@@ -14,7 +14,7 @@ from omokage import likelihoods, memory, objectives, posteriors, priors
 from omokage.adapter import from_numpyro
 from omokage.batch import Batch, Event
 from omokage.data.columns import Moments, Standardization, column_kinds
-from omokage.data.kinds import Kind, Rows
+from omokage.data.kinds import Kind, Rows, Schema
 from omokage.density import Density, Output
 from omokage.errors import DataError, ParameterError, listing, suggest
 from omokage.model import Centre, Model
@@ -347,6 +347,18 @@ def _rule(parameters: Mapping[str, Any]) -> optax.GradientTransformation:
     if isinstance(rule, str):
         return optimizer(rule, clip, settled(parameters)["weight_decay"])
     return clipped(rule, clip)
+
+
+def blank_rows(schema: Schema, size: int, context: int) -> Batch:
+    """Return so many rows that take no memory, as networks get them; of sequences the longest."""
+    lengths = getattr(schema, "buckets", None)
+    shape = (size, *([] if lengths is None else [lengths[-1]]), *schema.event.shape)
+    return Batch(
+        memory.filled(shape),
+        lengths=None if lengths is None else memory.filled((size,), lengths[-1], np.int32),
+        context=memory.filled((size, context)) if context else None,
+        weight=memory.filled((size,), 1.0),
+    )
 
 
 def check_size(

@@ -51,6 +51,12 @@ class Codec(eqx.Module):
         own = None if context is None else Codec(np.zeros(context), np.ones(context))
         return Codec(np.zeros(event.shape), np.ones(event.shape), own)
 
+    def after(self, outer: "Codec") -> "Codec":
+        """Return the codec of rows that `outer` encodes first; of codecs of several members, (M, ...), that of each."""
+        context = outer.context if self.context is None or outer.context is None else self.context.after(outer.context)
+        location, scale = outer.location.value, outer.scale.value
+        return Codec(location + scale * self.location.value, scale * self.scale.value, context)
+
     def encode(self, rows: Batch) -> Batch:
         """Return rows in the model's units; what was not observed stays 0."""
 

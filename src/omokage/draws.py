@@ -43,6 +43,7 @@ _FEW = (1, 4, _BLOCK)  # of a block, where K is no larger: three programs serve 
 _CELLS = 4  # in a standardised unit
 _NUMBERS = {"cpu": 2**21}  # of one layer's outputs for all draws that a decoder sees at once, on this kind of device
 _MORE_NUMBERS = 2**26  # on others
+_HEIGHT = 256  # rows, where a program is made for any number of them
 _REACH, _NODES = 5.5, 2048  # of the table of lengths, in deviations
 # Whose quantiles are short formulas.
 _BY_QUANTILE = (dist.Uniform, dist.Laplace, dist.Logistic, dist.Gumbel, dist.Cauchy, dist.Exponential)
@@ -89,8 +90,10 @@ def over_draws(
     """
     rows = batch if rows is None else rows
     outputs = model.posterior_outputs(rows)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(draws.key, content(_cells(batch.x), batch.observed))
-    together = max(1, min(draws.few, _most_numbers() // (len(batch.x) * numbers(model, [batch.x.shape[1:]]))))
+    own = model.opened(batch)[1]
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(draws.key, content(_cells(own.x), batch.observed))
+    height = batch.x.shape[0] if isinstance(batch.x.shape[0], int) else _HEIGHT
+    together = max(1, min(draws.few, _most_numbers() // (height * numbers(model, [batch.x.shape[1:]]))))
     together = 2 ** int(math.log2(together))
 
     def block(number: Array, total: Any) -> Any:
@@ -120,7 +123,7 @@ def content(x: Array, observed: Array | None) -> Array:
     mixed = mixed ^ (mixed >> 16)
     if observed is not None:
         mixed = jnp.where(observed, mixed, 0)
-    return mixed.reshape(len(mixed), -1).sum(1, dtype=jnp.uint32)
+    return mixed.reshape(mixed.shape[0], -1).sum(1, dtype=jnp.uint32)
 
 
 def _cells(x: Array) -> Array:

@@ -1,14 +1,20 @@
 """What a fit makes: one value, which is asked, saved, exported and served, and is put in place at once."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from omokage.build import Recipe
+import jax
+import numpy as np
+
+from omokage.build import Recipe, blank_rows
+from omokage.codec import Codec
 from omokage.data.context import ContextSchema
 from omokage.data.kinds import Schema
 from omokage.ensemble import Ensemble
 from omokage.files.options import Options
 from omokage.model import Model
+from omokage.questions import Question, answered
 from omokage.supports import Support
 
 
@@ -66,3 +72,27 @@ class Fitted:
         """The model, or the first of several."""
         model: Model = self.model.member(0) if isinstance(self.model, Ensemble) else self.model
         return model
+
+    @property
+    def model_of_raw_rows(self) -> Any:
+        """The model, or the models as one, of rows (and of their context) in their own units.
+
+        Location and scale are then within the program, in float32: of a column whose values are large and hardly vary,
+        digits are lost. `Schema.rows` works with float64.
+        """
+        columns, shape = self.schema.columns, self.schema.event.shape
+        context = None if self.context is None else Codec(*self.context.scaling)
+        outer = Codec(columns.location.reshape(shape), columns.scale.reshape(shape), context)
+        if isinstance(self.model, Ensemble):
+            models = self.model.models
+            count = len(self.model)
+            each = jax.tree.map(lambda array: np.broadcast_to(array, (count, *array.shape)), outer)
+            codec = each if models.codec is None else models.codec.after(outer)
+            return replace(self.model, models=replace(models, codec=codec))
+        return replace(self.model, codec=outer if self.model.codec is None else self.model.codec.after(outer))
+
+    @property
+    def questions(self) -> Mapping[str, Question]:
+        """What the model, or each of several, can be asked, by name."""
+        columns = 0 if self.context is None else self.context.size
+        return answered(self.one, blank_rows(self.schema, 1, columns)._replace(weight=None))

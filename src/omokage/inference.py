@@ -1,9 +1,8 @@
-"""What a trained model is asked: codes, reconstructions, densities, samples. Never the training forward.
+"""Questions to a trained model, of as many rows as there are: codes, reconstructions, densities, samples.
 
-Everything goes in micro-batches of 256 rows (8 to 128 where rows are long) inside one compiled program, so the result
-of a row is the same, to the bit, alone or among others. Draws are explicit: those for densities depend on the key and
-on about where the row lies (see `draws`), those for a drawn reconstruction on the key and the row's content, those for
-samples on the key and the number of the sample; so none depends on how the rows were batched.
+The `questions` themselves say what is computed; here they are asked in micro-batches of 256 rows (8 to 128 where rows
+are long) inside one compiled program, so the result of a row is the same, to the bit, alone or among others. Seeds
+become keys, and answers are checked.
 """
 
 import math
@@ -19,20 +18,11 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from omokage import questions
 from omokage.batch import Batch
 from omokage.data.rows import hashes
-from omokage.draws import Draws, content, numbers, over_draws
-from omokage.model import (
-    Model,
-    centre,
-    check_defined,
-    check_moment,
-    divergence,
-    divergences,
-    is_point_mass,
-    mean_of,
-    spread,
-)
+from omokage.draws import Draws, numbers
+from omokage.model import Model, check_defined
 
 _ROWS = 256, 8  # of a micro-batch, where rows are short, and where they are long
 _NUMBERS = 2**16  # of the largest layer of a micro-batch; above them it has fewer rows
@@ -49,7 +39,7 @@ Function = Callable[..., Any]
 
 def encode(model: Model, rows: Batch) -> NDArray[np.float32]:
     """Return the posterior means, (n, L)."""
-    return _checked(over_rows(row_means, model, rows), model, "posterior", "mean")
+    return _checked(over_rows(questions.features, model, rows), model, "posterior", "mean")
 
 
 def codes(model: Model, rows: Batch, seed: int) -> NDArray[np.float32]:
@@ -58,27 +48,27 @@ def codes(model: Model, rows: Batch, seed: int) -> NDArray[np.float32]:
     Each draw depends on the seed, the row's content, and how many rows before it are equal to it: so equal rows get
     draws of their own, and the order of the rows changes nothing but the order of the draws.
     """
-    return over_rows(_draw_code, model, (rows, _occurrences(rows)), jax.random.key(seed))
+    return over_rows(questions.codes, model, (rows, _occurrences(rows)), jax.random.key(seed))
 
 
 def deviations(model: Model, rows: Batch) -> NDArray[np.float32]:
     """Return the standard deviations of the posterior in each latent dimension, (n, L)."""
-    return _checked(over_rows(_deviations, model, rows), model, "posterior", "variance")
+    return _checked(over_rows(questions.deviations, model, rows), model, "posterior", "variance")
 
 
 def decode(model: Model, z: NDArray[np.float32], rows: Batch | None = None) -> NDArray[np.float32]:
     """Return the means of p(x|z), (n, *event), for z of shape (n, L); where rows are sequences, as long as `rows`."""
-    return _checked(over_rows(_decode, model, (z, rows)), model, "likelihood", "mean")
+    return _checked(over_rows(questions.decoded, model, (z, rows)), model, "likelihood", "mean")
 
 
 def reconstruct(model: Model, rows: Batch, seed: int | None = None) -> NDArray[np.float32]:
     """Return the mean of p(x|z) at the posterior mean, or with a seed at a drawn z, (n, *event)."""
     if seed is None:
-        found = over_rows(row_reconstruction, model, rows)
+        found = over_rows(questions.reconstruction, model, rows)
         if not np.isfinite(found).all():  # does the fault lie with z, of which it is made?
             encode(model, rows)
     else:
-        found = over_rows(_reconstruct_drawn, model, rows, jax.random.key(seed))
+        found = over_rows(questions.drawn_reconstruction, model, rows, jax.random.key(seed))
     return _checked(found, model, "likelihood", "mean")
 
 
@@ -96,12 +86,14 @@ def sample(
         first: The numbers of the draws, (count,), on which each depends; `None`: from 0 on.
     """
     numbers = np.arange(count, dtype=np.uint32) if first is None else np.asarray(first, np.uint32)
-    return over_rows(_sample_mean if mean else _sample, model, (numbers, rows), jax.random.key(seed))
+    return over_rows(
+        questions.sample_means if mean else questions.samples, model, (numbers, rows), jax.random.key(seed)
+    )
 
 
 def scales(model: Model, rows: Batch) -> NDArray[np.float32]:
     """Return the deviation of p(x|z) at the posterior mean for each entry, (n, *event)."""
-    return _checked(over_rows(_scales, model, rows), model, "likelihood", "variance")
+    return _checked(over_rows(questions.scales, model, rows), model, "likelihood", "variance")
 
 
 def terms(model: Model, rows: Batch, samples: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
@@ -116,24 +108,21 @@ def terms(model: Model, rows: Batch, samples: int, seed: int = 0) -> dict[str, N
     Returns:
         "reconstruction" (E_q log p(x|z)), "kl", and "elbo", their difference. For a point mass only
         "reconstruction".
-
-    The bound is the mean of log p(x,z) - log q(z|x): where q is near the true posterior this hardly varies, much
-    less than log p(x|z) does. Where the KL has a closed form, the reconstruction is bound plus KL; it is unbiased too.
     """
-    return over_rows(row_terms, model, rows, Draws.of(seed, samples))
+    return over_rows(questions.terms, model, rows, Draws.of(seed, samples))
 
 
 def entries(model: Model, rows: Batch, samples: int, seed: int = 0) -> NDArray[np.float32]:
     """Return E_q log p(x|z) of each entry, in nats of standardised x, (n, *event), by K draws."""
-    return over_rows(_entries, model, rows, Draws.of(seed, samples))
+    return over_rows(questions.entries, model, rows, Draws.of(seed, samples))
 
 
 def kl_by_dimension(model: Model, rows: Batch) -> NDArray[np.float32] | None:
     """Return KL(q‖p) of each row and latent dimension, (n, L), in nats; `None` where it does not factorise."""
     first = rows.map(lambda array: array[:1])
-    if jax.eval_shape(lambda: _divergences(model, first)) is None:
+    if jax.eval_shape(lambda: questions.divergences(model, first)) is None:
         return None
-    return over_rows(_divergences, model, rows)
+    return over_rows(questions.divergences, model, rows)
 
 
 def log_likelihood(model: Model, rows: Batch, samples: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
@@ -146,7 +135,7 @@ def log_likelihood(model: Model, rows: Batch, samples: int, seed: int = 0) -> di
     Source: Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016. The draws are independent of one
     another, and come some at a time, so memory does not grow with their number.
     """
-    return over_rows(row_log_likelihood, model, rows, Draws.of(seed, samples))
+    return over_rows(questions.log_likelihood, model, rows, Draws.of(seed, samples))
 
 
 def impute(model: Model, rows: Batch, rounds: int, samples: int, seed: int = 0) -> NDArray[np.float32]:
@@ -167,7 +156,7 @@ def impute(model: Model, rows: Batch, rounds: int, samples: int, seed: int = 0) 
         samples: K.
         seed: Of the draws.
     """
-    return over_rows(_impute, model, rows, jnp.int32(rounds), Draws.of(seed, samples))
+    return over_rows(questions.imputation, model, rows, jnp.int32(rounds), Draws.of(seed, samples))
 
 
 def _checked(values: NDArray[Any], model: Any, part: str, moment: str) -> NDArray[Any]:
@@ -175,53 +164,6 @@ def _checked(values: NDArray[Any], model: Any, part: str, moment: str) -> NDArra
     if isinstance(model, Model):
         check_defined(values, getattr(model, part), part, moment)
     return values
-
-
-def row_means(model: Model, batch: Batch) -> Array:
-    """Return what `encode` does, of one micro-batch."""
-    check_moment(model.posterior, "posterior", "mean")
-    return centre(model.encode(batch))
-
-
-def _deviations(model: Model, batch: Batch) -> Array:
-    check_moment(model.posterior, "posterior", "variance")
-    return spread(model.encode(batch))
-
-
-def _scales(model: Model, batch: Batch) -> Array:
-    check_moment(model.likelihood, "likelihood", "variance")
-    given = model.decode(row_means(model, batch), batch)
-    return jnp.broadcast_to(jnp.sqrt(given.variance), batch.x.shape)
-
-
-def _divergences(model: Model, batch: Batch) -> Array | None:
-    return divergences(model.encode(batch), model.latent(batch))
-
-
-def _decode(model: Model, rows: tuple[Array, Batch | None]) -> Array:
-    return mean_of(model.likelihood, model.decode(*rows))
-
-
-def row_reconstruction(model: Model, batch: Batch) -> Array:
-    """Return what `reconstruct` does without a seed, of one micro-batch."""
-    return mean_of(model.likelihood, model.decode(row_means(model, batch), batch))
-
-
-def _reconstruct_drawn(model: Model, batch: Batch, key: Array) -> Array:
-    return mean_of(model.likelihood, model.decode(_draw_by_content(model, batch, key), batch))
-
-
-def _draw_by_content(model: Model, batch: Batch, key: Array, occurrence: Array | None = None) -> Array:
-    """Draw z for each row with a key of its own, made from the row's content and its occurrence, (B, L)."""
-    x = jnp.where(batch.x == 0, 0.0, batch.x)  # -0 is 0
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, content(x, batch.observed))
-    if occurrence is not None:
-        keys = jax.vmap(lambda key, n: jnp.where(n > 0, jax.random.fold_in(key, n), key))(keys, occurrence)
-    return model.posterior.draw(model.posterior_outputs(batch), keys)[0]
-
-
-def _draw_code(model: Model, rows: tuple[Batch, Array], key: Array) -> Array:
-    return _draw_by_content(model, rows[0], key, rows[1])
 
 
 def _occurrences(rows: Batch) -> NDArray[np.uint32]:
@@ -233,126 +175,6 @@ def _occurrences(rows: Batch) -> NDArray[np.uint32]:
     result = np.empty(len(order), np.uint32)
     result[order] = places
     return result
-
-
-def _sample(model: Model, rows: tuple[Array, Batch | None], key: Array) -> Array:
-    numbers, batch = rows
-    z, keys = _prior_draws(model, numbers, key, batch)
-    outputs = model.likelihood.outputs(z, None if batch is None else model.told(batch))
-    drawn = model.likelihood.draw(outputs, keys)[0].astype(jnp.float32)
-    return drawn if model.codec is None else model.codec.decode(drawn)
-
-
-def _sample_mean(model: Model, rows: tuple[Array, Batch | None], key: Array) -> Array:
-    numbers, batch = rows
-    return _decode(model, (_prior_draws(model, numbers, key, batch)[0], batch))
-
-
-def _prior_draws(model: Model, numbers: Array, key: Array, batch: Batch | None) -> tuple[Array, Array]:
-    """Return a z for each number, (B, L), and a key for what comes after it, (B,)."""
-    keys = jax.vmap(lambda number: jax.random.split(jax.random.fold_in(key, number)))(numbers)
-    if model.prior.network is None:
-        return jax.vmap(model.latent().sample)(keys[:, 0]), keys[:, 1]
-    assert batch is not None
-    return model.prior.draw(model.prior.outputs(model.told(batch).context), keys[:, 0])[0], keys[:, 1]
-
-
-def common_draws(model: Model, outputs: dict[str, Array], key: Array, samples: int) -> tuple[Array, Array]:
-    """Return draws of z from the same noise for all rows, (K, B, L), and their log q(z|x), (K, B)."""
-    keys = jnp.broadcast_to(key, (len(jax.tree.leaves(outputs)[0]),))
-    z, densities = model.posterior.draw(outputs, keys, (samples,))
-    return jnp.moveaxis(z, 1, 0), densities.T
-
-
-def _entries(model: Model, batch: Batch, draws: Draws) -> Array:
-    if is_point_mass(model.encode(batch)):
-        return model.log_likelihoods(model.encode(batch).mean[None], batch)[0]
-
-    def more(total: Array, z: Array, log_q: Array, kept: Array) -> Array:
-        densities = model.log_likelihoods(z, batch)
-        return total + jnp.where(kept.reshape(-1, *[1] * (densities.ndim - 1)), densities, 0).sum(0)
-
-    return over_draws(more, jnp.zeros(batch.x.shape), model, batch, draws) / draws.count
-
-
-def _impute(model: Model, batch: Batch, rounds: Array, draws: Draws) -> Array:
-    known = batch.mask if batch.mask is not None else jnp.ones(batch.x.shape, bool)
-    shown = batch
-    if not getattr(model.posterior.network, "missing", False):
-
-        def filled(_: Any, x: Array) -> Array:
-            return jnp.where(known, batch.x, row_reconstruction(model, batch._replace(x=x, mask=None)))
-
-        # At first as it is, so that holes are in the middle of what a view shows.
-        first = jnp.where(known, batch.x, row_reconstruction(model, batch))
-        first = jnp.where(rounds > 0, first, batch.x)
-        shown = batch._replace(x=jax.lax.fori_loop(1, rounds, filled, first), mask=None)
-    posterior, prior = model.encode(shown), model.latent(batch)
-    if is_point_mass(posterior):
-        return jnp.where(known, batch.x, mean_of(model.likelihood, model.decode(posterior.mean, batch)))
-
-    def more(total: tuple[Array, Array, Array], z: Array, log_q: Array, kept: Array) -> tuple[Array, Array, Array]:
-        top, mass, sums = total
-        # By the density of what was observed alone.
-        weights = jnp.where(kept, model.log_likelihood(z, batch) + prior.log_prob(z) - log_q, -jnp.inf)  # (k, B)
-        means = mean_of(model.likelihood, model.decode(z, batch)).reshape(*z.shape[:2], *batch.x.shape[1:])
-        now = jnp.maximum(top, weights.max(0))
-        shares, before = jnp.exp(weights - now), jnp.exp(top - now)
-        spread = [1] * (batch.x.ndim - 1)
-        sums = before.reshape(-1, *spread) * sums + (shares.reshape(*shares.shape, *spread) * means).sum(0)
-        return now, before * mass + shares.sum(0), sums
-
-    lowest = jnp.full(len(batch.x), jnp.finfo(jnp.float32).min)
-    start = (lowest, jnp.zeros(len(batch.x)), jnp.zeros(batch.x.shape))
-    _, mass, sums = over_draws(more, start, model, batch, draws, rows=shown)
-    return jnp.where(known, batch.x, sums / mass.reshape(-1, *[1] * (batch.x.ndim - 1)))
-
-
-def row_terms(model: Model, batch: Batch, draws: Draws) -> dict[str, Array]:
-    """Return what `terms` does, of one micro-batch."""
-    posterior, prior = model.encode(batch), model.latent(batch)
-    if is_point_mass(posterior):
-        return {"reconstruction": model.log_likelihood(posterior.mean[None], batch)[0]}
-
-    def more(total: tuple[Array, Array], z: Array, log_q: Array, kept: Array) -> tuple[Array, Array]:
-        ratio = log_q - prior.log_prob(z)
-        bound = model.log_likelihood(z, batch) - ratio
-        return total[0] + jnp.where(kept, bound, 0).sum(0), total[1] + jnp.where(kept, ratio, 0).sum(0)
-
-    zero = jnp.zeros(len(batch.x))
-    bound, ratio = (total / draws.count for total in over_draws(more, (zero, zero), model, batch, draws))
-    kl = divergence(posterior, prior)
-    kl = ratio if kl is None else kl
-    return {"reconstruction": bound + kl, "kl": kl, "elbo": bound}
-
-
-def row_log_likelihood(model: Model, batch: Batch, draws: Draws) -> dict[str, Array]:
-    """Return what `log_likelihood` does, of one micro-batch."""
-    prior = model.latent(batch)
-
-    def more(total: tuple[Array, Array], z: Array, log_q: Array, kept: Array) -> tuple[Array, Array]:
-        weights = model.log_likelihood(z, batch) + prior.log_prob(z) - log_q
-        weights = jnp.where(kept, weights, -jnp.inf)
-        first, second = (jax.nn.logsumexp(power * weights, 0) for power in (1, 2))
-        return jnp.logaddexp(total[0], first), jnp.logaddexp(total[1], second)
-
-    none = jnp.full(len(batch.x), -jnp.inf)
-    first, second = over_draws(more, (none, none), model, batch, draws, independent=True)
-    return log_mean_weight(first, second, draws.count)
-
-
-def log_mean_weight(first: Array, second: Array, samples: int | Array) -> dict[str, Array]:
-    """Return the logarithm of the mean of K weights, "bound", and its standard error, "error".
-
-    Args:
-        first: The logarithm of the sum of the weights.
-        second: The logarithm of the sum of their squares.
-        samples: K.
-    """
-    count = jnp.float32(samples)
-    # Of log w̄: the deviation of w, over √K and w̄.
-    spread = jnp.expm1(jnp.maximum(second - 2 * first + jnp.log(count), 0)) / jnp.maximum(count - 1, 1)
-    return {"bound": first - jnp.log(count), "error": jnp.sqrt(spread)}
 
 
 def over_rows(function: Function, model: Any, rows: Any, *arguments: Any, height: int | None = None) -> Any:

@@ -54,7 +54,9 @@ def _full(normal: Any) -> dist.Distribution:
     """Return a normal with independent entries as one with a covariance."""
     base = normal.base_dist
     deviations = jnp.broadcast_to(base.scale, base.batch_shape)
-    return dist.MultivariateNormal(base.loc, scale_tril=deviations[..., None] * jnp.eye(deviations.shape[-1]))
+    return dist.MultivariateNormal(
+        base.loc, scale_tril=deviations[..., None] * jnp.eye(deviations.shape[-1]), validate_args=False
+    )
 
 
 def _normal(q: Any, p: Any) -> Array:

@@ -5,6 +5,7 @@ summed over features. Networks see plain batches, so K and B are folded into one
 """
 
 import dataclasses
+import math
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -105,8 +106,8 @@ class Model(eqx.Module):
         `batch` says how many steps there are, where rows are sequences, and what the rows are conditioned on.
         """
         folded = z.reshape(-1, z.shape[-1])
-        if batch is not None and len(batch.x) != len(folded):
-            copies = len(folded) // len(batch.x)
+        copies = math.prod(z.shape[:-2])
+        if batch is not None and copies > 1:
             batch = batch.map(lambda a: jnp.broadcast_to(a, (copies, *a.shape)).reshape(-1, *a.shape[1:]))
         given = self.likelihood(folded, None if batch is None else self.told(batch), self.training)
         return given if self.codec is None else self.codec.decoded(given)

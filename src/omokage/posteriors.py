@@ -57,7 +57,7 @@ class FullNormal:
 
     def distribution(self, mean: Array, factor: Array) -> dist.Distribution:
         """Return a distribution of batch shape (B,) and event shape (L,)."""
-        return dist.MultivariateNormal(mean, scale_tril=triangular(factor))
+        return dist.MultivariateNormal(mean, scale_tril=triangular(factor), validate_args=False)
 
     def fit(self, z: NDArray[np.floating], seed: int) -> dict[str, NDArray[np.floating]]:
         """Return the parameters of greatest likelihood for codes, (n, L)."""

@@ -78,7 +78,7 @@ class Mixture:
 
     def distribution(self, logits: Array, means: Array, factors: Array) -> dist.Distribution:
         """Return a distribution of event shape (L,)."""
-        components = dist.MultivariateNormal(means, scale_tril=triangular(factors))
+        components = dist.MultivariateNormal(means, scale_tril=triangular(factors), validate_args=False)
         return dist.MixtureSameFamily(dist.CategoricalLogits(logits), components)
 
     def fit(self, z: NDArray[np.floating], seed: int) -> dict[str, NDArray[np.floating]]:

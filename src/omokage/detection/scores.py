@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from omokage import inference
+from omokage import inference, questions
 from omokage.batch import Batch
 from omokage.detection import beyond
 from omokage.draws import Draws
@@ -28,12 +28,12 @@ _FARTHEST = 1e15  # whose square float32 still holds
 
 
 def _likelihood(model: Model, batch: Batch) -> dict[str, Array]:
-    found = inference.row_log_likelihood(model, batch, Draws.of(0, IMPORTANCE_DRAWS))
+    found = questions.log_likelihood(model, batch, Draws.of(0, IMPORTANCE_DRAWS))
     return {"likelihood": -found["bound"]}
 
 
 def _bound(model: Model, batch: Batch) -> dict[str, Array]:
-    terms = inference.row_terms(model, batch, Draws.of(0, DRAWS))
+    terms = questions.terms(model, batch, Draws.of(0, DRAWS))
     return {
         "elbo": -terms["elbo"],
         "divergence": terms["kl"],
@@ -42,7 +42,7 @@ def _bound(model: Model, batch: Batch) -> dict[str, Array]:
 
 
 def _unregularised(model: Model, batch: Batch) -> dict[str, Array]:
-    deviance, normaliser = model.deviances(inference.row_means(model, batch), batch)
+    deviance, normaliser = model.deviances(questions.features(model, batch), batch)
     places = tuple(range(1, deviance.ndim))
     return {"mahalanobis": deviance.sum(places), "normaliser": normaliser.sum(places)}
 
@@ -52,7 +52,7 @@ def _squared(model: Model, batch: Batch) -> dict[str, Array]:
 
 
 def _codes(model: Model, batch: Batch) -> dict[str, Array]:
-    return {"latent_neighbours": inference.row_means(model, batch)}
+    return {"latent_neighbours": questions.features(model, batch)}
 
 
 def _points(model: Model, batch: Batch) -> dict[str, Array]:
@@ -60,7 +60,7 @@ def _points(model: Model, batch: Batch) -> dict[str, Array]:
     if batch.x.ndim == 3:  # series, which may be of unlike lengths: how large the residuals of each channel are
         seen = batch.x.shape[1] if batch.observed is None else jnp.broadcast_to(batch.observed, batch.x.shape).sum(1)
         return {"neighbours": jnp.sqrt(jnp.square(residuals).sum(1) / jnp.maximum(seen, 1))}
-    return {"neighbours": _hashed(residuals.reshape(len(residuals), -1))}
+    return {"neighbours": _hashed(residuals.reshape(residuals.shape[0], -1))}
 
 
 def _hashed(points: Array) -> Array:
@@ -80,7 +80,7 @@ def _hashed(points: Array) -> Array:
 def gaps(model: Model, batch: Batch) -> Array:
     """Return x less its reconstruction, in the model's own units, (B, *event); 0 where nothing was observed."""
     model, batch = model.opened(batch)
-    found = batch.x - inference.row_reconstruction(model, batch)
+    found = batch.x - questions.reconstruction(model, batch)
     return found if batch.observed is None else jnp.where(batch.observed, found, 0)
 
 
@@ -100,7 +100,7 @@ def deviance_residuals(model: Model, batch: Batch) -> Array:
 
 
 def _deviance_entries(model: Model, batch: Batch) -> Array:
-    return model.deviances(inference.row_means(model, batch), batch)[0]
+    return model.deviances(questions.features(model, batch), batch)[0]
 
 
 def _squared_entries(model: Model, batch: Batch) -> Array:
@@ -155,7 +155,7 @@ def contributions(ensemble: Ensemble, rows: Batch, name: str) -> NDArray[np.floa
 
 def reconstructions(ensemble: Ensemble, rows: Batch) -> NDArray[np.float64]:
     """Return what the members make of rows, on average, in the units of the rows, (n, *event)."""
-    return _averaged(inference.row_reconstruction, ensemble, beyond.moved(beyond.support(ensemble), rows))
+    return _averaged(questions.reconstruction, ensemble, beyond.moved(beyond.support(ensemble), rows))
 
 
 def _averaged(function: Callable[[Model, Batch], Array], ensemble: Ensemble, rows: Batch) -> NDArray[np.float64]:

@@ -15,7 +15,6 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from omokage import build, saving
-from omokage.batch import Batch
 from omokage.checkpoints import CHECKPOINT_FILES, digest_of, read_checkpoint, seed_in, write_checkpoint
 from omokage.compilation import check_process, keep_compiled, make_room
 from omokage.data.containers import checked_weight, opened
@@ -27,7 +26,6 @@ from omokage.data.rows import MemoryRows, RowSource, together
 from omokage.errors import DataError, DataTypeError, ParameterError, is_count, listing, shown
 from omokage.files.options import Options
 from omokage.fitted import Fitted, short
-from omokage.memory import filled
 from omokage.model import Model
 from omokage.paths import is_folder
 from omokage.progress import display
@@ -220,20 +218,8 @@ def prepared(
         )
     random, columns = np.random.default_rng([seed, 1]), context.size if context else 0
     size = min(parameters["batch_size"], table.count)
-    build.check_size(parameters, recipe, schema.event, columns, blank_rows(schema, size, columns))
+    build.check_size(parameters, recipe, schema.event, columns, build.blank_rows(schema, size, columns))
     return recipe, schema, build.model(parameters, recipe, schema.event, random, columns)
-
-
-def blank_rows(schema: Schema, size: int, context: int) -> Batch:
-    """Return so many rows that take no memory, as networks get them; of sequences the longest."""
-    lengths = getattr(schema, "buckets", None)
-    shape = (size, *([] if lengths is None else [lengths[-1]]), *schema.event.shape)
-    return Batch(
-        filled(shape),
-        lengths=None if lengths is None else filled((size,), lengths[-1], np.int32),
-        context=filled((size, context)) if context else None,
-        weight=filled((size,), 1.0),
-    )
 
 
 def conditions(

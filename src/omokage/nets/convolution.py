@@ -217,7 +217,7 @@ class Encoder(Network):
         """Return (B, features)."""
         picture = with_context(inputs.reshape(-1, *self.sides), batch)
         places = _through(self.layers, picture, training)
-        return places.reshape(len(inputs), -1)
+        return places.reshape(inputs.shape[0], -1)
 
 
 class Decoder(eqx.Module):

@@ -85,7 +85,7 @@ class MLP(Network):
 
     def __call__(self, inputs: Array, batch: Batch | None = None, training: TrainingPass | None = None) -> Array:
         """Return (B, features) from (B, ...), which with the context of `batch` has as many entries as `inputs`."""
-        x = with_context(inputs.reshape(len(inputs), -1), batch)
+        x = with_context(inputs.reshape(inputs.shape[0], -1), batch)
         for layer in self.layers:
             x = layer(x, training)
         return x

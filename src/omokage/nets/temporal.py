@@ -79,7 +79,7 @@ class TemporalEncoder(Network):
     def __call__(self, inputs: Array, batch: Batch, training: TrainingPass | None = None) -> Array:
         """Return (B, features) from (B, T, C)."""
         count, steps = inputs.shape[1], batch.steps
-        parts = [inputs, jnp.broadcast_to(waves(count), (len(inputs), *waves(count).shape[1:]))]
+        parts = [inputs, jnp.broadcast_to(waves(count), (inputs.shape[0], *waves(count).shape[1:]))]
         if self.missing:
             parts.append(jnp.ones_like(inputs) if batch.mask is None else batch.mask.astype(inputs.dtype))
         x = with_context(jnp.concatenate(parts, -1), batch)
@@ -106,8 +106,8 @@ class TemporalDecoder(Network):
     def __call__(self, inputs: Array, batch: Batch, training: TrainingPass | None = None) -> Array:
         """Return (B, T, features) from (B, L); the steps are those of `batch`."""
         count, inputs = batch.x.shape[1], with_context(inputs, batch)
-        places = jnp.broadcast_to(waves(count), (len(inputs), *waves(count).shape[1:]))
-        x = jnp.concatenate([jnp.broadcast_to(inputs[:, None], (len(inputs), count, inputs.shape[-1])), places], -1)
+        places = jnp.broadcast_to(waves(count), (inputs.shape[0], *waves(count).shape[1:]))
+        x = jnp.concatenate([jnp.broadcast_to(inputs[:, None], (inputs.shape[0], count, inputs.shape[-1])), places], -1)
         for layer in self.layers:
             x = layer(x, batch.steps, training)
         return x
