@@ -11,9 +11,11 @@ import pytest
 
 import omokage as om
 from omokage.data import Sequences
-from omokage.data.containers import array_of, checked_weight, frame_of, to_matrix
+from omokage.data.arrays import array_of
+from omokage.data.containers import checked_weight, to_matrix
 from omokage.data.context import ContextSchema
 from omokage.data.context_columns import Covariate
+from omokage.data.frames import frame_of
 from omokage.data.kinds import kind_of
 from omokage.data.series import read_series
 from omokage.errors import DataError, DataTypeError

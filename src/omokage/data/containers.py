@@ -1,34 +1,35 @@
-"""The door for what is in memory: arrays by their shape, frames by their names, whatever their class.
+"""The door for what is in memory: paths are opened, frames keep their names, all else is an array by its shape.
 
-| given | comes as |
-|---|---|
-| pandas, Polars, PyArrow and other frames that narwhals knows | a frame |
-| anything that offers `__arrow_c_stream__`, as DuckDB's relations do | a frame, read through Arrow |
-| a structured NumPy array | a frame, whose columns are its fields |
-| a pandas or Polars series | an array (n,) |
-| NumPy, JAX and PyTorch arrays, lists of numbers, objects with `__array__` | an array |
-
-What an array masks is missing: NaN. Times and complex numbers are no numbers. Nothing is guessed: a column of text is
-an error that names it. Whole numbers beyond 2^53 are rounded to the nearest float64, in every container.
+`frames` and `arrays` say what is read; here it becomes a matrix, and the weights of its rows. Nothing is guessed: a
+column of text is an error that names it.
 """
 
 import contextlib
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping, MappingView, Sequence
-from decimal import Decimal
-from fractions import Fraction
+from collections.abc import Sequence
 from typing import Any
 
 import narwhals as nw
 import numpy as np
 import polars as pl
-from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
-from omokage.errors import DataError, DataTypeError, check_unicode, listing, shown
+from omokage.data.arrays import (
+    array_of,
+    is_missing,
+    is_numbers,
+    is_real,
+    numbers_in,
+    of_times,
+    one_line,
+    time_in,
+    unmasked,
+)
+from omokage.data.frames import frame_of, textual
+from omokage.errors import DataError, DataTypeError, listing, shown
 from omokage.files.numbers import PLAIN
 from omokage.paths import is_folder
 from omokage.supports import Support
@@ -36,22 +37,9 @@ from omokage.supports import Support
 Matrix = NDArray[np.float32] | NDArray[np.float64]
 
 _LARGEST = float(np.finfo(np.float32).max)
-_TIMES = np.timedelta64, np.datetime64
-_HOLDERS = list, tuple, np.ma.MaskedArray  # of what may be masked
-_MOST_AXES = 64  # of an array; a list may hold itself
 _BLOCK = 4096  # rows
 _MANAGEABLE = 2.0**-500, 2.0**53  # the largest weight, whose sums float64 has
-_NUMBER = int | float | np.integer | np.floating | np.bool_ | Decimal | Fraction  # what Python has one by one
 _PLAIN = re.compile(PLAIN.pattern)
-_REMEDIES = {  # what a container that is not read has to be turned into
-    "LazyFrame": "Call .collect() on it first",
-    "Dataset": "Give it as a frame, X.to_dataframe(), or one of its variables, X['name'].values",
-    "AnnData": "Give its matrix, X.X, or the frame X.to_df()",
-    "dict": "Give it as a frame, pandas.DataFrame(X) or polars.DataFrame(X)",
-    "dict of series": "Give them as a list, list(X.values())",
-    "set": "Give it as a list, in the order of the rows",
-    "generator": "Give it as a list or an array, numpy.stack(list(X))",
-}
 
 # ------------------------------------------------------------------------------------------------------- files
 
@@ -89,224 +77,6 @@ def values(X: Any, *, shaped: bool = False) -> Any:
     return rows.reshape(len(rows), *X.row_shape) if shaped and X.row_shape is not None else rows
 
 
-# -------------------------------------------------------------------------------------------------- containers
-
-
-def frame_of(X: Any, name: str = "X") -> "nw.DataFrame[Any] | None":
-    """Return X as a frame whose names are text, `None` where it has none.
-
-    Raises:
-        DataError: If it is a frame that has to be asked for its rows first, or repeats a name.
-
-    Example:
-        >>> frame_of(pl.DataFrame({"a": [1, 2]})).columns, frame_of([[1, 2]])
-        (['a'], None)
-    """
-    _refuse_pictures(X, name)
-    try:
-        if isinstance(X, np.ndarray) and X.dtype.names:
-            X = pl.DataFrame({field: _in_known_unit(X[field]) for field in X.dtype.names})
-        frame = nw.from_native(X, pass_through=True)
-        known = isinstance(frame, nw.DataFrame)
-        arrow = hasattr(X, "__arrow_c_stream__") or hasattr(X, "__arrow_c_array__")
-        if not known and arrow and (hasattr(X, "schema") or not hasattr(X, "__array__")):  # columns, and no array
-            frame = nw.from_native(pl.DataFrame(X))
-    except DuplicateError as error:
-        raise DataError(f"{name}: column names must differ. {_one_line(error)}") from None
-    except Exception as error:  # whatever a stranger's container raises
-        raise DataError(f"{name}: expected rows and columns; {_one_line(error)}.") from None
-    if not isinstance(frame, nw.DataFrame):
-        _check_container(X, frame, name)
-        return None
-    names = [str(column) for column in frame.columns]
-    for column in names:
-        check_unicode(column, name, " as the name of a column")
-    if len(set(names)) < len(names):
-        raise DataError(
-            f"{name}: column names must differ; {listing(sorted({n for n in names if names.count(n) > 1}))} repeat."
-        )
-    if names != list(frame.columns):  # of pandas
-        native = frame.to_native().copy(deep=False)
-        native.columns = names
-        frame = nw.from_native(native)
-    return frame
-
-
-def _in_known_unit(field: NDArray[Any]) -> NDArray[Any]:
-    """Return times in a unit that Polars has: those of seconds and longer in milliseconds, without loss."""
-    coarse = field.dtype.kind in "mM" and np.datetime_data(field.dtype)[0] in ("Y", "M", "W", "D", "h", "m", "s")
-    return field.astype(f"{field.dtype.kind}8[ms]") if coarse else field
-
-
-def is_frame(X: Any) -> bool:
-    """Say whether X is one that `frame_of` returns, or refuses for its names."""
-    try:
-        return frame_of(X) is not None
-    except DataError:
-        return hasattr(X, "columns")
-
-
-def is_picture(X: Any) -> bool:
-    """Say whether X is a picture of Pillow, which need not be loaded to tell."""
-    return any(base.__module__ == "PIL.Image" for base in type(X).__mro__)
-
-
-def _refuse_pictures(X: Any, name: str) -> None:
-    """Refuse what Pillow made: its numbers may be places in a palette, and are read by `files.pictures`."""
-    first, axes = X, 0
-    while isinstance(first, list | tuple) and first and axes < _MOST_AXES:
-        first, axes = first[0], axes + 1
-    if is_picture(first):
-        got = "a single picture" if axes == 0 else "pictures"
-        raise DataError(
-            f"{name}: expected numbers, got {got}. Give pictures as one list, [picture, ...], with data='images', or "
-            "as an array."
-        )
-
-
-def _check_container(X: Any, frame: Any, name: str) -> None:
-    """Refuse what is neither a frame nor an array, by the call that would make it one."""
-    called = "LazyFrame" if isinstance(frame, nw.LazyFrame) else type(X).__name__
-    if isinstance(X, Mapping) and not hasattr(X, "__array__") and not hasattr(X, "shape"):
-        shapes = {_shape(part) for part in X.values()} - {()}
-        several = len(shapes) > 1 or any(shape is None or len(shape) > 1 for shape in shapes)
-        called = "dict of series" if several else called if called in _REMEDIES else "dict"
-    if called in _REMEDIES:
-        raise DataError(f"{name}: expected rows, got a {type(X).__name__}. {_REMEDIES[called]}.")
-    if isinstance(X, Iterator | MappingView) and not hasattr(X, "__array__"):
-        raise DataError(f"{name}: expected rows, got a {type(X).__name__}. Give it as a list, list(X).")
-    if isinstance(X, list | tuple) and X and isinstance(X[0], Mapping):
-        raise DataError(
-            f"{name}: expected rows, got a {type(X).__name__} of {type(X[0]).__name__}. {_REMEDIES['dict']}."
-        )
-
-
-def _shape(part: Any) -> tuple[int, ...] | None:
-    try:
-        return tuple(map(int, np.shape(part)))
-    except Exception:  # lists of unlike lengths, and whatever a stranger's container raises
-        return None
-
-
-def array_of(X: Any, name: str = "X") -> NDArray[Any]:
-    """Return X, which is no frame, as an array of numbers of its own shape; NaN where entries are masked or missing.
-
-    Numbers of up to 16 bits and float32 come as float32, others as float64.
-
-    Raises:
-        DataTypeError: If it does not hold numbers.
-        DataError: If its rows are of unlike shapes.
-
-    Example:
-        >>> array_of(np.ma.masked_greater([1, 2, 9], 5)), array_of([[1, None]]).tolist()
-        (array([ 1.,  2., nan]), [[1.0, nan]])
-    """
-    _refuse_pictures(X, name)
-    array = unmasked(X)
-    if not isinstance(array, np.ndarray):
-        series = nw.from_native(array, pass_through=True, allow_series=True)
-        try:
-            array = numbers_in(series, name) if isinstance(series, nw.Series) else np.asarray(array)
-        except DataError:
-            raise
-        except Exception as error:  # whatever a stranger's container raises
-            raise DataError(f"{name}: expected numbers of a regular shape; {_one_line(error)}.") from None
-    if array.dtype.kind == "O":
-        array = _plain_numbers(array, name)
-    if array.dtype.kind not in "biuf":
-        got = repr(array.flat[0].item()) if array.dtype.kind in "US" and array.size else str(array.dtype)
-        raise DataTypeError(f"{name}: expected numbers, got {got}.{_of_times(array.dtype)}")
-    return array.astype(np.float32 if array.dtype.itemsize <= 2 or array.dtype == np.float32 else np.float64)
-
-
-def unmasked(X: Any, axes: int = _MOST_AXES) -> Any:
-    """Return an array with NaN where X, or an array in the nested lists X, masks entries; all else as it is."""
-    if isinstance(X, list | tuple) and axes:
-        rows = [unmasked(row, axes - 1) if isinstance(row, _HOLDERS) else row for row in X]
-        return X if all(row is given for row, given in zip(rows, X, strict=True)) else rows
-    if not np.ma.isMaskedArray(X):
-        return X
-    if not np.ma.is_masked(X):
-        return np.asarray(X)
-    kind = np.float32 if X.dtype == np.float32 else np.float64 if X.dtype.kind in "biuf" else object
-    return np.ma.filled(X.astype(kind), np.nan)[()]  # a number where it has no axes
-
-
-def _plain_numbers(array: NDArray[Any], name: str) -> NDArray[np.float64]:
-    """Return an array of Python objects as numbers: text is none, and neither are times."""
-    if array.size and all(entry is None or _is_missing(entry) for entry in array.flat):
-        raise DataTypeError(f"{name}: expected numbers, got objects, none of which has a value.")
-    for place, entry in np.ndenumerate(array):
-        if not (entry is None or _is_real(entry) or _is_missing(entry)):
-            row = place[0] if len(place) == 1 else place
-            raise DataTypeError(f"{name}: expected numbers of a regular shape, got {shown(entry)} at {row}.")
-    try:
-        made = np.array([np.nan if entry is None or _is_missing(entry) else entry for entry in array.flat], np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise DataTypeError(f"{name}: expected numbers; {_one_line(error)}.") from None
-    return made.reshape(array.shape)
-
-
-def _is_real(entry: Any) -> bool:
-    """Say whether an entry is a number; a duration, which NumPy takes for a whole one, is none."""
-    return isinstance(entry, _NUMBER) and not isinstance(entry, _TIMES)
-
-
-def _is_missing(entry: Any) -> bool:
-    return type(entry).__name__ in ("NAType", "NaTType", "MaskedConstant")
-
-
-def _time_in(array: NDArray[Any]) -> Any:
-    """Return an array of times, or the first entry of an array of objects that is one; `None` without any."""
-    if array.dtype.kind in "mM":
-        return array
-    return next((entry for entry in array.flat if isinstance(entry, _TIMES)), None) if array.dtype == object else None
-
-
-def _of_times(dtype: Any) -> str:
-    return " Times are no numbers: give seconds since the first one, or leave them out." if dtype.kind in "mM" else ""
-
-
-def numbers_in(column: "nw.Series[Any]", name: str = "X") -> NDArray[Any]:
-    """Return a column of a frame as float32 or float64, (n,), NaN where it is null.
-
-    A category or an object column is numbers where all its entries are.
-
-    Raises:
-        DataTypeError: If it holds anything else.
-    """
-    dtype = column.dtype
-    if not (dtype.is_numeric() or dtype == nw.Boolean):
-        return _numbers_of_objects(column, name)
-    single = dtype == nw.Float32
-    if dtype.is_integer() and not column.is_null().any():  # a cast would refuse, or round, by the container's mood
-        return column.to_numpy().astype(np.float64)
-    if dtype.is_integer():
-        made = [np.nan if entry is None or _is_missing(entry) else float(entry) for entry in column.to_list()]
-        return np.array(made, np.float64)
-    return np.asarray(column.cast(nw.Float32 if single else nw.Float64).to_numpy())
-
-
-def _numbers_of_objects(column: "nw.Series[Any]", name: str) -> NDArray[np.float64]:
-    entries = column.to_list() if column.dtype in (nw.Object, nw.Categorical, nw.Enum, nw.Unknown) else None
-    if entries is None or isinstance(column.dtype, nw.Duration | nw.Datetime):
-        raise DataTypeError(f"{name}: expected numbers, got {column.dtype}.")
-    made = np.empty(len(entries), object)  # of one axis, also where entries are lists
-    for row, entry in enumerate(entries):
-        made[row] = entry
-    return _plain_numbers(made, name)
-
-
-def is_numbers(column: "nw.Series[Any]") -> bool:
-    """Say whether a column of a frame holds numbers, also as objects or categories."""
-    if column.dtype.is_numeric() or column.dtype == nw.Boolean:
-        return True
-    try:
-        return not np.isnan(_numbers_of_objects(column, "")).all()
-    except DataTypeError:
-        return False
-
-
 # ---------------------------------------------------------------------------------------------------- matrices
 
 
@@ -340,8 +110,8 @@ def to_matrix(
     if isinstance(X, list | tuple):
         with contextlib.suppress(Exception):  # lists of unlike lengths, or of strangers, which scikit-learn refuses
             X = np.asarray(X)
-    if isinstance(X, np.ndarray) and (time := _time_in(X)) is not None:
-        raise DataTypeError(f"{name}: expected numbers, got {time.dtype}.{_of_times(time.dtype)}")
+    if isinstance(X, np.ndarray) and (time := time_in(X)) is not None:
+        raise DataTypeError(f"{name}: expected numbers, got {time.dtype}.{of_times(time.dtype)}")
     try:
         matrix = check_array(
             X,
@@ -353,21 +123,9 @@ def to_matrix(
         )
     except Exception as error:  # whatever a stranger's container raises
         kind = DataTypeError if isinstance(error, TypeError) else DataError
-        raise kind(f"{name}: {_one_line(error)}{_first_text(X, first_row)}") from None
+        raise kind(f"{name}: {one_line(error)}{_first_text(X, first_row)}") from None
     check_finite(matrix, names, first_row, name)
     return matrix, names
-
-
-def textual(X: Any) -> bool:
-    """Say whether the names of a frame are text; of what has no names too.
-
-    Example:
-        >>> import pandas
-        >>> textual(pandas.DataFrame({"a": [1]})), textual(pandas.DataFrame([[1]]))
-        (True, False)
-    """
-    columns = getattr(X, "columns", None)
-    return columns is None or callable(columns) or all(isinstance(column, str) for column in columns)
 
 
 def names_view(X: Any, features: int) -> Any:
@@ -495,12 +253,6 @@ def checked_weight(sample_weight: Any, rows: int) -> NDArray[np.float64]:
     return weight
 
 
-def _one_line(error: Exception) -> str:
-    """Return the words of another library, without the matrix that scikit-learn prints below them."""
-    text = " ".join(str(error).split("\n[")[0].split()).rstrip(".")
-    return text or type(error).__name__
-
-
 def _first_text(X: Any, first_row: int) -> str:
     """Return where the first entry that is not a number stands, if that is what was wrong with an array."""
     try:
@@ -537,4 +289,4 @@ def _is_plain(value: Any) -> bool:
     """Say whether a value is a number, or one as it is read from files; to Python 3_000 is one too."""
     if isinstance(value, str):
         return _PLAIN.match(value.strip()) is not None
-    return _is_real(value) or _is_missing(value)
+    return is_real(value) or is_missing(value)

@@ -9,7 +9,8 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from omokage.data.containers import frame_of, unmasked
+from omokage.data.arrays import unmasked
+from omokage.data.frames import frame_of
 from omokage.errors import DataError, DataTypeError, check_unicode, listing
 
 LARGEST = float(np.finfo(np.float32).max)

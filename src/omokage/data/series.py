@@ -13,8 +13,9 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
+from omokage.data.arrays import array_of, is_numbers, numbers_in, unmasked
 from omokage.data.chronology import check_index, check_times, missing, moments
-from omokage.data.containers import array_of, frame_of, is_numbers, numbers_in, unmasked
+from omokage.data.frames import frame_of
 from omokage.errors import DataError, DataTypeError, ParameterError, listing, shown, suggest
 from omokage.supports import Support
 

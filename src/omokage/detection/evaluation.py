@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from omokage.data.containers import array_of
+from omokage.data.arrays import array_of
 from omokage.detection.calibration import interval
 from omokage.errors import DataError
 

@@ -140,6 +140,15 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         own = super().get_params(deep=deep)
         return {**own, "score": self.__dict__["score"]} if "score" in own else own
 
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; `model__epochs=20` sets one of `model`, also where that is a dict or left out."""
+        model = params.get("model", self.model)
+        if model is None or isinstance(model, Mapping):
+            nested = {name: params.pop(name) for name in list(params) if name.startswith("model__")}
+            if nested:
+                params["model"] = {**(model or {}), **{name[len("model__") :]: value for name, value in nested.items()}}
+        return super().set_params(**params)
+
     def fit(
         self, X: Any, y: Any = None, *, context: Any = None, on_epoch: Callable[[Record], object] | None = None
     ) -> Self:

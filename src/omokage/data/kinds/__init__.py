@@ -4,7 +4,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from omokage.data.containers import is_frame, is_picture, opened
+from omokage.data.arrays import is_picture
+from omokage.data.containers import opened
+from omokage.data.frames import is_frame
 from omokage.data.kinds.base import Drawing, Given, Kind, Pictures, Rows, Schema
 from omokage.data.kinds.images import Images
 from omokage.data.kinds.sequences import Sequences

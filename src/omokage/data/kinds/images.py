@@ -14,8 +14,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from omokage.batch import Batch, Event
+from omokage.data.arrays import array_of, is_picture
 from omokage.data.columns import ColumnSchema, Standardization
-from omokage.data.containers import array_of, is_picture, values
+from omokage.data.containers import values
 from omokage.data.encoded import Encoded
 from omokage.data.kinds.base import Drawing, Form, Given, Kind, Pictures, Schema
 from omokage.data.kinds.vectors import Table

@@ -14,17 +14,9 @@ from numpy.typing import NDArray
 
 from omokage.batch import Batch, Event
 from omokage.data.columns import ColumnSchema, Moments, Standardization, check_names
-from omokage.data.containers import (
-    Matrix,
-    check_support,
-    checked_weight,
-    names_view,
-    opened,
-    textual,
-    to_matrix,
-    values,
-)
+from omokage.data.containers import Matrix, check_support, checked_weight, names_view, opened, to_matrix, values
 from omokage.data.encoded import Encoded
+from omokage.data.frames import textual
 from omokage.data.kinds.base import Kind, Schema
 from omokage.data.rows import MemoryRows, RowSource, SpooledRows, canonical_order, divide
 from omokage.errors import DataError
