@@ -75,10 +75,11 @@ class Fitted:
 
     @property
     def model_of_raw_rows(self) -> Any:
-        """The model, or the models as one, of rows (and of their context) in their own units.
+        """The model, or the models as one, of rows and of their context in the units of X.
 
         Location and scale are then within the program, in float32: of a column whose values are large and hardly vary,
-        digits are lost. `Schema.rows` works with float64.
+        digits are lost. `Schema.rows` works with float64. (A kind of data of one's own may do more than standardise.
+        Then rows are what its schema standardises.)
         """
         columns, shape = self.schema.columns, self.schema.event.shape
         context = None if self.context is None else Codec(*self.context.scaling)
