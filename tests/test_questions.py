@@ -1,5 +1,7 @@
 """Questions as values: each is a function of arrays that can be traced for any number of rows, in raw units as well."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,15 +25,24 @@ SERIES = RANDOM.normal(size=(12, 6, 2)) * 5 + 20
 PICTURES = RANDOM.random((12, 8, 8, 1)) * 255
 
 
-@pytest.fixture(scope="module")
-def fitted():
-    return {
-        "table": (om.VAE(hidden=(8,), **FEW).fit(TABLE), TABLE),
-        "autoencoder": (om.AutoEncoder(hidden=(8,), **FEW).fit(TABLE), TABLE),
-        "series": (om.VAE(hidden=(8,), network="gru", **FEW).fit(SERIES), SERIES),
-        "windows": (om.VAE(hidden=(8,), network="tcn", **FEW).fit(SERIES), SERIES),
-        "pictures": (om.VAE(network="conv", data="images", **FEW).fit(PICTURES), PICTURES),
-    }
+KINDS = {
+    "table": (om.VAE(hidden=(8,), **FEW), TABLE),
+    "autoencoder": (om.AutoEncoder(hidden=(8,), **FEW), TABLE),
+    "series": (om.VAE(hidden=(8,), network="gru", **FEW), SERIES),
+    "windows": (om.VAE(hidden=(8,), network="tcn", **FEW), SERIES),
+    "pictures": (om.VAE(network="conv", data="images", **FEW), PICTURES),
+}
+OTHERS = [pytest.param(kind, marks=pytest.mark.slow) for kind in list(KINDS)[1:]]
+
+
+@functools.cache
+def fitted(kind):
+    model, X = KINDS[kind]
+    return model.fit(X), X
+
+
+def untrained(estimator, X):
+    return prepared(estimator._checked(), open_data(X, "auto"), 0, None, None)[2]
 
 
 def rows_of(x):
@@ -50,11 +61,9 @@ def exported(model, name, shape, latent=2):
     return export.export(jax.jit(ask))(jax.ShapeDtypeStruct((count, *shape), jnp.float32))
 
 
-@pytest.mark.parametrize(
-    "kind", ["table", "autoencoder", "series", "pictures", pytest.param("windows", marks=pytest.mark.slow)]
-)
-def test_every_question_is_a_program_for_any_number_of_rows(fitted, kind):
-    model, X = fitted[kind]
+@pytest.mark.parametrize("kind", ["table", *OTHERS])
+def test_every_question_is_a_program_for_any_number_of_rows(kind):
+    model, X = fitted(kind)
     fit = model.fitted_
     expected = set(QUESTIONS)
     if kind == "autoencoder":  # whose posterior is a point
@@ -71,9 +80,9 @@ def test_every_question_is_a_program_for_any_number_of_rows(fitted, kind):
             assert str(value.shape[0]) == "rows" and value.dtype == jnp.float32
 
 
-@pytest.mark.parametrize("kind", ["table", "series", "pictures"])
-def test_a_program_of_raw_rows_answers_as_the_estimator_does(fitted, kind):
-    model, X = fitted[kind]
+@pytest.mark.parametrize("kind", ["table", *OTHERS[1:]])
+def test_a_program_of_raw_rows_answers_as_the_estimator_does(kind):
+    model, X = fitted(kind)
     x, raw = X.astype(np.float32), model.fitted_.model_of_raw_rows
     found = {name: exported(raw, name, X.shape[1:]).call(x) for name in ("features", "reconstruction", "terms")}
     np.testing.assert_allclose(found["features"], model.transform(X), atol=1e-4)
@@ -104,11 +113,13 @@ def test_raw_rows_of_an_ensemble_with_units_of_its_members_and_of_a_context():
 
 
 def test_what_a_model_has_no_answer_to_is_not_among_its_questions():
-    heavy = om.VAE(hidden=(8,), likelihood=om.likelihoods.NumPyro(dist.Cauchy), **FEW).fit(TABLE)
-    assert {"decoded", "reconstruction", "scales", "sample_means"}.isdisjoint(heavy.fitted_.questions)
-    assert {"features", "terms", "samples"} < set(heavy.fitted_.questions)
-    full = om.VAE(hidden=(8,), posterior="full_normal", **FEW).fit(TABLE)
-    assert set(full.fitted_.questions) == set(QUESTIONS) - {"divergences"}
+    rows = Batch(TABLE[:1].astype(np.float32))
+    heavy = untrained(om.VAE(hidden=(8,), likelihood=om.likelihoods.NumPyro(dist.Cauchy), **FEW), TABLE)
+    found = set(questions.answered(heavy, rows))
+    assert {"decoded", "reconstruction", "scales", "sample_means"}.isdisjoint(found)
+    assert {"features", "terms", "samples"} < found
+    full = untrained(om.VAE(hidden=(8,), posterior="full_normal", **FEW), TABLE)
+    assert set(questions.answered(full, rows)) == set(QUESTIONS) - {"divergences"}
 
 
 @pytest.mark.slow
@@ -129,8 +140,7 @@ def test_what_a_model_has_no_answer_to_is_not_among_its_questions():
 def test_members_of_all_axes_are_programs_for_any_number_of_rows(settings):
     X = np.random.default_rng(0).integers(0, 2, (20, 3)).astype(float)
     X = X + 1 if settings.get("likelihood") == "log_normal" else X
-    estimator = om.VAE(latent_dim=2, hidden=(8,), verbose=0, **settings)
-    _, _, model = prepared(estimator._checked(), open_data(X, "auto"), 0, None, None)
+    model = untrained(om.VAE(latent_dim=2, hidden=(8,), verbose=0, **settings), X)
     for name in ("drawn_reconstruction", "terms", "log_likelihood", "samples"):
         given = exported(model, name, (3,)).out_avals
         assert all(str(value.shape[0]) == "rows" for value in given), name
