@@ -184,9 +184,11 @@ def test_a_density_gives_each_parameter_from_where_the_family_says():
             {"scale": "sharde"},
             "expected a number above 0 or one of unit, shared, feature, full. Did you mean 'shared'?",
         ),
-        ({"scale": 0.0}, "Gaussian(scale=0.0): expected a number above 0, in raw units."),
-        ({"scale": True}, "Gaussian(scale=True): expected a number above 0"),
-        ({"floor": 0.0}, "Gaussian(floor=0.0): expected a number above 0, in standardised units."),
+        ({"scale": 0.0}, "Gaussian(scale=0.0): expected a number from 1e-18 to 1e+18, in raw units."),
+        ({"scale": True}, "Gaussian(scale=True): expected a number from"),
+        ({"scale": 1e308}, "Gaussian(scale=1e+308): expected a number from 1e-18 to 1e+18, in raw units."),
+        ({"floor": 1e308}, "Gaussian(floor=1e+308): expected a number from 1e-18 to 1e+18, in standardised units."),
+        ({"floor": 0.0}, "Gaussian(floor=0.0): expected a number from 1e-18 to 1e+18, in standardised units."),
     ],
 )
 def test_gaussian_says_what_is_wrong(wrong, text):

@@ -21,6 +21,7 @@ from omokage.supports import POSITIVE, REAL, Support
 
 Scale = float | Literal["unit", "shared", "feature", "full"]
 _SCALES = ("unit", "shared", "feature", "full")
+_LEAST, _MOST = 1e-18, 1e18  # whose squares float32 holds
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,14 @@ class LocationScale:
                     f"{kind}(scale={self.scale!r}): expected a number above 0 or one of {', '.join(_SCALES)}."
                     + suggest(self.scale, _SCALES)
                 )
-        elif isinstance(self.scale, bool) or not 0 < self.scale < np.inf:
-            raise ParameterError(f"{kind}(scale={self.scale!r}): expected a number above 0, in raw units.")
-        if not 0 < self.floor < np.inf:
-            raise ParameterError(f"{kind}(floor={self.floor!r}): expected a number above 0, in standardised units.")
+        elif isinstance(self.scale, bool) or not _LEAST <= self.scale <= _MOST:
+            raise ParameterError(
+                f"{kind}(scale={self.scale!r}): expected a number from {_LEAST:g} to {_MOST:g}, in raw units."
+            )
+        if not _LEAST <= self.floor <= _MOST:
+            raise ParameterError(
+                f"{kind}(floor={self.floor!r}): expected a number from {_LEAST:g} to {_MOST:g}, in standardised units."
+            )
 
     def parameters(self, event: Event) -> Parameters:
         """Return a location for each feature, and the scale or its logarithm."""
