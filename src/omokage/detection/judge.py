@@ -219,8 +219,7 @@ class Judge:
             name: [Usual.from_array(arrays[f"usual.{name}.{m}"], name in scores.SUMS) for m in members]
             for name in counted
         }
-        steps = arrays.get("steps", np.zeros(0))
-        return Judge(ensemble, schema, names, points, tails, arrays["reference"], steps, usual)
+        return Judge(ensemble, schema, names, points, tails, arrays["reference"], arrays["steps"], usual)
 
     def scores(self, rows: Encoded) -> Array:
         """Return the score of rows to each member, (n, M)."""

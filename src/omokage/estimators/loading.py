@@ -202,11 +202,11 @@ def _judge(
         elif name.startswith("usual."):
             if array.dtype != np.float64:
                 raise bad(name, f"expected float64; got {array.dtype}")
-        elif not _ascending(array) and not (name == "steps" and array.shape == (0,)):
+        elif not _ascending(array, least=0 if name == "steps" else 1):
             raise bad(name, "expected finite scores in ascending order, float64")
     return judge, Calibration(tuple(known[name] for name in groups))
 
 
-def _ascending(scores: NDArray[Any]) -> bool:
-    sound = scores.ndim == 1 and len(scores) > 0 and scores.dtype == np.float64
+def _ascending(scores: NDArray[Any], least: int) -> bool:
+    sound = scores.ndim == 1 and len(scores) >= least and scores.dtype == np.float64
     return sound and bool(np.isfinite(scores).all() and (np.diff(scores) >= 0).all())
