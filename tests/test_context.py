@@ -499,3 +499,9 @@ def test_a_model_is_asked_with_a_context_just_where_it_has_one(conditional):
 def test_times_and_what_is_masked_in_a_list_are_refused(context, said):
     with pytest.raises(DataError, match=said):
         ContextSchema.learn(context, 4)
+
+
+def test_a_number_far_beyond_what_was_learned_is_as_far_as_numbers_go():
+    column = Covariate(0.0, 1e-308)  # RuntimeWarnings are errors here
+    found = column.encode(np.array([1e3, -1e3, 0.0]), "context", "")
+    assert found.ravel().tolist() == [1e15, -1e15, 0.0]

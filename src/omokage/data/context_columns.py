@@ -95,7 +95,8 @@ class Covariate:
         """Return standardised numbers, (n, 1), held within ±1e15 as those of X are; see `ContextSchema.encode`."""
         if kind_of(values) is str:
             raise DataError(f"{name}: expected numbers{column}, as at fit; got {values[0]!r} in row 0.")
-        return np.clip((values.astype(np.float64)[:, None] - self.location) / self.scale, -1e15, 1e15)
+        with np.errstate(over="ignore"):  # infinity is clipped as well
+            return np.clip((values.astype(np.float64)[:, None] - self.location) / self.scale, -1e15, 1e15)
 
     def of_cells(self, cells: pl.Series) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return the numbers in a column of a file, the location in the place of what is none, and which are none."""
