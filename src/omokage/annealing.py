@@ -81,7 +81,8 @@ def _annealed(model: Model, batch: Batch, key: Array, chains: int, temperatures:
     def run(key: Array, sizes: Array | None) -> tuple[Array, Array]:
         """Return log-weights, (C, B), and the step sizes, (T, B); tuned on the way where none are given."""
         start, key = jax.random.split(key)
-        z = _common_draws(model, outputs, start, chains)[0]
+        same = jnp.broadcast_to(start, (batch.x.shape[0],))  # noise, for all rows
+        z = jnp.moveaxis(model.posterior.draw(outputs, same, (chains,))[0], 1, 0)  # (C, B, L)
 
         def one(state: tuple[Array, Array, Array], at: tuple[Array, Array, Array, Array]) -> tuple[Any, Array]:
             z, weights, size = state
@@ -102,10 +103,3 @@ def _annealed(model: Model, batch: Batch, key: Array, chains: int, temperatures:
     pilot, final = jax.random.split(key)
     weights = run(final, run(pilot, None)[1])[0]
     return log_mean_weight(jax.nn.logsumexp(weights, 0), jax.nn.logsumexp(2 * weights, 0), chains)
-
-
-def _common_draws(model: Model, outputs: dict[str, Array], key: Array, samples: int) -> tuple[Array, Array]:
-    """Return draws of z from the same noise for all rows, (K, B, L), and their log q(z|x), (K, B)."""
-    keys = jnp.broadcast_to(key, (len(jax.tree.leaves(outputs)[0]),))
-    z, densities = model.posterior.draw(outputs, keys, (samples,))
-    return jnp.moveaxis(z, 1, 0), densities.T

@@ -52,7 +52,7 @@ class Codec(eqx.Module):
         return Codec(np.zeros(event.shape), np.ones(event.shape), own)
 
     def after(self, outer: "Codec") -> "Codec":
-        """Return the codec of rows that `outer` encodes first; of codecs of several members, (M, ...), that of each."""
+        """Return the codec of rows that `outer` encodes first."""
         context = outer.context if self.context is None or outer.context is None else self.context.after(outer.context)
         location, scale = outer.location.value, outer.scale.value
         return Codec(location + scale * self.location.value, scale * self.scale.value, context)

@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
-
-import jax
-import numpy as np
 
 from omokage.build import Recipe, blank_rows
 from omokage.codec import Codec
@@ -84,15 +82,15 @@ class Fitted:
         columns, shape = self.schema.columns, self.schema.event.shape
         context = None if self.context is None else Codec(*self.context.scaling)
         outer = Codec(columns.location.reshape(shape), columns.scale.reshape(shape), context)
-        if isinstance(self.model, Ensemble):
-            models = self.model.models
-            count = len(self.model)
-            each = jax.tree.map(lambda array: np.broadcast_to(array, (count, *array.shape)), outer)
-            codec = each if models.codec is None else models.codec.after(outer)
-            return replace(self.model, models=replace(models, codec=codec))
-        return replace(self.model, codec=outer if self.model.codec is None else self.model.codec.after(outer))
 
-    @property
+        def raw(model: Model) -> Model:
+            return replace(model, codec=outer if model.codec is None else model.codec.after(outer))
+
+        if isinstance(self.model, Ensemble):
+            return Ensemble.of([raw(self.model.member(number)) for number in range(len(self.model))])
+        return raw(self.model)
+
+    @cached_property  # since all are traced to tell
     def questions(self) -> Mapping[str, Question]:
         """What the model, or each of several, can be asked, by name."""
         columns = 0 if self.context is None else self.context.size

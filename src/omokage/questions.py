@@ -1,4 +1,4 @@
-"""What a trained model is asked: the one table of questions, which every way of asking reads.
+"""What a trained model is asked: pure functions, and one table of them that says what each takes and gives.
 
 A question is a pure function `(model, rows, *options)` of arrays, written for B rows at once: `inference` runs it in
 micro-batches of many rows, and `jax.export` traces it for a B that is not known yet. Of rows in their own units it is

@@ -146,7 +146,8 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         if model is None or isinstance(model, Mapping):
             nested = {name: params.pop(name) for name in list(params) if name.startswith("model__")}
             if nested:
-                params["model"] = {**(model or {}), **{name[len("model__") :]: value for name, value in nested.items()}}
+                params["model"] = dict(model or {})
+                params["model"] |= {name.removeprefix("model__"): value for name, value in nested.items()}
         return super().set_params(**params)
 
     def fit(
