@@ -174,7 +174,11 @@ def cells(line):
     return [cell.strip() for cell in line.split("|")[1:-1]]
 
 
-@pytest.fixture(scope="module", params=experiments.NAMES)
+# The bits of "classic" are compared.
+QUICK = [pytest.param(name, marks=pytest.mark.optimised if name == "classic" else ()) for name in experiments.NAMES]
+
+
+@pytest.fixture(scope="module", params=QUICK)
 def finished(request, tmp_path_factory, needs):
     """The name, the folder and the rows of the table of a quick run, by their figure."""
     needs("mnist", "train-images-idx3-ubyte.gz")
@@ -189,7 +193,6 @@ def finished(request, tmp_path_factory, needs):
 
 
 @pytest.mark.slow
-@pytest.mark.optimised
 def test_a_quick_run_leaves_pictures_and_a_table_that_the_report_shows(finished):
     name, folder, rows = finished
     page = (folder / "report.html").read_text(encoding="utf-8")
@@ -206,7 +209,6 @@ def test_a_quick_run_leaves_pictures_and_a_table_that_the_report_shows(finished)
 
 
 @pytest.mark.slow
-@pytest.mark.optimised
 def test_what_is_so_whatever_the_number_of_rows(finished):
     name, _, rows = finished
     ours = {figure: row["ours"] for figure, row in rows.items()}

@@ -74,7 +74,7 @@ def test_draws_have_the_moments_of_the_codes(family):
         "mixture",
         om.priors.Mixture(2),
         om.priors.Vamp(5, widened=True),
-        pytest.param("flow", marks=[pytest.mark.slow, pytest.mark.optimised]),
+        pytest.param("flow", marks=pytest.mark.slow),
     ],
 )
 def test_a_plain_autoencoder_draws_from_the_density_of_its_codes(tmp_path, density):

@@ -689,7 +689,7 @@ def test_gaps_in_heartbeats_are_filled_better_than_by_straight_lines(needs):
     """ECG5000: 20 of 140 steps of beats that the model has not seen, after a fit on complete ones."""
     file = np.load(needs("ecg5000", "ecg5000.npz"))
     beats = file["X_test"][file["y_test_anomaly"] == 0][:600, :, None].astype(np.float64)
-    settings = {"latent_dim": 10, "hidden": (32,), "learning_rate": 3e-3, "epochs": 20, "verbose": 0}
+    settings = {"latent_dim": 10, "hidden": (32,), "learning_rate": 1e-2, "epochs": 8, "verbose": 0}
     random = np.random.default_rng(0)
     starts = random.integers(1, 140 - 20, len(beats))
     gaps = (np.arange(140) >= starts[:, None]) & (np.arange(140) < starts[:, None] + 20)

@@ -322,8 +322,8 @@ class _Run:
             return 0.0
         (chunk, sums), self.running = self.running, None
         with room():
-            finite = bool(sums.finite)
-        if not finite:
+            sums = jax.device_get(sums)  # all at once
+        if not sums.finite:
             raise _diverged(epoch, sums, chunk, column)
         self.good = self.state
         self.totals = {name: self.totals.get(name, 0.0) + float(total) for name, total in sums.totals.items()}
