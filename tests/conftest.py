@@ -32,7 +32,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 # XLA compiles three times as fast without its optimisations. The programs compute the same but for rounding, only more
 # slowly. Tests that compare bits or train for long are marked `optimised`; `make test-slow` runs them without flags.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+_QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+os.environ.setdefault("XLA_FLAGS", f"{_QUICK} --xla_cpu_parallel_codegen_split_count=1")
 os.environ.setdefault("OMOKAGE_CACHE", tempfile.mkdtemp(prefix="omokage-tests-"))
 
 DATA = Path(os.environ["OMOKAGE_DATA"]) if os.environ.get("OMOKAGE_DATA") else None
