@@ -351,11 +351,7 @@ def _rule(parameters: Mapping[str, Any]) -> optax.GradientTransformation:
 
 def blank_rows(schema: Schema, size: int, context: int) -> Batch:
     """Return so many rows that take no memory, as networks get them; of sequences the longest."""
-    lengths = getattr(schema, "buckets", None)
-    shape = (size, *([] if lengths is None else [lengths[-1]]), *schema.event.shape)
-    return Batch(
-        memory.filled(shape),
-        lengths=None if lengths is None else memory.filled((size,), lengths[-1], np.int32),
+    return schema.longest(size)._replace(
         context=memory.filled((size, context)) if context else None,
         weight=memory.filled((size,), 1.0),
     )

@@ -24,6 +24,7 @@ from omokage.data.containers import values
 from omokage.data.encoded import Encoded
 from omokage.data.rows import RowSource
 from omokage.errors import DataError, ParameterError
+from omokage.memory import filled
 from omokage.supports import REAL, Support
 
 Form = Literal["table", "array", "pictures"]  # how answers like X are written: a table, .npy, a folder of PNG files
@@ -300,6 +301,10 @@ class Schema(ABC):
     def empty(self, count: int) -> Encoded:
         """Return rows of zeros."""
         return Encoded.of(Batch(np.zeros((count, *self.event.shape), np.float32)))
+
+    def longest(self, count: int) -> Batch:
+        """Return so many rows of the largest size that rows have, which take no memory."""
+        return Batch(filled((count, *self.event.shape)))
 
     def draw_lengths(self, count: int, seed: int) -> Any:
         """Return lengths for draws, where rows have one."""

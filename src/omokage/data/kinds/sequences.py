@@ -274,6 +274,11 @@ class SequenceSchema(Schema):
         )
         return self.encode([np.zeros((size, self.features), np.float32) for size in np.broadcast_to(lengths, count)])
 
+    def longest(self, count: int) -> Batch:
+        """Return so many of the longest series, which take no memory."""
+        most = self.buckets[-1]
+        return Batch(memory.filled((count, most, *self.event.shape)), lengths=memory.filled((count,), most, np.int32))
+
     def draw_lengths(self, count: int, seed: int) -> NDArray[np.int64]:
         """Return lengths drawn from those of the training series; the first of 10 are those of 1,000."""
         drawn = np.random.default_rng([seed, 2]).random(count)
