@@ -3,7 +3,7 @@
 Notation, here and everywhere: B rows, D features, T steps, C channels, L latent dimensions, K draws; x data, z latent.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -83,6 +83,11 @@ class Event:
         """Return an event whose x is in raw units and has means of 0 and deviations of 1."""
         ones = filled(shape, 1.0, np.float64)
         return Event(shape, ones, ones, filled(shape, 0.0, np.float64))
+
+    def part(self, columns: Sequence[int]) -> "Event":
+        """Return what some columns of a row, or channels, are."""
+        unit, spread, centre = (array[..., list(columns)] for array in (self.unit, self.spread, self.centre))
+        return Event((*self.shape[:-1], len(columns)), unit, spread, centre, self.missing)
 
     @property
     def size(self) -> int:

@@ -88,8 +88,12 @@ def decide(parameters: Mapping[str, Any], table: Rows, name: Callable[[int], Any
     likelihood = _made("likelihood", likelihood, LIKELIHOODS, _FAMILY, plain)
     standardize = parameters["standardize"]
     if standardize == "auto":
-        standardize = "center" if alike and unit else "scale" if shared is None else "range"
-        standardize = standardize if support_of(likelihood).everything else False
+        support = support_of(likelihood)
+        if support.parts:  # columns have likelihoods of their own, and each is scaled for itself
+            standardize = tuple("scale" if part.everything else False for part in support.parts)
+        else:
+            standardize = "center" if alike and unit else "scale" if shared is None else "range"
+            standardize = standardize if support.everything else False
     elif standardize is True:
         standardize = "scale"
     recipe = Recipe(
@@ -466,15 +470,25 @@ def check_support(recipe: Recipe, moments: Moments, name: Callable[[int], Any]) 
     support, kind = recipe.support, getattr(recipe.likelihood, "name", type(recipe.likelihood).__name__)
     if support.everything:
         return
-    if recipe.standardize is not False:
+    entries = len(moments.mean)
+    if entries % np.size(support.low):
+        raise ParameterError(
+            f"likelihood: {kind} is for rows of {np.size(support.low)} columns, and X has {entries}. Give one for "
+            "each column."
+        )
+    ways = np.resize(np.array(recipe.standardize, object), entries)
+    if any(way is not False and not support.of(j).everything for j, way in enumerate(ways)):
         raise ParameterError(
             f"standardize={recipe.standardize!r}: {kind} is for {support.text} and takes the data as they are. "
             "Leave standardize='auto', or choose likelihood='gaussian'."
         )
-    outside = support.outside(moments.low) | support.outside(moments.high) | (support.whole & ~moments.whole)
+    outside = support.outside(moments.low) | support.outside(moments.high)
+    outside |= np.resize(support.whole, entries) & ~moments.whole
     if outside.any():
-        columns = np.flatnonzero(outside)
+        columns = [int(j) for j in np.flatnonzero(outside)]
+        needed = support.of(columns[0])
+        columns = [j for j in columns if support.of(j) == needed]
         raise DataError(
-            f"X: {kind} needs {support.text}; columns {listing(name(int(j)) for j in columns)} have others (from "
-            f"{moments.low[columns[0]]:.6g} to {moments.high[columns[0]]:.6g} in the first). {support.remedy}"
+            f"X: {kind} needs {needed.text}; columns {listing(name(j) for j in columns)} have others (from "
+            f"{moments.low[columns[0]]:.6g} to {moments.high[columns[0]]:.6g} in the first). {needed.remedy}"
         )

@@ -28,6 +28,7 @@ LIKELIHOODS: dict[str, Any] = {
     "negative_binomial": likelihoods.NegativeBinomial,
     "categorical": likelihoods.Categorical,
     "discretized_logistic": likelihoods.DiscretizedLogistic,
+    "by_column": likelihoods.ByColumn,
 }
 PRIORS: dict[str, Any] = {
     "normal": priors.StandardNormal,
@@ -69,6 +70,7 @@ _CLASSES: dict[str, dict[str, Any]] = {
     "prior": PRIORS,
     "objective": OBJECTIVES,
 }
+_LISTS = {"families": "likelihood"}  # settings that are lists, and what each of them holds
 # What other defaults a plain autoencoder has: its loss is the squared error.
 _OF_AUTOENCODERS: dict[tuple[str, str], dict[str, Any]] = {("likelihood", "gaussian"): {"scale": "unit"}}
 _NUMPYRO: dict[str, Any] = {
@@ -154,5 +156,5 @@ def _setting(name: str, value: Any, plain: bool) -> Any:
     if isinstance(value, str) and name in _CLASSES:
         return named(name, value, plain)
     if isinstance(value, list | tuple):
-        return tuple(_setting("", entry, plain) for entry in value)
+        return tuple(_setting(_LISTS.get(name, ""), entry, plain) for entry in value)
     return value

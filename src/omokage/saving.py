@@ -167,7 +167,8 @@ def _read(
     described, context = restored_schema(schema, parameters.get("data"))
     try:
         recipe = build.Recipe(**parts["recipe"])
-        if recipe.standardize is not False and recipe.standardize not in ("scale", "center", "range"):
+        ways = recipe.standardize if isinstance(recipe.standardize, tuple) else (recipe.standardize,)
+        if any(way is not False and way not in ("scale", "center", "range") for way in ways):
             raise ValueError(f"recipe.standardize is {recipe.standardize!r}")
         # Each unit has a bias of four bytes at least, so sizes that a crafted file makes up cost nothing.
         sizes, room = (parameters["latent_dim"], *build.widths(parameters, recipe)), _room(arrays)

@@ -195,7 +195,7 @@ class Answers:
         """Say what is wrong with a row."""
         column = int(np.argmax(self._bad(numbers[place][None])[0]))
         where = repr(rows.columns[column]) if isinstance(rows, pl.DataFrame) else str(column)
-        support = self.estimator.fitted_.accepts
+        support = self.estimator.fitted_.accepts.of(column)
         expected = "a finite number" if support.everything else support.text
         return (
             f"{self.source.data}: row {first + place}, column {where}: expected {expected}, got "

@@ -16,7 +16,7 @@ from omokage.batch import Event
 from omokage.errors import DataError, FileFormatError, listing
 
 Kind = Literal["real", "binary", "unit"]
-Standardization = Literal["scale", "center", "range"] | bool
+Standardization = Literal["scale", "center", "range"] | bool | tuple[Literal["scale", "center", "range"] | bool, ...]
 
 # Largest level of a grey picture by the number of its bits, and how many pixels the smallest pictures have.
 _LEVELS, _PIXELS = (255, 65535), 64
@@ -170,7 +170,8 @@ class ColumnSchema:
             moments: Of all the rows.
             names: Column names, if there are any.
             standardize: "scale" (mean 0, deviation 1), "center" (mean 0), "range" (mean 0, all columns divided by the
-                width of the range that they share), `False`; constant columns are not scaled to deviation 1.
+                width of the range that they share), `False`, or one of them for each column; constant columns are not
+                scaled to deviation 1.
             textual: Whether the names were text in the input.
 
         Raises:
@@ -182,10 +183,12 @@ class ColumnSchema:
                 "X: every column is constant, so there is nothing to learn. Expected at least one column with "
                 f"two different values; got {moments.rows} rows × {len(deviation)} columns."
             )
-        scale = np.where(constant | (standardize != "scale"), 1.0, deviation)
-        if standardize == "range":
-            scale *= moments.common_range(pixels=True) or (moments.high - moments.low)[~constant].max()
-        location = mean * (standardize is not False)
+        ways = np.resize(np.array(standardize, object), len(mean))  # of channels those of each pixel
+        scale = np.where(constant | (ways != "scale"), 1.0, deviation)
+        if (ways == "range").any():
+            width = moments.common_range(pixels=True) or (moments.high - moments.low)[~constant].max()
+            scale = np.where(ways == "range", width, scale)
+        location = np.where(ways == False, 0.0, mean)  # noqa: E712 - for each column
         schema = ColumnSchema(
             names, column_kinds(moments), location, scale, mean, deviation, constant, moments.low, moments.high, textual
         )

@@ -194,9 +194,10 @@ def check_support(matrix: NDArray[Any], support: Support, names: tuple[str, ...]
         return
     row, column = np.argwhere(bad)[0]
     where = repr(names[column]) if names else str(column)
+    more = f", and {bad.sum() - 1} more entries outside" if bad.sum() > 1 else ""
     raise DataError(
-        f"{name}: expected {support.text}, as at fit; got {matrix[row, column]:.6g} at row {row}, column {where}"
-        f"{f', and {bad.sum() - 1} more entries outside' if bad.sum() > 1 else ''}. Scale the rows as those of the fit."
+        f"{name}: expected {support.of(int(column)).text}, as at fit; got {matrix[row, column]:.6g} at row {row}, "
+        f"column {where}{more}. Scale the rows as those of the fit."
     )
 
 

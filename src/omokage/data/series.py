@@ -143,8 +143,8 @@ def check_support(values: Series, support: Support, name: str) -> None:
         if bad.any():
             step, channel = np.argwhere(bad)[0]
             raise DataError(
-                f"{name}: expected {support.text}, as at fit; got {series[step, channel]:.6g} in series {number}, "
-                f"step {step}, channel {channel}. Scale the series as those of the fit."
+                f"{name}: expected {support.of(int(channel)).text}, as at fit; got {series[step, channel]:.6g} in "
+                f"series {number}, step {step}, channel {channel}. Scale the series as those of the fit."
             )
 
 

@@ -35,7 +35,7 @@ def moved(known: Support, rows: Batch) -> Batch:
     found = outside(known, rows)
     if not found.any():
         return rows
-    nearest = np.rint(rows.x) if known.whole else rows.x
+    nearest = np.where(known.whole, np.rint(rows.x), rows.x)
     return rows._replace(x=np.where(found, np.clip(nearest, known.low, known.high), rows.x).astype(np.float32))
 
 

@@ -11,12 +11,14 @@ entry of x.
 """
 
 from omokage.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
+from omokage.likelihoods.by_column import ByColumn
 from omokage.likelihoods.counts import Categorical, DiscretizedLogistic, NegativeBinomial, Poisson
 from omokage.likelihoods.location_scale import Gaussian, Laplace, LogNormal, StudentT
 from omokage.likelihoods.numpyro import NumPyro
 
 __all__ = [
     "Bernoulli",
+    "ByColumn",
     "Categorical",
     "ContinuousBernoulli",
     "DiscretizedLogistic",

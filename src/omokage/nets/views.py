@@ -1,5 +1,6 @@
 """What networks see of data: counts, amounts, classes and levels transformed, and nothing far out."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -50,6 +51,44 @@ class View(eqx.Module):
         """Return what a row looks like to a network: standardised."""
         shape = (*event.shape[:-1], event.shape[-1] * self.classes)
         return replace(Event.plain(*shape), missing=event.missing)
+
+
+class Beside(eqx.Module):
+    """What is seen of groups of columns, beside each other; of a group without a view its entries as they are.
+
+    Attributes:
+        views: Of each group.
+        columns: Where in a row its columns are.
+    """
+
+    views: tuple[View | None, ...]
+    columns: tuple[tuple[int, ...], ...] = eqx.field(static=True)
+
+    def __init__(self, groups: Sequence[tuple[View | None, tuple[int, ...]]]):
+        self.views = tuple(view for view, _ in groups)
+        self.columns = tuple(columns for _, columns in groups)
+
+    def __call__(self, x: Array) -> Array:
+        """Return what is seen of x, (B, *event)."""
+        parts = [x[..., np.array(columns)] for columns in self.columns]
+        return jnp.concatenate(
+            [part if view is None else view(part) for view, part in zip(self.views, parts, strict=True)], -1
+        )
+
+    def event(self, event: Event) -> Event:
+        """Return what a row looks like to a network."""
+        seen = [
+            part if view is None else view.event(part)
+            for view, part in zip(self.views, map(event.part, self.columns), strict=True)
+        ]
+        names = ("unit", "spread", "centre")
+        unit, spread, centre = (np.concatenate([getattr(one, name) for one in seen], -1) for name in names)
+        return Event(unit.shape, unit, spread, centre, event.missing)
+
+    @property
+    def classes(self) -> int:
+        """The number of classes of the column that has most."""
+        return max(1 if view is None else view.classes for view in self.views)
 
 
 class Bounds(eqx.Module):

@@ -100,8 +100,8 @@ class ImageSchema(Schema):
         if not support.everything and (bad := support.outside(flat)).any():
             number, pixel = np.argwhere(bad)[0]
             raise DataError(
-                f"{name}: expected {support.text}, as at fit; got {flat[number, pixel]:.6g} in image {number}, "
-                f"{_pixel(int(pixel), shape)}. Scale the images as those of the fit."
+                f"{name}: expected {support.of(int(pixel)).text}, as at fit; got {flat[number, pixel]:.6g} in image "
+                f"{number}, {_pixel(int(pixel), shape)}. Scale the images as those of the fit."
             )
         return Encoded.of(Batch(self.encode(flat)))
 

@@ -1,0 +1,183 @@
+"""A likelihood for each column, so that one row can hold amounts, counts and classes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jax import Array
+
+from omokage.batch import Event
+from omokage.density import Parameters
+from omokage.errors import ParameterError
+from omokage.nets.views import Beside, View
+from omokage.supports import Support, beside, support_of
+
+
+@dataclass(frozen=True)
+class ByColumn:
+    """p(x|z) = Π p_j(x_j|z): a family of its own for each column, or channel.
+
+    Columns of one family, as two of five classes each, share what it learns for all columns alike. Nats of columns add
+    up; there are no weights between them.
+
+    Attributes:
+        families: One for each column, in the order of the columns.
+
+    Raises:
+        ParameterError: If there are none, or one is no family.
+
+    Example:
+        >>> import omokage as om
+        >>> from omokage.likelihoods import ByColumn, Categorical, Gaussian, Poisson
+        >>> X = np.array([[0.3, 2.0, 7.0], [-0.4, 0.0, 9.0], [1.2, 1.0, 4.0], [0.1, 2.0, 5.0]])
+        >>> vae = om.VAE(1, likelihood=ByColumn([Gaussian(), Categorical(3), Poisson()]), epochs=1, verbose=0).fit(X)
+        >>> vae.sample(2).shape
+        (2, 3)
+    """
+
+    families: Sequence[Any]
+
+    def __post_init__(self) -> None:
+        """Check the families, and keep them in a form that can be compared and written down."""
+        given = self.families
+        if isinstance(given, str | Mapping) or not hasattr(given, "__iter__") or not list(given):
+            raise ParameterError(f"ByColumn: families: expected a list with one for each column; got {given!r}.")
+        object.__setattr__(self, "families", tuple(given))
+        for j, family in enumerate(self.families):
+            made = not isinstance(family, type) and hasattr(family, "parameters") and hasattr(family, "distribution")
+            if not made or isinstance(family, ByColumn):
+                raise ParameterError(
+                    f"ByColumn: families: column {j}: expected a likelihood such as likelihoods.Gaussian(); got "
+                    f"{family!r}."
+                )
+
+    @cached_property
+    def _groups(self) -> list[tuple[Any, tuple[int, ...]]]:
+        """The families, each with the columns that have it."""
+        places: dict[Any, list[int]] = {}
+        for j, family in enumerate(self.families):
+            places.setdefault(family, []).append(j)
+        return [(family, tuple(columns)) for family, columns in places.items()]
+
+    @property
+    def support(self) -> Support:
+        """What each column's family is a density of."""
+        return beside([support_of(family) for family in self.families])
+
+    @property
+    def has_mean(self) -> bool:
+        """Whether all columns have a mean."""
+        return all(getattr(family, "has_mean", True) for family in self.families)
+
+    @property
+    def undefined(self) -> tuple[str, ...]:
+        """The moments that some column does not have."""
+        return tuple({moment for family in self.families for moment in getattr(family, "undefined", ())})
+
+    def parameters(self, event: Event) -> Parameters:
+        """Return the parameters of all families, with the number of the family behind each name.
+
+        Raises:
+            ParameterError: If rows have another number of columns.
+        """
+        if event.shape[-1] != len(self.families):
+            raise ParameterError(
+                f"likelihood: ByColumn has {len(self.families)} families, and rows have {event.shape[-1]} columns. "
+                "Give one for each column."
+            )
+        return {
+            f"{name}_{number}": parameter
+            for number, (family, columns) in enumerate(self._groups)
+            for name, parameter in family.parameters(event.part(columns)).items()
+        }
+
+    def view(self, event: Event) -> Beside:
+        """Return what networks see of x: beside each other what they see of each family's columns."""
+        views: list[tuple[View | None, tuple[int, ...]]] = [
+            (family.view(event.part(columns)) if hasattr(family, "view") else None, columns)
+            for family, columns in self._groups
+        ]
+        return Beside(views)
+
+    def distribution(self, **parameters: Any) -> dist.Distribution:
+        """Return a distribution of batch shape (B, *event)."""
+        parts = [
+            (family.distribution(**given), columns)
+            for (family, columns), given in zip(self._groups, self._given(parameters), strict=True)
+        ]
+        return ColumnsBeside([part for part, _ in parts], tuple(columns for _, columns in parts))
+
+    @property
+    def saturated(self) -> Callable[..., dict[str, Array]]:
+        """A function that returns the parameters which explain x best; there where all families say which do."""
+        if lacking := [family for family, _ in self._groups if not hasattr(family, "saturated")]:
+            raise AttributeError(f"{lacking[0]} does not say which parameters explain an entry best")
+        return self._saturated
+
+    def _saturated(self, x: Array, **parameters: Any) -> dict[str, Array]:
+        return {
+            f"{name}_{number}": value
+            for number, ((family, columns), given) in enumerate(zip(self._groups, self._given(parameters), strict=True))
+            for name, value in family.saturated(x[..., np.array(columns)], **given).items()
+        }
+
+    def _given(self, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the parameters of each family."""
+        given: list[dict[str, Any]] = [{} for _ in self._groups]
+        for key, value in parameters.items():
+            name, _, number = key.rpartition("_")
+            given[int(number)][name] = value
+        return given
+
+
+class ColumnsBeside(dist.Distribution):
+    """Independent entries, of which each group of columns, on the last axis, has a distribution of its own."""
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    support = dist.constraints.real
+    pytree_data_fields = ("parts",)
+    pytree_aux_fields = ("columns",)
+
+    def __init__(self, parts: Sequence[Any], columns: tuple[tuple[int, ...], ...]):
+        self.parts, self.columns = list(parts), columns
+        rows = jnp.broadcast_shapes(*(part.batch_shape[:-1] for part in parts))
+        super().__init__((*rows, sum(map(len, columns))))
+
+    def _together(self, entries: Sequence[Array]) -> Array:
+        """Put what is known of each group's columns in the order of the columns, (..., D)."""
+        rows = jnp.broadcast_shapes(*(np.shape(array)[:-1] for array in entries))
+        full = [
+            jnp.broadcast_to(array, (*rows, len(columns))) for array, columns in zip(entries, self.columns, strict=True)
+        ]
+        order = np.argsort(np.concatenate(self.columns))
+        return jnp.concatenate(full, -1)[..., order]
+
+    def log_prob(self, value: Array, intermediates: object = None) -> Array:
+        """Return log p of each entry, in nats."""
+        return self._together(
+            [
+                part.log_prob(value[..., np.array(columns)])
+                for part, columns in zip(self.parts, self.columns, strict=True)
+            ]
+        )
+
+    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
+        """Return draws, (*sample_shape, *batch)."""
+        keys = jax.random.split(key, len(self.parts))
+        drawn = [part.sample(each, sample_shape) for part, each in zip(self.parts, keys, strict=True)]
+        return self._together([jnp.asarray(array, jnp.result_type(float)) for array in drawn])
+
+    @property
+    def mean(self) -> Array:
+        """The mean of each entry, and of classes the most likely one."""
+        return self._together([jnp.asarray(part.mean, jnp.result_type(float)) for part in self.parts])
+
+    @property
+    def variance(self) -> Array:
+        """The variance of each entry."""
+        return self._together([part.variance for part in self.parts])
