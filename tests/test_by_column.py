@@ -156,8 +156,14 @@ def test_a_moment_that_one_column_lacks_is_lacking():
     vae = om.VAE(**SMALL, likelihood=family, epochs=1).fit(np.random.default_rng(5).normal(size=(100, 2)))
     with pytest.raises(ParameterError, match=r"likelihood: .* no finite mean"):
         vae.reconstruct(np.zeros((3, 2)))
-    assert hasattr(ByColumn([Gaussian(), StudentT()]), "saturated")
-    assert not hasattr(ByColumn([Gaussian(), NumPyro("Gamma")]), "saturated")
+
+
+def test_the_scores_that_need_a_deviance_are_there_where_all_columns_have_one():
+    X = np.random.default_rng(6).gamma(2.0, size=(60, 2))
+    for family, there in ((StudentT(), True), (NumPyro("Gamma"), False)):
+        settings = {"likelihood": ByColumn([Gaussian(), family]), "epochs": 1}
+        scores = om.AnomalyDetector(settings, ensemble=2, verbose=0).fit(X).scores(X)
+        assert ("mahalanobis" in scores) is there and "elbo" in scores
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,29 @@ def test_what_is_told_of_functions_differs_where_they_do():
     assert all(" at 0x" not in text for text in texts)
 
 
+FACTORS = (1.0, 2.0)
+
+
+def tabled(share):
+    return FACTORS[0] * share
+
+
+def by_a_helper(share):
+    return tabled(share)
+
+
+def test_what_is_told_of_functions_holds_the_global_values_and_functions_that_they_use(monkeypatch):
+    before = [told(function) for function in (tabled, by_a_helper)]
+    assert before == [told(function) for function in (tabled, by_a_helper)]
+    for other in ((3.0, 2.0), np.array([1.0, 2.5]), [1.0, {"a": 2.0}]):
+        monkeypatch.setitem(globals(), "FACTORS", other)
+        for function, text in zip((tabled, by_a_helper), before, strict=True):
+            assert told(function) != text
+    monkeypatch.undo()
+    monkeypatch.setitem(globals(), "tabled", lambda share: 2.0 * share)
+    assert told(by_a_helper) != before[1]
+
+
 def test_another_optimizer_object_is_another_run(tmp_path):
     begun(tmp_path / "c", {"optimizer": optax.adam(1e-3)})
     for other in (optax.adam(2e-3), optax.sgd(1e-3), "adam"):

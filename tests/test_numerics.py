@@ -371,6 +371,22 @@ def test_a_kl_of_vectors_is_exact():
     assert float(exact(q, full)) == pytest.approx(right, rel=1e-4)
 
 
+def test_a_kl_of_laplace_distributions_is_right_near_and_far():
+    """Where the means are a hundred widths apart e^(-near) is 0 in float32, and so would be what a logarithm is of."""
+    apart = np.concatenate([np.logspace(-6, 6, 200), [0.0]])[:, None, None]
+    own, other = np.logspace(-3, 3, 7)[:, None], np.logspace(-3, 3, 7)
+    found = lambda loc, scale: exact(dist.Laplace(loc, scale), dist.Laplace(0.0, np.float32(other)))  # noqa: E731
+    near = apart / own
+    grown = np.where(near < 1e-2, near**2 / 2 - near**3 / 6 + near**4 / 24, near + np.expm1(-near))
+    ratio = own / other
+    expected = ratio * grown + (ratio - 1 - np.log(ratio))
+    arguments = np.float32(np.broadcast_to(apart, expected.shape)), np.float32(np.broadcast_to(own, expected.shape))
+    np.testing.assert_allclose(found(*arguments), expected, rtol=2e-6, atol=1e-30)
+    gradients = jax.grad(lambda *given: found(*given).sum(), (0, 1))(*arguments)
+    np.testing.assert_allclose(gradients[0], -np.expm1(-near) / other + 0 * expected, rtol=1e-5, atol=1e-30)
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
 @pytest.mark.parametrize(("a", "b"), [(1e6, 1.001e6), (1e8, 1.1e8), (1e-3, 5.0)])
 def test_a_kl_of_large_concentrations_keeps_its_digits(a, b):
     A, B = np.float64(np.float32(a)), np.float64(np.float32(b))

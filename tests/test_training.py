@@ -200,7 +200,16 @@ def test_a_loss_that_is_not_finite_stops_at_once_and_names_the_culprit():
     assert "in epoch" in text
     assert "columns 2 (1e+15)" in text
     assert "Try a lower learning_rate, gradient_clip=1.0" in text
-    assert all(np.isfinite(leaf).all() for leaf in leaves(vae))
+    assert "No epoch was over, so nothing of this fit is kept" in text and not hasattr(vae, "fitted_")
+
+
+def test_a_first_epoch_that_fails_leaves_the_model_of_before():
+    vae = om.VAE(**TINY).fit(X)
+    before, history = vae.score_samples(X), vae.history_
+    with pytest.raises(TrainingError, match=r"epoch 1, .* No epoch was over, so nothing of this fit is kept"):
+        vae.set_params(learning_rate=1e30).fit(X)
+    np.testing.assert_array_equal(vae.score_samples(X), before)
+    assert vae.history_ == history
 
 
 def test_the_name_of_the_culprit_is_the_columns():

@@ -176,7 +176,7 @@ def _told(value: Any, above: set[int]) -> Any:
         return [value.co_name, hashlib.sha256(value.co_code).hexdigest(), inner(value.co_consts), inner(value.co_names)]
     if inspect.isfunction(value):
         known = {name: value.__globals__.get(name) for name in value.__code__.co_names}
-        named = {name: own for name, own in known.items() if isinstance(own, str | bool | int | float)}
+        named = {name: own for name, own in known.items() if isinstance(own, _VALUES) or _is_own(own)}
         cells = [_held(cell) for cell in value.__closure__ or ()]
         held = (value.__code__, value.__defaults__, value.__kwdefaults__, cells, named)
         return ["function", value.__module__, value.__qualname__, *map(inner, held)]
@@ -189,6 +189,14 @@ def _told(value: Any, above: set[int]) -> Any:
     if is_dataclass(value):
         return [_named(type(value)), *(inner(getattr(value, field.name, None)) for field in fields(value))]
     return [_named(value), inner(getattr(value, "__dict__", None))]
+
+
+_VALUES = (str, bool, int, float, complex, np.ndarray, np.generic, jax.Array, list, tuple, set, frozenset, dict)
+
+
+def _is_own(value: Any) -> bool:
+    """Say whether a global value is a function that a user wrote, and not one of an installed library."""
+    return inspect.isfunction(value) and "site-packages" not in value.__code__.co_filename
 
 
 def _held(cell: Any) -> Any:

@@ -66,8 +66,10 @@ def _normal(q: Any, p: Any) -> Array:
 
 def _laplace(q: Any, p: Any) -> Array:
     apart, ratio = jnp.abs(q.loc - p.loc), q.scale / p.scale
-    near = apart / q.scale  # e^(-near) - 1 + near is excess(e^(-near) - 1)
-    return ratio * excess(jnp.expm1(-near), jnp.exp(-near)) + excess(ratio - 1, ratio)
+    near = apart / q.scale  # e^(-near) - 1 + near is excess(e^(-near) - 1), which loses nothing where they are near
+    close = jnp.minimum(near, 1.0)
+    beyond = jnp.where(near > 1, near + jnp.expm1(-near), excess(jnp.expm1(-close), jnp.exp(-close)))
+    return ratio * beyond + excess(ratio - 1, ratio)
 
 
 def _growth(y: Array, x: Array) -> Array:

@@ -163,8 +163,8 @@ def train(
                     record |= {f"validation_{name}": value for name, value in run.evaluate(tried).items()}
                     if not np.isfinite(record["validation_loss"]):
                         raise TrainingError(
-                            f"Training stopped in epoch {epoch}: the validation loss is not finite. The last good "
-                            "weights are kept. Look for extreme values among the validation rows."
+                            f"Training stopped in epoch {epoch}: the validation loss is not finite. {_kept(epoch)} "
+                            "Look for extreme values among the validation rows."
                         )
                     if best is None or record["validation_loss"] < best.loss:
                         best = Best(run.state.parameters, run.state.frozen, record["validation_loss"], epoch)
@@ -410,6 +410,11 @@ def _evaluate(objective: Objective, parameters: Any, frozen: Any, rows: Batch, k
     return {name: values.sum() for name, values in terms.items()}
 
 
+def _kept(epoch: int) -> str:
+    """Say what is left of a run that stopped in this epoch."""
+    return "The last good weights are kept." if epoch > 1 else "No epoch was over, so nothing of this fit is kept."
+
+
 def _diverged(epoch: int, sums: _Sums, chunk: _Chunk, column: Callable[[int], str]) -> TrainingError:
     """Return the error that says where a loss stopped being finite, and what to try."""
     names = [name for name, value in sums.last.items() if not np.isfinite(value) and name != "loss"]
@@ -420,6 +425,6 @@ def _diverged(epoch: int, sums: _Sums, chunk: _Chunk, column: Callable[[int], st
     columns = ", ".join(f"{column(int(j))} ({x[:, j].max():.3g})" for j in order)
     return TrainingError(
         f"Training stopped in epoch {epoch}, step {int(sums.at) + 1} of a chunk: {what} is not finite. The largest "
-        f"standardised values of its rows are in columns {columns}. The last good weights are kept. Try a lower "
+        f"standardised values of its rows are in columns {columns}. {_kept(epoch)} Try a lower "
         "learning_rate, gradient_clip=1.0, or clip or transform columns with extreme values."
     )

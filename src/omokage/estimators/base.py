@@ -172,7 +172,8 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
         ParameterError, DataError, FileFormatError
             If a parameter, the data or a file cannot be used; the text says where and what to do.
         TrainingError
-            If the loss stopped being finite; the last good weights are kept in `model_`.
+            If the loss stopped being finite. The last good weights are kept in `model_`; in the first epoch there are
+            none, and what was fitted before stays.
         KeyboardInterrupt
             At Ctrl-C in the first epoch; later, what was learned so far is kept, with a warning.
         """

@@ -107,7 +107,7 @@ def fit_model(
         complete: From a fit, the rows that were trained on and the seed to the fit as it is kept.
 
     Raises:
-        KeyboardInterrupt: If training was interrupted before its first epoch was over.
+        KeyboardInterrupt, TrainingError: If training was ended before its first epoch was over.
     """
     seed = seed_of(parameters["random_state"], run.checkpoint if run.resume else None)
     name = short(kind)
@@ -160,8 +160,10 @@ def fit_model(
 
 
 def check_begun(result: Result) -> None:
-    """Raise KeyboardInterrupt where a run was interrupted before its first epoch was over: nothing came of it."""
-    if result.interrupted and not result.history:
+    """Raise what ended a run before its first epoch was over: nothing came of it, and what was fitted before stays."""
+    if not result.history and result.problem is not None:
+        raise result.problem
+    if not result.history and result.interrupted:
         raise KeyboardInterrupt
 
 

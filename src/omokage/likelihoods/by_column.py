@@ -1,6 +1,6 @@
 """A likelihood for each column, so that one row can hold amounts, counts and classes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -112,14 +112,13 @@ class ByColumn:
         ]
         return ColumnsBeside([part for part, _ in parts], tuple(columns for _, columns in parts))
 
-    @property
-    def saturated(self) -> Callable[..., dict[str, Array]]:
-        """A function that returns the parameters which explain x best; there where all families say which do."""
+    def saturated(self, x: Array, **parameters: Any) -> dict[str, Array]:
+        """Return the parameters which explain x best, where all families say which do."""
         if lacking := [family for family, _ in self._groups if not hasattr(family, "saturated")]:
-            raise AttributeError(f"{lacking[0]} does not say which parameters explain an entry best")
-        return self._saturated
-
-    def _saturated(self, x: Array, **parameters: Any) -> dict[str, Array]:
+            raise ParameterError(
+                f"likelihood: {lacking[0]} does not say which parameters explain an entry best, so the deviance of its "
+                "columns is not known. Give it a method `saturated(x, **parameters)`."
+            )
         return {
             f"{name}_{number}": value
             for number, ((family, columns), given) in enumerate(zip(self._groups, self._given(parameters), strict=True))
