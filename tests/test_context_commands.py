@@ -204,6 +204,15 @@ def test_what_cannot_be_the_context_of_a_fit_is_said(command, files, tmp_path, w
     assert not (tmp_path / "m").exists()
 
 
+def test_labels_that_differ_by_a_leading_zero_are_not_made_one(command, tmp_path):
+    table().with_columns(lot=pl.Series(["1", "01"] * 30)).write_csv(tmp_path / "x.csv")
+    fit = ["fit", tmp_path / "x.csv", "--id", "part", "--out", tmp_path / "m", *SMALL]
+    status, _, said = command(*fit, "--context", "lot")
+    assert (status, said.count("\n")) == (1, 1) and "'01' and '1'" in said and "--context lot:label" in said
+    assert command(*fit, "--context", "lot:label")[0] == 0
+    assert om.load(tmp_path / "m").context_schema_.columns[0].labels == ("01", "1")
+
+
 @pytest.mark.parametrize("series", [(), ("--data", "sequences", "--series", "part")])
 @pytest.mark.parametrize("cells", [["NA", "null"], ["1", "NA"], ["", "B"]])
 def test_missing_cells_of_a_context_name_the_way_to_read_them_as_labels(command, tmp_path, cells, series):

@@ -106,10 +106,12 @@ def _context_at_fit(how: AtFit) -> pl.DataFrame | None:
         assert isinstance(frame, pl.DataFrame)  # arrays have no names
         with named(source.data):
             _check_filled(frame, source)
+            _check_written(frame, how)
             return _as_asked(frame, how.types)
     whole: Any = open_table(source.data, options).read()
     with named(source.data):
         _check_filled(whole, source)
+        _check_written(whole, how)
         lines, key = kind.lines(whole.drop(source.ids))
         keys = () if key is None else (key,)
         return _as_asked(of_series(whole.select(*source.context, *keys), lines, key), how.types)
@@ -125,6 +127,29 @@ def _check_filled(frame: pl.DataFrame, source: Source) -> None:
                 f"--context: expected a label or a number in each row; got a cell in row {missing.arg_max()}, column "
                 f"{name!r}{more}, that is empty or stands for a missing value, as NA does. If NA is a label, pass "
                 f"--context {name}:label; else leave such rows out, or fill them."
+            )
+
+
+def _check_written(frame: pl.DataFrame, how: AtFit) -> None:
+    """Check that no two labels, as 01 and 1, would be one for being read as whole numbers."""
+    source = how.source
+    whole = [name for name in source.context if name not in how.types and frame[name].dtype.is_integer()]
+    if not whole:
+        return
+    options = replace(source.options, text=(*source.text, *whole))
+    written: Any = open_table(source.data, options, columns=whole).read()
+    for name in whole if isinstance(written, pl.DataFrame) else ():
+        if written[name].dtype != pl.String:  # a file that holds numbers, and not their text
+            continue
+        digits = written[name].str.strip_chars().unique().drop_nulls()
+        digits = digits.filter(digits.str.contains(r"^[0-9]+$")).sort().to_list()
+        spellings: dict[str, list[str]] = {}
+        for cell in digits:
+            spellings.setdefault(cell.lstrip("0"), []).append(cell)
+        if several := [cells for cells in spellings.values() if len(cells) > 1]:
+            raise DataError(
+                f"--context: column {name!r} has {several[0][0]!r} and {several[0][1]!r}, which are one whole number. "
+                f"To take labels as they are written, pass --context {name}:label; else --context {name}:number."
             )
 
 
