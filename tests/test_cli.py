@@ -535,6 +535,12 @@ def test_scores_of_steps(command, series, tmp_path):
     assert np.flatnonzero(read(tmp_path / "s.csv")["anomaly_score"].is_null()).tolist() == [30]
 
 
+def test_what_tells_series_apart_is_no_label(refused, series):
+    evaluate = ("evaluate", series / "model", series / "runs.csv", "--id", "型", "--label-column")
+    for name in ("号機", "時刻"):
+        refused((*evaluate, name), f"--label-column: '{name}' tells series or their steps apart. Name a column of")
+
+
 def test_draws_of_series_are_a_long_table_that_can_be_learned_from(command, series, tmp_path):
     words = ["sample", series / "model", "-n", 5, "--out"]
     assert command(*words, tmp_path / "d.csv") == (0, f"{tmp_path / 'd.csv'}: 5 series\n", "")
@@ -991,7 +997,16 @@ def test_a_detector_is_evaluated_on_a_labelled_table(command, refused, tmp_path)
     assert "Rows to look at" in page and "圧力" in page and "0003, Ａ" in page and "http" not in page.split("<svg")[0]
     refused((*evaluate, "defect", "--out", tmp_path / "page.pdf"), "page.pdf", "end it in .html")
     refused((*evaluate, "defects"), "--label-column", "'defects'", "defect")
-    refused((*evaluate, "流量|[/m]"), "missing '流量|[/m]'")
+    refused((*evaluate, "流量|[/m]"), "--label-column: '流量|[/m]' is one of the columns that the model judges")
+    # A column that the model left out is one of labels too, whether it is named again or remembered.
+    fit = ("fit", tmp_path / "new.csv", *ids, "--id", "defect", *fit[6:-1], tmp_path / "knows")
+    assert command(*fit)[0] == 0
+    evaluate = ("evaluate", tmp_path / "knows", *evaluate[2:])
+    for words in (("--id", "defect"), ()):
+        status, out, err = command(*evaluate, "defect", *words, "--out", tmp_path / "page.html")
+        assert status == 0 and "100 rows, 20 of them anomalies" in out, err
+    out = command(*evaluate[:3], "--label-column", "defect")[1]
+    assert "100 rows, 20 of them anomalies" in out
 
 
 def test_rows_where_the_likelihood_is_no_density_are_left_empty_too(command, tmp_path):
