@@ -458,6 +458,27 @@ def runs(holes=True, mixed=True):
     return frame.sort("時刻", maintain_order=True) if mixed else frame
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links")
+def test_links_that_lead_round_are_no_place_to_write_to(refused, files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for loop in ("loop", "loop.csv", "loop.npy", "loop.html"):
+        Path(loop).symlink_to(loop)
+    data, model = (files / "parts.csv", *IDS), files / "model"
+    for words in (
+        ("fit", *data, "--out", "loop"),
+        ("fit", *data, "--out", "loop/m"),
+        ("fit", *data, "--out", "m", "--checkpoint", "loop"),
+        *((verb, model, *data, "--out", out) for verb in ("score", "encode") for out in ("loop.csv", "loop/o.csv")),
+        ("reconstruct", model, *data, "--out", "loop.npy"),
+        ("sample", model, "--out", "loop.csv"),
+        ("evaluate", model, *data, "--label-column", "x", "--out", "loop.html"),
+        ("demo", "--out", "loop"),
+        ("reproduce", "pca", "--out", "loop"),
+    ):
+        refused(words, "loop")
+    assert len(list(tmp_path.iterdir())) == 4
+
+
 @pytest.fixture(scope="module")
 def series(tmp_path_factory):
     """A folder with series as a table and as an array, and models fitted on them by the command line."""

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from omokage.commands.arguments import AS_USUAL, NONE, Data, Folder, Own, Reading
 from omokage.errors import DataError, ParameterError, listing
+from omokage.paths import location
 
 
 def evaluate(
@@ -26,6 +27,8 @@ def evaluate(
     """
     from omokage.estimators import evaluate_detector
 
+    if out is not None:
+        location(out, "--out")
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise ParameterError(f"--out: {out} cannot be written; end it in .html.")
     estimator = own.load(model)
