@@ -962,6 +962,18 @@ def test_a_file_that_grows_while_it_is_scored_is_refused(command, refused, tmp_p
     assert not (tmp_path / "s.csv").exists()
 
 
+def test_a_bad_cell_of_standard_input_is_named_as_it_was_written(command, files):
+    status, out, err = command("score", files / "plain", "-", stdin="4,5,x\n4,\0,6\n4,,6\n4,5,6\n")
+    assert status == 0 and len(out.splitlines()) == 5
+    for place, (column, got) in enumerate([(2, "'x'"), (1, r"'\x00'"), (1, "None")]):
+        assert f"row {place}, column {column}: expected a finite number, got {got}; left empty." in err, err
+    names = ",".join(["品番", "ロット", *NAMES])
+    for asked in ((), ("--decimal", ",", "--separator", ";")):
+        header, row = (text.replace(",", ";") if asked else text for text in (names, "1,x,\0,2,3"))
+        err = command("score", files / "model", "-", *asked, stdin=f"{header}\n{row}\n")[2]
+        assert rf"column '{NAMES[0]}': expected a finite number, got '\x00'" in err, err
+
+
 def test_lines_from_standard_input_are_answered_at_once(command, refused, tmp_path, monkeypatch):
     import io
 
@@ -973,9 +985,9 @@ def test_lines_from_standard_input_are_answered_at_once(command, refused, tmp_pa
     asked, answered = [], []
 
     class Lines(io.StringIO):
-        def __next__(self):
+        def readline(self, *limit):
             asked.append(len(answered))
-            return super().__next__()
+            return super().readline(*limit)
 
     monkeypatch.setattr("builtins.print", lambda *words, **_: answered.extend(words))
     monkeypatch.setattr(sys, "stdin", Lines("".join(lines[:6])))
