@@ -724,6 +724,9 @@ def test_an_array_of_pictures(command, folders, tmp_path):
     np.testing.assert_allclose(pl.read_csv(tmp_path / "s.csv")["elbo"].to_numpy(), model.score_samples(X), rtol=1e-6)
     assert command("sample", folders / "plain", "-n", 2, "--out", tmp_path / "d.npy")[0] == 0
     np.testing.assert_array_equal(np.load(tmp_path / "d.npy"), model.sample(2))
+    (tmp_path / ".drawn.123-abcd1234.part").mkdir()  # of a run that was killed
+    assert command("sample", folders / "plain", "-n", 2, "--out", tmp_path / "drawn")[0] == 0
+    assert [name for name in names_in(tmp_path) if "drawn" in name] == ["drawn"]
 
 
 def test_known_pictures_and_files_of_the_literature(command, tmp_path):
@@ -891,6 +894,15 @@ def test_scoring_that_was_killed_goes_on_where_it_was(command, tmp_path, monkeyp
     seen[:] = [0]
     assert command(*score, tmp_path / "scores.csv")[0] == 0
     assert sum(seen) == 200
+    # Nor are they kept when something else takes the place of the scores.
+    (tmp_path / "link.csv").symlink_to("scores.csv")
+    for verb, out in (("score", "scores.csv"), ("encode", "scores.csv"), ("score", "link.csv")):
+        monkeypatch.setattr(TableFile, "batches", lambda self, rows=65_536: whole(self, min(rows, 30)))
+        seen[:] = []
+        assert command(*score, tmp_path / "scores.csv")[0] == 130 and parts.exists()
+        monkeypatch.setattr(TableFile, "batches", whole)
+        assert command(verb, *score[1:], tmp_path / out)[0] == 0
+        assert not parts.exists() and (tmp_path / "link.csv").is_symlink()
 
 
 def test_a_second_run_with_the_output_of_one_that_is_running_is_refused(command, refused, files, tmp_path, monkeypatch):

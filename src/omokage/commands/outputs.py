@@ -16,7 +16,7 @@ from omokage.errors import DataError, FileFormatError, ParameterError
 from omokage.files.formats import PARQUET, SEPARATORS
 from omokage.files.pictures import write_pictures
 from omokage.files.writing import write_table
-from omokage.paths import location
+from omokage.paths import clear_parts, location, lock_of, unlock
 from omokage.storage import replacing
 
 _TABLES = (*SEPARATORS, *PARQUET)
@@ -81,14 +81,18 @@ def _write_pictures(out: Path, answers: NDArray[Any], schema: Schema, given: Giv
     except DataError as error:
         raise DataError(f"--out: {out}: {error}") from None
     place = location(out, "--out")
-    part = place.with_name(f".{out.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    clear_parts(place.parent, f".{place.name}")
+    part, lock = place.with_name(f".{place.name}.{os.getpid()}-{secrets.token_hex(4)}.part"), None
     try:
+        part.mkdir()
+        lock = lock_of(part)
         write_pictures(part, pictures.values, pictures.names)
         part.rename(place)
     except OSError as error:
         raise FileFormatError(f"{out}: cannot be written ({error.strerror or error}).") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        unlock(lock)
 
 
 def write_keyed(out: Path, keys: pl.DataFrame, answers: Any) -> None:
