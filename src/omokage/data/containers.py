@@ -275,8 +275,11 @@ def _check_numeric(frame: "nw.DataFrame[Any]", first_row: int, name: str) -> Non
 
 
 def _example(column: "nw.Series[Any]", first_row: int) -> str:
+    """Return the first entry that is no number, and its row; beside numbers any text is one."""
     rows = [(row, value) for row, value in enumerate(column.to_list(), first_row) if value is not None]
-    row, value = next(((row, value) for row, value in rows if not _is_plain(value)), rows[0] if rows else (0, None))
+    mixed = any(is_real(value) and value == value for _, value in rows)  # NaN stands for missing text too
+    odd = ((row, value) for row, value in rows if not _is_plain(value) or (mixed and isinstance(value, str)))
+    row, value = next(odd, rows[0] if rows else (0, None))
     return f"row {row}: {shown(value)}" if rows else "no values"
 
 
