@@ -458,6 +458,27 @@ def runs(holes=True, mixed=True):
     return frame.sort("時刻", maintain_order=True) if mixed else frame
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links")
+def test_links_that_lead_round_are_no_place_to_write_to(refused, files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for loop in ("loop", "loop.csv", "loop.npy", "loop.html"):
+        Path(loop).symlink_to(loop)
+    data, model = (files / "parts.csv", *IDS), files / "model"
+    for words in (
+        ("fit", *data, "--out", "loop"),
+        ("fit", *data, "--out", "loop/m"),
+        ("fit", *data, "--out", "m", "--checkpoint", "loop"),
+        *((verb, model, *data, "--out", out) for verb in ("score", "encode") for out in ("loop.csv", "loop/o.csv")),
+        ("reconstruct", model, *data, "--out", "loop.npy"),
+        ("sample", model, "--out", "loop.csv"),
+        ("evaluate", model, *data, "--label-column", "x", "--out", "loop.html"),
+        ("demo", "--out", "loop"),
+        ("reproduce", "pca", "--out", "loop"),
+    ):
+        refused(words, "loop")
+    assert len(list(tmp_path.iterdir())) == 4
+
+
 @pytest.fixture(scope="module")
 def series(tmp_path_factory):
     """A folder with series as a table and as an array, and models fitted on them by the command line."""
@@ -533,6 +554,12 @@ def test_scores_of_steps(command, series, tmp_path):
     words[2] = tmp_path / "torn.csv"
     assert command(*words)[0] == 0
     assert np.flatnonzero(read(tmp_path / "s.csv")["anomaly_score"].is_null()).tolist() == [30]
+
+
+def test_what_tells_series_apart_is_no_label(refused, series):
+    evaluate = ("evaluate", series / "model", series / "runs.csv", "--id", "型", "--label-column")
+    for name in ("号機", "時刻"):
+        refused((*evaluate, name), f"--label-column: '{name}' tells series or their steps apart. Name a column of")
 
 
 def test_draws_of_series_are_a_long_table_that_can_be_learned_from(command, series, tmp_path):
@@ -697,6 +724,9 @@ def test_an_array_of_pictures(command, folders, tmp_path):
     np.testing.assert_allclose(pl.read_csv(tmp_path / "s.csv")["elbo"].to_numpy(), model.score_samples(X), rtol=1e-6)
     assert command("sample", folders / "plain", "-n", 2, "--out", tmp_path / "d.npy")[0] == 0
     np.testing.assert_array_equal(np.load(tmp_path / "d.npy"), model.sample(2))
+    (tmp_path / ".drawn.123-abcd1234.part").mkdir()  # of a run that was killed
+    assert command("sample", folders / "plain", "-n", 2, "--out", tmp_path / "drawn")[0] == 0
+    assert [name for name in names_in(tmp_path) if "drawn" in name] == ["drawn"]
 
 
 def test_known_pictures_and_files_of_the_literature(command, tmp_path):
@@ -864,6 +894,15 @@ def test_scoring_that_was_killed_goes_on_where_it_was(command, tmp_path, monkeyp
     seen[:] = [0]
     assert command(*score, tmp_path / "scores.csv")[0] == 0
     assert sum(seen) == 200
+    # Nor are they kept when something else takes the place of the scores.
+    (tmp_path / "link.csv").symlink_to("scores.csv")
+    for verb, out in (("score", "scores.csv"), ("encode", "scores.csv"), ("score", "link.csv")):
+        monkeypatch.setattr(TableFile, "batches", lambda self, rows=65_536: whole(self, min(rows, 30)))
+        seen[:] = []
+        assert command(*score, tmp_path / "scores.csv")[0] == 130 and parts.exists()
+        monkeypatch.setattr(TableFile, "batches", whole)
+        assert command(verb, *score[1:], tmp_path / out)[0] == 0
+        assert not parts.exists() and (tmp_path / "link.csv").is_symlink()
 
 
 def test_a_second_run_with_the_output_of_one_that_is_running_is_refused(command, refused, files, tmp_path, monkeypatch):
@@ -935,6 +974,18 @@ def test_a_file_that_grows_while_it_is_scored_is_refused(command, refused, tmp_p
     assert not (tmp_path / "s.csv").exists()
 
 
+def test_a_bad_cell_of_standard_input_is_named_as_it_was_written(command, files):
+    status, out, err = command("score", files / "plain", "-", stdin="4,5,x\n4,\0,6\n4,,6\n4,5,6\n")
+    assert status == 0 and len(out.splitlines()) == 5
+    for place, (column, got) in enumerate([(2, "'x'"), (1, r"'\x00'"), (1, "None")]):
+        assert f"row {place}, column {column}: expected a finite number, got {got}; left empty." in err, err
+    names = ",".join(["品番", "ロット", *NAMES])
+    for asked in ((), ("--decimal", ",", "--separator", ";")):
+        header, row = (text.replace(",", ";") if asked else text for text in (names, "1,x,\0,2,3"))
+        err = command("score", files / "model", "-", *asked, stdin=f"{header}\n{row}\n")[2]
+        assert rf"column '{NAMES[0]}': expected a finite number, got '\x00'" in err, err
+
+
 def test_lines_from_standard_input_are_answered_at_once(command, refused, tmp_path, monkeypatch):
     import io
 
@@ -946,9 +997,9 @@ def test_lines_from_standard_input_are_answered_at_once(command, refused, tmp_pa
     asked, answered = [], []
 
     class Lines(io.StringIO):
-        def __next__(self):
+        def readline(self, *limit):
             asked.append(len(answered))
-            return super().__next__()
+            return super().readline(*limit)
 
     monkeypatch.setattr("builtins.print", lambda *words, **_: answered.extend(words))
     monkeypatch.setattr(sys, "stdin", Lines("".join(lines[:6])))
@@ -991,7 +1042,16 @@ def test_a_detector_is_evaluated_on_a_labelled_table(command, refused, tmp_path)
     assert "Rows to look at" in page and "圧力" in page and "0003, Ａ" in page and "http" not in page.split("<svg")[0]
     refused((*evaluate, "defect", "--out", tmp_path / "page.pdf"), "page.pdf", "end it in .html")
     refused((*evaluate, "defects"), "--label-column", "'defects'", "defect")
-    refused((*evaluate, "流量|[/m]"), "missing '流量|[/m]'")
+    refused((*evaluate, "流量|[/m]"), "--label-column: '流量|[/m]' is one of the columns that the model judges")
+    # A column that the model left out is one of labels too, whether it is named again or remembered.
+    fit = ("fit", tmp_path / "new.csv", *ids, "--id", "defect", *fit[6:-1], tmp_path / "knows")
+    assert command(*fit)[0] == 0
+    evaluate = ("evaluate", tmp_path / "knows", *evaluate[2:])
+    for words in (("--id", "defect"), ()):
+        status, out, err = command(*evaluate, "defect", *words, "--out", tmp_path / "page.html")
+        assert status == 0 and "100 rows, 20 of them anomalies" in out, err
+    out = command(*evaluate[:3], "--label-column", "defect")[1]
+    assert "100 rows, 20 of them anomalies" in out
 
 
 def test_rows_where_the_likelihood_is_no_density_are_left_empty_too(command, tmp_path):

@@ -34,10 +34,27 @@ class Streams:
         return self.frame.__arrow_c_stream__(requested_schema)
 
 
+class Batches(Streams):
+    """What PyArrow's tables and batches of records are: `columns` are the cells, and the names stand elsewhere."""
+
+    @property
+    def columns(self):
+        return self.frame.get_columns()
+
+    @property
+    def column_names(self):
+        return self.frame.columns
+
+    @property
+    def schema(self):
+        return self.frame.schema
+
+
 FRAMES = {
     "pandas": lambda columns: pd.DataFrame(columns),
     "polars": lambda columns: pl.DataFrame(columns),
     "arrow stream": lambda columns: Streams(pl.DataFrame(columns)),
+    "batch of records": lambda columns: Batches(pl.DataFrame(columns)),
     "structured array": lambda columns: np.rec.fromarrays(list(columns.values()), names=list(columns)),
 }
 
@@ -76,6 +93,24 @@ def test_columns_are_found_by_names_that_are_numbers(numbered, tmp_path):
     np.testing.assert_array_equal(numbered.score_samples(pl.DataFrame(X[:, ::-1], schema=["2", "1", "0"])), expected)
 
 
+def test_labels_that_are_numbers_find_the_columns_of_the_fit(numbered):
+    frame = pd.DataFrame(X)
+    rows, turned = ([row[order] for _, row in frame.iterrows()] for order in ([0, 1, 2], [2, 0, 1]))
+    expected = numbered.score_samples(frame)
+    for model in (numbered, om.VAE(**SMALL).fit(rows), om.VAE(**SMALL).fit(tuple(rows))):
+        assert not hasattr(model, "feature_names_in_")
+        for given in (rows, turned, frame[[2, 0, 1]], X):
+            np.testing.assert_array_equal(model.score_samples(given), expected)
+        np.testing.assert_array_equal(model.score_samples(turned[4:5]), expected[4:5])
+        with pytest.raises(DataError, match=r"missing '0', '1', '2'; unexpected '4', '5', '6'"):
+            model.score_samples([row.set_axis([4, 5, 6]) for row in rows])
+    # Rows whose labels differ are windows of a longer series, and have no names.
+    long = pd.Series(X.ravel())
+    windows = [long[start : start + 3] for start in range(0, 180, 3)]
+    np.testing.assert_array_equal(numbered.score_samples(windows), expected)
+    np.testing.assert_array_equal(om.VAE(**SMALL).fit(windows).score_samples(windows[7:9]), expected[7:9])
+
+
 @pytest.mark.parametrize("names", [["a", "b", "c"], [0, 1, 2], [2020.5, 3, 7]])
 def test_rows_that_are_series_are_read_by_their_labels(names):
     frame = pd.DataFrame(X, columns=names)
@@ -83,7 +118,7 @@ def test_rows_that_are_series_are_read_by_their_labels(names):
     rows[0] = rows[0][names]
     matrix, found = to_matrix(rows)
     np.testing.assert_array_equal(matrix, X)
-    assert found == (("a", "b", "c") if names[0] == "a" else None)
+    assert found == tuple(map(str, frame.columns))
 
 
 def test_names_of_rows_that_are_series_are_checked():
@@ -112,6 +147,21 @@ def test_names_that_are_text_come_in_the_order_of_the_fit(tmp_path):
         for other in (frame[["b", "a", "c"]], pl.DataFrame(X, schema=["b", "a", "c"])):
             with pytest.raises(ValueError, match="same order"):
                 estimator.score_samples(other)
+
+
+@pytest.mark.parametrize("container", FRAMES)
+def test_names_are_checked_in_every_container(container):
+    def made(names):
+        return FRAMES[container]({name: X[:, "abc".index(name) if name in "abc" else 0] for name in names})
+
+    model = om.AutoEncoder(**SMALL).fit(made("abc"))
+    assert model.feature_names_in_.tolist() == ["a", "b", "c"]
+    codes = model.transform(made("abc"))
+    np.testing.assert_array_equal(codes, model.transform(pl.DataFrame(X, schema=["a", "b", "c"])))
+    with pytest.raises(ValueError, match="same order"):
+        model.transform(made("cab"))
+    with pytest.raises(ValueError, match="unseen at fit time"):
+        model.transform(made("xyz"))
 
 
 def test_what_is_masked_is_missing_for_every_kind():

@@ -349,3 +349,5 @@ def test_a_detector_is_told_too(command, files, tmp_path):
     status, _, said = command("evaluate", tmp_path / "d", tmp_path / "labelled.csv", *words)
     assert status == 0, said
     assert (tmp_path / "page.html").exists()
+    status, _, said = command("evaluate", tmp_path / "d", tmp_path / "labelled.csv", "--label-column", "lot")
+    assert status == 1 and "--label-column: 'lot' is one of the columns that the model is told" in said, said

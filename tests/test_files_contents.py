@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import zipfile
 
 import numpy as np
@@ -15,6 +16,7 @@ from omokage.data.kinds import vectors
 from omokage.errors import FileFormatError
 from omokage.files import arrays, dialect
 from omokage.files.opening import open_table
+from omokage.files.options import Options
 
 TEXT = b"x,y\n1,2\n3,4\n"
 
@@ -67,6 +69,26 @@ def test_packed_text_that_is_cut_short(tmp_path, packing):
     path = put(tmp_path, "a.csv", PACKINGS[packing](TEXT * 1000)[:-9])
     with refused("a.csv", "damaged|cut short"):
         open_table(path).read()
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.parquet", "a.pq"])
+def test_content_that_is_named_as_another_format_is_read_as_what_it_is(tmp_path, name):
+    text = "é;y\n1,5;2\n3;4\n".encode("cp1252")
+    for packed in (text, gzip.compress(text), lzma.compress(text)):
+        table = open_table(put(tmp_path, name, packed), Options(encoding="cp1252", decimal=","))
+        assert table.read().rows() == [(1.5, 2), (3, 4)]
+        assert f"{tmp_path / name}: it is text, whatever its name says, and is read as a table of text." in table.notes
+    array = np.arange(6.0).reshape(3, 2)
+    idx = bytes([0, 0, 8, 2, 0, 0, 0, 3, 0, 0, 0, 2, *range(6)])
+    for content in (saved(np.save, array), saved(np.savez, array), idx):
+        table = open_table(put(tmp_path, name, content))
+        np.testing.assert_array_equal(table.read(), array)
+        assert table.notes == ()
+    parquet = saved(lambda stream: pl.DataFrame({"x": [1, 2]}).write_parquet(stream))
+    assert open_table(put(tmp_path, name, parquet)).read().rows() == [(1,), (2,)]
+    for damaged in (b"no lines", b"\0\1\n" * 9, b"x,y\n1,\x01\n"):
+        with pytest.raises(FileFormatError, match=re.escape(name)):
+            open_table(put(tmp_path, name, damaged))
 
 
 def test_arrays_and_parquet_are_read_whatever_their_name(tmp_path):

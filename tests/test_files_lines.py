@@ -5,6 +5,7 @@ import io
 import pytest
 
 from omokage.errors import DataError, FileFormatError
+from omokage.files import lines
 from omokage.files.lines import LONGEST, open_lines
 from omokage.files.opening import read
 from omokage.files.options import Options
@@ -48,6 +49,30 @@ def test_each_line_is_answered_and_the_rest_goes_on():
         assert line.cells == () and f"line {line.number}" in line.problem
         assert any(word in line.problem for word in part.split("|"))
     assert found[-1].cells == ("6", "7")
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_of_a_line_without_an_end_only_a_piece_is_held(monkeypatch, text):
+    monkeypatch.setattr(lines, "LONGEST", 100)
+    monkeypatch.setattr(lines, "_PIECE", 50)
+    taken = []
+
+    def counted(stream):
+        class Counted(type(stream)):
+            def readline(self, limit=-1):
+                taken.append(super().readline(limit))
+                return taken[-1]
+
+        return Counted(stream.getvalue())
+
+    full = "1" * 97 + ",2\n"  # as long as a line may be
+    whole = "a,b\n" + "5" * 10_000 + "\n" + full + "1" + full + "6,7\n" + "8" * 1_000
+    found = list(open_lines(counted(io.StringIO(whole) if text else io.BytesIO(whole.encode()))))
+    assert max(map(len, taken)) == 101
+    assert [(line.number, line.cells) for line in found] == [
+        (2, ()), (3, ("1" * 97, "2")), (4, ()), (5, ("6", "7")), (6, ()),
+    ]  # fmt: skip
+    assert found[0].problem == found[2].problem.replace("4", "2") == "line 2: more than 100 characters."
 
 
 @pytest.mark.parametrize(

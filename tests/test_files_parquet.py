@@ -62,7 +62,7 @@ def test_damaged_parquet(tmp_path):
     with refused(FileFormatError, "half.parquet", "cut short"):
         open_table(put(tmp_path, "half.parquet", whole[: len(whole) // 2]))
     with refused(FileFormatError, "is not Parquet"):
-        open_table(put(tmp_path, "text.parquet", "x,y\n1,2\n"))
+        open_table(put(tmp_path, "text.parquet", "x,y\n1,2\0\n"))
     with refused(FileFormatError, "is not Parquet"):
         open_table(put(tmp_path, "tiny.parquet", "x"))
     with refused(FileFormatError, "damaged"):

@@ -24,11 +24,11 @@ import numpy as np
 import pytest
 
 import omokage as om
-from omokage import saving
+from omokage import saving, storage
 from omokage.errors import FileFormatError, ParameterError
 from omokage.likelihoods import Gaussian
 from omokage.objectives import ELBO, Denoising, Reconstruction
-from omokage.storage import check_target, read_folder, write_folder
+from omokage.storage import check_target, read_folder, replace_file, replacing, write_folder
 from omokage.weights import from_bytes, named_arrays, to_bytes
 
 FILES = {"a.json": b"[1]", "weights": bytes(range(256)) * 40}
@@ -249,6 +249,34 @@ def test_what_killed_processes_left_is_cleared_and_no_more(tmp_path):
         (tmp_path / name / "part").write_bytes(b"x")
     write_folder(tmp_path / "m", INDEX, FILES)
     assert names_in(tmp_path) == sorted([*kept, "m"])
+
+
+def test_parts_of_files_that_killed_runs_left_are_removed_and_no_more(tmp_path):
+    left = [".m.npy.123-abcd1234.part", f".m.npy.{os.getpid()}-abcd1234.part"]
+    kept = [".m.npy.1-abcd.part", ".m.npy.part", ".other.npy.123-abcd1234.part", ".m.npy.123-abcd1234.part.bak"]
+    for name in (*left, *kept):
+        (tmp_path / name).write_bytes(b"half")
+    with replacing(tmp_path / "m.npy") as first:
+        first.write(b"1")
+        writing = set(names_in(tmp_path))
+        replace_file(tmp_path / "m.npy", b"2")  # of another writer, who leaves the first one's part alone
+        assert set(names_in(tmp_path)) == writing | {"m.npy"}
+    assert (tmp_path / "m.npy").read_bytes() == b"1"
+    if sys.platform != "win32":
+        assert names_in(tmp_path) == sorted([*kept, "m.npy"])
+
+
+def test_a_part_that_was_taken_for_a_left_one_is_begun_again(tmp_path, monkeypatch):
+    taken = []
+
+    def hold(file):
+        if not taken:
+            taken.append(Path(file.name).unlink())
+        return None
+
+    monkeypatch.setattr(storage, "hold", hold)
+    replace_file(tmp_path / "m", b"x")
+    assert taken == [None] and names_in(tmp_path) == ["m"]
 
 
 # ------------------------------------------------------------------------------------------ damaged folders

@@ -1,6 +1,8 @@
 """What a path may be, how a file from elsewhere is read, and how writers of one folder take turns."""
 
 import os
+import re
+import shutil
 import stat
 import sys
 import threading
@@ -17,6 +19,7 @@ MAX_JSON_BYTES = 64 * 2**20
 
 Check = Callable[[BinaryIO, int], None]  # of a file's first bytes, and its size
 
+_PART = re.compile(r"\.\d+-[0-9a-f]{8}\.part")
 _PATIENCE = 600.0  # seconds that a writer waits for another one
 _ALONE = threading.Lock()  # where the system has no locks of folders
 
@@ -131,14 +134,14 @@ def locked(folder: Path, *, shared: bool = False) -> Iterator[bool]:
             unlock(descriptor)
 
 
-def lock_of(folder: Path) -> int | None:
-    """Return the lock of a folder if nobody has it, else `None`; for `unlock`."""
+def lock_of(path: Path) -> int | None:
+    """Return the lock of a folder or file if nobody has it, else `None`; for `unlock`."""
     if sys.platform == "win32":
         return None
     import fcntl
 
     try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:
         return None
     try:
@@ -147,6 +150,31 @@ def lock_of(folder: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def hold(file: BinaryIO) -> int | None:
+    """Take the lock of an open file, and return it for `unlock`: it is held when the file is closed too."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(file, fcntl.LOCK_EX)
+    return os.dup(file.fileno())
+
+
+def clear_parts(folder: Path, prefix: str) -> None:
+    """Remove what killed runs left half written under PREFIX.<process>-<random>.part; what is being written is locked.
+
+    What cannot be removed stays.
+    """
+    with suppress(OSError):
+        for left in [entry for entry in folder.iterdir() if entry.name.startswith(f"{prefix}.")]:
+            if not _PART.fullmatch(left.name.removeprefix(prefix)) or (lock := lock_of(left)) is None:
+                continue
+            with suppress(OSError):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            unlock(lock)
 
 
 def unlock(descriptor: int | None) -> None:

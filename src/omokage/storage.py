@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from omokage.errors import FileFormatError, listing
-from omokage.paths import location, lock_of, locked, read_regular, unlock
+from omokage.paths import clear_parts, hold, location, lock_of, locked, read_regular, unlock
 
 INDEX = "spec.json"
 
@@ -39,20 +39,27 @@ _MOST_TRIES = 20  # of reading while others write, where there are no locks
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def replacing(path: str | os.PathLike[str], *, clear: bool = True) -> Iterator[BinaryIO]:
     """Give a file to write to, which takes its place at `path` when it is whole and on the disk.
+
+    Args:
+        path: The file.
+        clear: Remove what killed runs left beside it; not worth a look into the folder where files are many.
 
     Raises:
         ParameterError: If it is no path.
         FileFormatError: If it cannot be written; what was there is as before.
     """
     target = location(path, "path")  # through a link, so that the link stays one
-    part = _hidden(target, f"{os.getpid()}-{secrets.token_hex(4)}.part")
+    part, lock = target, None
     try:
         if target.exists() and not stat.S_ISREG(target.stat().st_mode):
             raise FileFormatError(f"{path}: is a folder or a device, not a file. Name another file.")
+        if clear:
+            clear_parts(target.parent, _hidden(target, "").name.removesuffix("."))
         try:
-            with part.open("xb") as file:
+            part, opened, lock = _part_of(target)
+            with opened as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -63,10 +70,24 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
                     raise
                 shutil.copyfile(part, target)  # a file that is a mount point
         finally:
-            with suppress(OSError):
-                part.unlink()
+            if part != target:
+                with suppress(OSError):
+                    part.unlink()
+            unlock(lock)
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be written ({error.strerror or error}). Name another file.") from None
+
+
+def _part_of(target: Path) -> tuple[Path, BinaryIO, int | None]:
+    """Return a new file beside another one, opened, and its lock, by which others know that it is being written."""
+    while True:
+        part = _hidden(target, f"{os.getpid()}-{secrets.token_hex(4)}.part")
+        file = part.open("xb")
+        lock = hold(file)
+        if part.exists():
+            return part, file, lock
+        file.close()  # another run took it for one that was left, before it was locked
+        unlock(lock)
 
 
 def replace_file(path: str | os.PathLike[str], content: bytes) -> Path:

@@ -122,7 +122,9 @@ class Answers:
         self.question, self.estimator, self.source, self.strict = question, estimator, source, strict
         self.notation = notation
 
-    def __call__(self, batch: Any, first: int, *, begun: bool | None = None) -> Answered:
+    def __call__(
+        self, batch: Any, first: int, *, begun: bool | None = None, cells: pl.DataFrame | None = None
+    ) -> Answered:
         """Return the answers.
 
         Args:
@@ -130,6 +132,7 @@ class Answers:
             first: The number of the first of them.
             begun: Whether a batch without any row that can be used is no reason to stop; `None`: unless it is the
                 first.
+            cells: How the rows were written, where the batch is of numbers without names.
         """
         source, schema = self.source, self.estimator.schema_
         passed = batch.select(source.ids) if isinstance(batch, pl.DataFrame) else pl.DataFrame()
@@ -157,7 +160,7 @@ class Answers:
                 if wrong[place].any():
                     text = self._text_of_context(passed, wrong, place, first)
                 else:
-                    text = self._text(rows, numbers, place, first)
+                    text = self._text(rows, numbers, place, first, cells)
                 texts.append(f"{text}; left empty.")
         columns = [_with_gaps(name, answers[name], good) for name in answers]
         frame = pl.DataFrame([*passed.get_columns(), *columns])
@@ -191,16 +194,16 @@ class Answers:
         bad = ~(np.abs(numbers) <= _LARGEST)  # NaN is within no limits
         return np.asarray(bad | self.estimator.fitted_.accepts.outside(numbers))
 
-    def _text(self, rows: Any, numbers: NDArray[np.float64], place: int, first: int) -> str:
+    def _text(self, rows: Any, numbers: NDArray[np.float64], place: int, first: int, cells: pl.DataFrame | None) -> str:
         """Say what is wrong with a row."""
         column = int(np.argmax(self._bad(numbers[place][None])[0]))
-        where = repr(rows.columns[column]) if isinstance(rows, pl.DataFrame) else str(column)
+        framed = isinstance(rows, pl.DataFrame)
+        where = repr(rows.columns[column]) if framed else str(column)
+        written = rows if framed else cells
+        got = float(numbers[place, column]) if written is None else written[place, column]
         support = self.estimator.fitted_.accepts.of(column)
         expected = "a finite number" if support.everything else support.text
-        return (
-            f"{self.source.data}: row {first + place}, column {where}: expected {expected}, got "
-            f"{rows[int(place), column]!r}"
-        )
+        return f"{self.source.data}: row {first + place}, column {where}: expected {expected}, got {got!r}"
 
     def _text_of_context(self, passed: pl.DataFrame, wrong: NDArray[np.bool_], place: int, first: int) -> str:
         """Say what is wrong with the context of a row."""

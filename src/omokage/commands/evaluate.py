@@ -1,6 +1,7 @@
 """`omokage evaluate`: how good scores are on labelled rows."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +9,7 @@ from cyclopts import Parameter
 
 from omokage.commands.arguments import AS_USUAL, NONE, Data, Folder, Own, Reading
 from omokage.errors import DataError, ParameterError, listing
+from omokage.paths import location
 
 
 def evaluate(
@@ -25,6 +27,8 @@ def evaluate(
     """
     from omokage.estimators import evaluate_detector
 
+    if out is not None:
+        location(out, "--out")
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise ParameterError(f"--out: {out} cannot be written; end it in .html.")
     estimator = own.load(model)
@@ -46,10 +50,21 @@ def _labelled(source: Any, label: str, estimator: Any) -> tuple[Any, Any, Any, A
     from omokage.commands.sources import named, open_rows
 
     schema = estimator.schema_
-    file = open_rows(source, schema.key_columns, passed=True)
+    source = replace(source, ids=tuple(name for name in source.ids if name != label or name in source.context))
+    file = open_rows(source, schema.key_columns, passed=True)  # labels are numbers, also where they were an id
     if label not in (known := getattr(file, "names", None) or ()):
         raise DataError(
             f"--label-column: no column {label!r} in {source.data}; it has {listing(known, 20) or 'no names'}."
+        )
+    uses = {
+        "is one of the columns that the model is told, --context": source.context,
+        "tells series or their steps apart": (*schema.key_columns, *getattr(schema.kind, "keys", ())),
+        "is one of the columns that the model judges": schema.names or (),
+    }
+    if use := next((use for use, names in uses.items() if label in names), None):
+        raise DataError(
+            f"--label-column: {label!r} {use}. Name a column of labels, which the model does not know; "
+            f"{source.data} has {listing(known, 20)}."
         )
     with named(source.data):
         given = schema.given(file, (*source.ids, label))

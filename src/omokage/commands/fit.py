@@ -9,6 +9,7 @@ from cyclopts import Group, Parameter
 
 from omokage.commands.arguments import AS_USUAL, NONE, Data, Own, Reading, flags, given, whole
 from omokage.errors import FileFormatError, ParameterError
+from omokage.paths import location
 from omokage.settings import (
     AutoEncoderSettings,
     CommonSettings,
@@ -99,7 +100,7 @@ def fit(
     judging = _judging(task, values, given(detector), [name for name, value in unused.items() if value is not None])
     check(_MODELS[model], values, not_of_the_command_line(values))
     quiet = values.pop("verbose", 1) == 0 or quiet
-    if checkpoint is not None and checkpoint.resolve() == out.resolve():
+    if checkpoint is not None and location(checkpoint, "--checkpoint") == location(out, "--out"):
         raise ParameterError(f"--checkpoint and --out both name {out}: the model needs a folder of its own.")
 
     from omokage.commands.context import chosen_context

@@ -72,9 +72,10 @@ def answer_lines(
     for number, line in enumerate(reader):
         cells = line.cells or (None,) * len(reader.names)
         frame: Any = pl.DataFrame([cells], schema=dict.fromkeys(reader.names, pl.String), orient="row")
-        if not named:
-            frame = numbers_in(frame)
-        answered = answers(frame, number, begun=True)  # a first row that cannot be used is no reason to stop
+        rows = frame if named else numbers_in(frame)
+        answered = answers(
+            rows, number, begun=True, cells=frame
+        )  # a first row that cannot be used is no reason to stop
         if line.problem:
             answered = Answered(answered.frame, 1, (f"{source.data}: {line.problem}",))
         report(answered)

@@ -16,6 +16,7 @@ from omokage.errors import DataError, FileFormatError, ParameterError
 from omokage.files.formats import PARQUET, SEPARATORS
 from omokage.files.pictures import write_pictures
 from omokage.files.writing import write_table
+from omokage.paths import clear_parts, location, lock_of, unlock
 from omokage.storage import replacing
 
 _TABLES = (*SEPARATORS, *PARQUET)
@@ -23,21 +24,24 @@ _TABLES = (*SEPARATORS, *PARQUET)
 
 def check_apart(data: str, out: Path) -> None:
     """Check that what is written is not what is read, nor among the pictures that are read."""
-    if out.resolve() == Path(data).resolve():
+    place = location(out, "--out")
+    if place == location(data, "data"):
         raise ParameterError(f"--out: {out} is the file that is read; name another.")
     is_folder = out.suffix.lower() not in (*_TABLES, ".npy")
-    if is_folder and Path(data).is_dir() and Path(data).resolve() in out.resolve().parents:
+    if is_folder and Path(data).is_dir() and location(data, "data") in place.parents:
         raise ParameterError(f"--out: {out} is in the folder of pictures that is read; name a place outside of it.")
 
 
 def check_table(out: Path) -> None:
     """Check that the name of an output is that of a table."""
+    location(out, "--out")
     if out.suffix.lower() not in _TABLES:
         raise ParameterError(f"--out: {out} cannot be written; end it in .csv, .tsv or .parquet.")
 
 
 def check_output(schema: Schema, out: Path) -> Form:
     """Return how answers like X are written there; raises if they cannot be. Worth doing before they are made."""
+    location(out, "--out")
     suffix, forms = out.suffix.lower(), schema.forms
     form: Form = "table" if suffix in _TABLES else "array" if suffix == ".npy" else "pictures"
     if form not in forms and "pictures" in forms:
@@ -76,14 +80,19 @@ def _write_pictures(out: Path, answers: NDArray[Any], schema: Schema, given: Giv
         pictures = schema.to_pictures(answers, given)
     except DataError as error:
         raise DataError(f"--out: {out}: {error}") from None
-    part = out.resolve().with_name(f".{out.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    place = location(out, "--out")
+    clear_parts(place.parent, f".{place.name}")
+    part, lock = place.with_name(f".{place.name}.{os.getpid()}-{secrets.token_hex(4)}.part"), None
     try:
+        part.mkdir()
+        lock = lock_of(part)
         write_pictures(part, pictures.values, pictures.names)
-        part.rename(out.resolve())
+        part.rename(place)
     except OSError as error:
         raise FileFormatError(f"{out}: cannot be written ({error.strerror or error}).") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        unlock(lock)
 
 
 def write_keyed(out: Path, keys: pl.DataFrame, answers: Any) -> None:

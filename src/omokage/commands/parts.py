@@ -27,12 +27,11 @@ from omokage.commands.lines import Report
 from omokage.commands.outputs import check_apart, check_table
 from omokage.commands.sources import Source, batches_of, opened_vectors
 from omokage.errors import DataError, FileFormatError
-from omokage.files.writing import write_table
+from omokage.files.writing import KEY, scored_parts, write_table
 from omokage.storage import INDEX, replacing
 
 Answer = TypeVar("Answer")
 
-_KEY = "key.json"
 _AT_ONCE = min(4, os.cpu_count() or 1)  # batches that are answered at once; each has a hundred megabytes or so
 
 
@@ -75,7 +74,7 @@ def write_scores(
         report(answered)
         write_table(out, answered.frame)
         return report.bad
-    folder = out.resolve().with_name(f".{out.name}.parts")
+    folder = scored_parts(out.resolve())
     key = {"input": state, "model": _digest(model / INDEX), "omokage": __version__, "strict": strict, **settings}
     with _parts(folder, key):
         write_table(out, _frames(folder, itertools.chain([first, second], batches), scored, report, state))
@@ -149,10 +148,10 @@ def _parts(folder: Path, key: dict[str, Any]) -> Iterator[None]:
         try:
             folder.mkdir(exist_ok=True)
             stack.enter_context(_locked(folder))
-            if not ((folder / _KEY).exists() and (folder / _KEY).read_text(encoding="utf-8") == text):
+            if not ((folder / KEY).exists() and (folder / KEY).read_text(encoding="utf-8") == text):
                 for left in folder.iterdir():
                     left.unlink()
-                (folder / _KEY).write_text(text, encoding="utf-8")
+                (folder / KEY).write_text(text, encoding="utf-8")
         except OSError as error:
             raise FileFormatError(
                 f"{folder}: cannot be written ({error.strerror or error}). Give --out another name."

@@ -28,7 +28,7 @@ from omokage.data.arrays import (
     time_in,
     unmasked,
 )
-from omokage.data.frames import frame_of, textual
+from omokage.data.frames import frame_of, labels_of, textual
 from omokage.errors import DataError, DataTypeError, listing, shown
 from omokage.files.numbers import PLAIN
 from omokage.paths import is_folder
@@ -132,23 +132,23 @@ def names_view(X: Any, features: int) -> Any:
     """Return something of one row with the names and the number of columns of X, as scikit-learn reads them."""
     frame = frame_of(X)
     names = _labelled(X, "X")[1] if frame is None else frame.columns
-    if names is None:
+    if names is None or (frame is None and not textual(X)):
         return np.zeros((1, features))
     return pl.DataFrame({name: [0.0] for name in names}) if textual(X) else X
 
 
 def _labelled(X: Any, name: str) -> tuple[Any, tuple[str, ...] | None]:
-    """Return rows, of which a list of pandas series comes in the order of the first one's labels; names where text is.
+    """Return rows, of which a list of pandas series comes in the order of the first one's labels, and these as text.
 
-    Labels that are no text may be places in a longer series. They put entries in order where all rows have the same.
+    Labels that are no text may be places in a longer series. They are names where all rows have the same.
     """
-    first = _labels(X[0]) if isinstance(X, list | tuple) and X else None
-    if first is None or len(set(first)) < len(first):
+    first = labels_of(X[0]) if isinstance(X, list | tuple) and X else None
+    if first is None or len(set(map(str, first))) < len(first):
         return X, None
     named, known = all(isinstance(label, str) for label in first), set(first)
     rows = []
     for number, row in enumerate(X):
-        labels = _labels(row)
+        labels = labels_of(row)
         if labels is not None and len(labels) == len(first) and set(labels) == known:
             rows.append(row.iloc[[labels.index(label) for label in first]] if labels != first else row)
         elif named:
@@ -159,13 +159,7 @@ def _labelled(X: Any, name: str) -> tuple[Any, tuple[str, ...] | None]:
             )
         else:
             return X, None
-    return rows, tuple(first) if named else None
-
-
-def _labels(row: Any) -> list[Any] | None:
-    """Return how pandas calls the entries of a row; the `index` of a list is a method."""
-    index = getattr(row, "index", None)
-    return None if index is None or callable(index) or not hasattr(row, "iloc") else list(index)
+    return rows, tuple(map(str, first))
 
 
 def _side_by_side(frame: "nw.DataFrame[Any]") -> Matrix:
@@ -281,8 +275,11 @@ def _check_numeric(frame: "nw.DataFrame[Any]", first_row: int, name: str) -> Non
 
 
 def _example(column: "nw.Series[Any]", first_row: int) -> str:
+    """Return the first entry that is no number, and its row; beside numbers any text is one."""
     rows = [(row, value) for row, value in enumerate(column.to_list(), first_row) if value is not None]
-    row, value = next(((row, value) for row, value in rows if not _is_plain(value)), rows[0] if rows else (0, None))
+    mixed = any(is_real(value) and value == value for _, value in rows)  # NaN stands for missing text too
+    odd = ((row, value) for row, value in rows if not _is_plain(value) or (mixed and isinstance(value, str)))
+    row, value = next(odd, rows[0] if rows else (0, None))
     return f"row {row}: {shown(value)}" if rows else "no values"
 
 

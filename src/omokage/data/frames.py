@@ -111,12 +111,22 @@ def _shape(part: Any) -> tuple[int, ...] | None:
 
 
 def textual(X: Any) -> bool:
-    """Say whether the names of a frame are text; of what has no names too.
+    """Say whether the names of a frame are text, or the labels of rows that are pandas series; of all else too.
+
+    pandas alone has names that are no text. `columns` of PyArrow are the cells, and their names are text.
 
     Example:
         >>> import pandas
         >>> textual(pandas.DataFrame({"a": [1]})), textual(pandas.DataFrame([[1]]))
         (True, False)
     """
-    columns = getattr(X, "columns", None)
-    return columns is None or callable(columns) or all(isinstance(column, str) for column in columns)
+    labels: Any = labels_of(X[0]) if isinstance(X, list | tuple) and X else None
+    if nw.dependencies.is_pandas_like_dataframe(X):
+        labels = list(X.columns)
+    return labels is None or all(isinstance(label, str) for label in labels)
+
+
+def labels_of(row: Any) -> list[Any] | None:
+    """Return how pandas calls the entries of a row; the `index` of a list is a method."""
+    index = getattr(row, "index", None)
+    return None if index is None or callable(index) or not hasattr(row, "iloc") else list(index)

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from omokage.errors import FileFormatError, listing
-from omokage.files.formats import FORMATS, first_line
+from omokage.files.formats import FORMATS, PARQUET, first_line
 
 # What a damaged packing makes its reader raise; a damaged zip may ask for methods that do not exist.
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError)
@@ -69,6 +69,7 @@ FOREIGN = (  # first bytes, what it is, and what to do
 )
 _HEAD = 4096  # bytes by which content is told
 _PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype\s+html|html|head|body|table|\?xml|svg|!--)", re.IGNORECASE)
+_TEXT = re.compile(rb"[^\x00-\x08\x0b\x0e-\x1f\x7f]*\n[^\x00-\x08\x0b\x0e-\x1f\x7f]*")
 _JSON = re.compile(rb'(\xef\xbb\xbf)?\s*(\{\s*"[^"\n]*"\s*:|\[\s*[\[{])')
 
 
@@ -109,6 +110,12 @@ class Content:
         return next((name.removesuffix(ending) for ending in endings if name.endswith(ending)), name)
 
     @property
+    def renamed(self) -> bool:
+        """Whether it is text that is named as an array or as Parquet: lines without control characters."""
+        named = PurePosixPath(self.name).suffix in (".npy", ".npz", *PARQUET)
+        return named and _TEXT.fullmatch(self.head) is not None
+
+    @property
     def size(self) -> int | None:
         """Bytes of what is packed; `None` where only unpacking would tell."""
         return self.path.stat().st_size if self.packing is None else None
@@ -125,10 +132,11 @@ class Content:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A line where the name does not say that it is packed."""
-        if self.packing is None or self.path.name.lower().endswith(_EXTENSIONS[self.packing]):
-            return ()
-        return (f"{self.path}: it is packed with {self.packing}, whatever its name says, and is unpacked.",)
+        """What the name does not say, a line each: that it is packed, and that it is text."""
+        hidden = self.packing is not None and not self.path.name.lower().endswith(_EXTENSIONS[self.packing])
+        packed = f"{self.path}: it is packed with {self.packing}, whatever its name says, and is unpacked."
+        text = f"{self.path}: it is text, whatever its name says, and is read as a table of text."
+        return (packed,) * hidden + (text,) * self.renamed
 
 
 def content_of(path: Path) -> Content:

@@ -20,7 +20,11 @@ from omokage.files.numbers import Notation, is_number
 from omokage.files.options import Options
 
 LONGEST = 2**24  # characters of a line
-_OTHERWISE = "\0"  # stands for a number that is written in another way than the others
+_PIECE = 2**16  # characters of the rest of a longer one, which is passed over
+
+
+class _Otherwise(str):
+    """A number that is written in another way than the others; a class of its own, since a cell can be any text."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class LineReader:
                 continue
             cells = cells[self._left_out :]
             read = tuple(_cell(cell, place in keys, options, notation) for place, cell in enumerate(cells))
-            if wrong := [place for place, cell in enumerate(read) if cell is _OTHERWISE]:
+            if wrong := [place for place, cell in enumerate(read) if isinstance(cell, _Otherwise)]:
                 yield Line(
                     number,
                     (),
@@ -110,7 +114,7 @@ def open_lines(
         (('speed', 'part'), [(('1.5', '007'), ''), ((), 'line 3: 1 cells where the first line has 2.')])
     """
     options = options or Options()
-    numbered = _decoded(iter(lines), options.encoding or "utf-8")
+    numbered = _decoded(_bounded(lines), options.encoding or "utf-8")
     if names is not None:
         return LineReader(names, replace(options, separator=options.separator or ","), 0, (), numbered)
     number, first = _next(numbered)
@@ -188,8 +192,20 @@ def _cell(cell: str, key: bool, options: Options, notation: Notation) -> str | N
         return bare
     plain: str | None = notation.plain(pl.Series([bare]))[0]
     if plain is None:  # text, or a number in another notation, which would be read as another number
-        return _OTHERWISE if is_number(bare) else bare
+        return _Otherwise(bare) if is_number(bare) else bare
     return plain
+
+
+def _bounded(lines: Iterable[str | bytes]) -> Iterator[str | bytes]:
+    """Yield lines; of one that a stream has and that is too long only the beginning, since it may have no end."""
+    if not hasattr(lines, "readline"):
+        yield from lines
+        return
+    while line := lines.readline(LONGEST + 1):
+        rest = line
+        while len(line) > LONGEST and rest and not rest.endswith(b"\n" if isinstance(rest, bytes) else "\n"):
+            rest = lines.readline(_PIECE)
+        yield line
 
 
 def _decoded(lines: Iterator[str | bytes], encoding: str) -> Iterator[tuple[int, str | FileFormatError]]:

@@ -8,8 +8,9 @@
 | IDX | train-images-idx3-ubyte and the like | an array (rows, features) |
 
 What a file is, and with what it is packed, is told by its first bytes; the name decides for text only, which has no
-mark of its own. What is held of a file at once is bounded, whatever its size, packed or not. Nothing is mapped into
-memory, since mapped pages count as the process's own, and nothing is unpickled, since that can run code.
+mark of its own. Text that is named as an array or as Parquet is text all the same. What is held of a file at once is
+bounded, whatever its size, packed or not. Nothing is mapped into memory, since mapped pages count as the process's own,
+and nothing is unpickled, since that can run code.
 
 Rules for text. The types are those that fit the *whole* file: whole numbers, numbers, true/false, else text;
 a column without any value is text. Spaces around a number do not count, and the cells in `MISSING` are
@@ -175,10 +176,10 @@ def open_table(
         if array is not None:
             return _array_table(array, content, columns, options)
         extension = Path(content.name).suffix
+        if (extension in TEXT and not content.head.startswith(b"PAR1")) or content.renamed:
+            return _text_table(content, TEXT.get(extension, ","), columns, types or {}, options)
         if content.packing is None and (extension in PARQUET or content.head.startswith(b"PAR1")):
             return _parquet_table(path, columns, options)
-        if extension in TEXT:
-            return _text_table(content, TEXT[extension], columns, types or {}, options)
     what = f" (with {content.packing} unpacked, {content.name})" if content.packing else ""
     raise FileFormatError(f"{path}: not a format that omokage reads{what}. It reads {FORMATS}.")
 
@@ -213,12 +214,19 @@ def read(path: str | os.PathLike[str], *, columns: Sequence[str] | None = None, 
 
 
 def _open_array(content: Content, options: Options) -> ArrayFile | None:
-    extension = Path(content.name).suffix
-    if content.head.startswith(b"\x93NUMPY") or extension == ".npy":
+    """Return the array that a file holds, told by its first bytes; `None` if it is no array, nor named as one."""
+    if content.head.startswith(b"\x93NUMPY"):
         return open_npy(content)
-    if content.packing is None and (content.head.startswith((b"PK\x03\x04", b"PK\x05\x06")) or extension == ".npz"):
+    if content.packing is None and content.head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return open_npz(content.path, options.array)
-    return open_idx(content)
+    if content.renamed or (content.packing is None and content.head.startswith(b"PAR1")):
+        return None
+    extension, array = Path(content.name).suffix, open_idx(content)
+    if array is None and extension == ".npy":  # and damaged; these say how
+        return open_npy(content)
+    if array is None and extension == ".npz" and content.packing is None:
+        return open_npz(content.path, options.array)
+    return array
 
 
 def _array_table(source: ArrayFile, content: Content, columns: Sequence[str] | None, options: Options) -> TableFile:

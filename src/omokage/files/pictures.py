@@ -175,13 +175,17 @@ def write_picture(path: str | os.PathLike[str], array: NDArray[Any]) -> Path:
         DataError: If the array is not a picture.
         FileFormatError: If the file cannot be written there.
     """
-    path = as_path(path)
+    return _write(as_path(path), array)
+
+
+def _write(path: Path, array: NDArray[Any], *, clear: bool = True) -> Path:
+    """Write one picture; see `write_picture`, and `replacing` for `clear`."""
     if path.suffix.lower() != ".png":
         raise ParameterError(f"path: {path} cannot be written; pictures are written as PNG, so end it in .png.")
     if not path.parent.is_dir():
         raise FileFormatError(f"{path}: the folder {path.parent} does not exist. Make it first.")
     content = _png(array, str(path))
-    with replacing(path) as file:
+    with replacing(path, clear=clear) as file:
         file.write(content)
     return path
 
@@ -230,7 +234,7 @@ def write_pictures(
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FileFormatError(f"{path.parent}: cannot be made ({error.strerror or error}).") from None
-        write_picture(path, picture)
+        _write(as_path(path), picture, clear=False)
     return paths
 
 

@@ -1,6 +1,5 @@
 """Tables written as CSV, TSV or Parquet: whole, or not there."""
 
-import glob
 import os
 import secrets
 import shutil
@@ -15,9 +14,11 @@ from polars.io.plugins import register_io_source
 from omokage.errors import DataError, FileFormatError, ParameterError
 from omokage.files.formats import PARQUET, SEPARATORS, first_line
 from omokage.files.parquet import check_path
-from omokage.paths import as_path, lock_of, unlock
+from omokage.paths import as_path, clear_parts, lock_of, unlock
 
 Columns = pl.DataFrame | Mapping[str, Any]
+
+KEY = "key.json"  # says what the parts of scores belong to
 
 
 def write_table(path: str | os.PathLike[str], content: Columns | Iterable[Columns]) -> Path:
@@ -73,12 +74,18 @@ def write_table(path: str | os.PathLike[str], content: Columns | Iterable[Column
     return path
 
 
+def scored_parts(target: Path) -> Path:
+    """Return the folder beside a table, without links, from which a run that scores and was killed goes on."""
+    return target.with_name(f".{target.name}.parts")
+
+
 def _clear_abandoned(target: Path) -> None:
-    """Remove what runs that were killed left beside a file: folders of parts whose lock nobody has."""
-    for left in target.parent.glob(f".{glob.escape(target.name)}.*-*.part"):
-        if (lock := lock_of(left)) is not None:
-            shutil.rmtree(left, ignore_errors=True)
-            unlock(lock)
+    """Remove what runs that were killed left beside a file, where nobody has its lock; the file is written anew."""
+    clear_parts(target.parent, f".{target.name}")
+    parts = scored_parts(target)
+    if (parts / KEY).is_file() and (lock := lock_of(parts)) is not None:
+        shutil.rmtree(parts, ignore_errors=True)
+        unlock(lock)
 
 
 def _remove(folder: Path) -> None:
