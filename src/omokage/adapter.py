@@ -20,7 +20,7 @@ from numpyro.distributions import constraints
 from omokage import distributions as own
 from omokage.batch import Event
 from omokage.density import Fixed, Learned, Output, Parameters
-from omokage.errors import ParameterError, listing, suggest
+from omokage.errors import ParameterError, listing, shown, suggest
 from omokage.memory import filled
 from omokage.supports import COUNTS, NONNEGATIVE, OPEN_UNIT, POSITIVE, REAL, UNIT, WHOLE, Support
 
@@ -71,11 +71,10 @@ class NumPyroFamily:
                 f"{what}: NumPyro has no such distribution. To use one of your own write a family with `parameters` "
                 f"and `distribution`.{suggest(name, _NAMES)}"
             )
-        given = self.given.items() if isinstance(self.given, Mapping) else self.given
-        learned = (self.learned,) if isinstance(self.learned, str) else self.learned
+        given, learned = _pairs(self.given, what), _texts(self.learned, what)
         object.__setattr__(self, "name", name)
-        object.__setattr__(self, "given", tuple(given))
-        object.__setattr__(self, "learned", tuple(learned))
+        object.__setattr__(self, "given", given)
+        object.__setattr__(self, "learned", learned)
         known = self._class.arg_constraints if isinstance(self._class.arg_constraints, dict) else {}
         if unknown := [key for key in (*self._given, *self.learned) if key not in known]:
             raise ParameterError(f"{what}: no parameter {listing(unknown)}; it has {listing(list(known), 10)}.")
@@ -325,6 +324,30 @@ def _shown(ends: NDArray[np.float64]) -> str:
     if ends.ndim == 0:
         return f"{ends:.6g}"
     return f"({', '.join(f'{end:.6g}' for end in ends.ravel()[:3])}{', ...' if ends.size > 3 else ''}) by entry"
+
+
+def _pairs(given: Any, what: str) -> tuple[tuple[str, Any], ...]:
+    """Return what is given by name as pairs."""
+    try:
+        found = dict(given)
+    except (TypeError, ValueError):
+        found = None
+    if isinstance(given, str) or found is None or not all(isinstance(key, str) for key in found):
+        raise ParameterError(
+            f"{what}: given: expected names of parameters with their values, such as {{'scale': 1.0}}; got "
+            f"{shown(given)}."
+        )
+    return tuple(found.items())
+
+
+def _texts(learned: Any, what: str) -> tuple[str, ...]:
+    """Return the names of what is learned."""
+    names = (learned,) if isinstance(learned, str) else tuple(learned) if hasattr(learned, "__iter__") else (learned,)
+    if not all(isinstance(name, str) for name in names):
+        raise ParameterError(
+            f"{what}: learned: expected names of parameters, such as ('scale',); got {shown(learned)}."
+        )
+    return names
 
 
 def _plain(value: Any, whole: bool, what: str) -> Any:
