@@ -267,7 +267,7 @@ def test_what_makes_no_sense_together_is_refused(settings, said):
         (lambda: Recurrent(bidirectional=3), r"Recurrent\(bidirectional=3\): expected True or False"),
         (lambda: Recurrent(update_bias="x"), r"Recurrent\(update_bias='x'\): expected a number"),
         (lambda: TemporalConvolution(kernel=True), r"TemporalConvolution\(kernel=True\): expected an odd whole number"),
-        (lambda: from_table("likelihood", {"name": "categorical"}), "'classes'"),
+        (lambda: from_table("likelihood", {"name": "categorical"}), "expected 'classes' as well, which cat"),
         (lambda: objectives.CIWAE(beta=2.0), "from 0 to 1"),
         (lambda: objectives.InfoVAE(alpha=2.0), "alpha of at most 1"),
         (lambda: objectives.RAE(penalty="l1"), "'l2' or 'gradient'"),
