@@ -36,6 +36,7 @@ _SUPPORTS = (
 )
 # Of those from 0 to 1 the ones whose density is 0 or infinite at an end.
 _OPEN = ("Beta", "BetaProportion", "Kumaraswamy", "RelaxedBernoulliLogits")
+_DEPENDENT = (type(constraints.dependent), type(dist.Uniform.support))  # on other parameters
 _NAMES = tuple(
     name
     for name, member in vars(dist).items()
@@ -79,6 +80,8 @@ class NumPyroFamily:
         if unknown := [key for key in (*self._given, *self.learned) if key not in known]:
             raise ParameterError(f"{what}: no parameter {listing(unknown)}; it has {listing(list(known), 10)}.")
         plain = {str(key): _plain(value, _whole(known[key]), f"{what}: {key}") for key, value in self._given.items()}
+        for key, value in plain.items():
+            _check_within(known[key], value, f"{what}: {key}")
         object.__setattr__(self, "given", tuple(sorted(plain.items())))
         missing = [key for key in self._wanted if key not in self._given and not _free(known[key])]
         if missing:
@@ -364,6 +367,35 @@ def _plain(value: Any, whole: bool, what: str) -> Any:
         wrong = given[(given != np.rint(given)) | (np.abs(given) > WHOLE)].ravel()[0]
         raise ParameterError(f"{what}: expected a whole number of at most 2^24 = {WHOLE:,}; got {wrong:.10g}.")
     return _nested(given.astype(int).tolist())
+
+
+def _check_within(constraint: Any, value: Any, what: str) -> None:
+    """Check that numbers lie where a parameter must, as float32 has them; of vectors and matrices NumPyro says it."""
+    if isinstance(constraint, _DEPENDENT) or getattr(constraint, "event_dim", 0):
+        return
+    given = np.asarray(value, np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        within = np.broadcast_to(constraint(given.astype(np.float32)), given.shape)
+    if not within.all():
+        wrong = given[~within].ravel()[0]
+        raise ParameterError(f"{what}: expected {_expected(constraint)}; got {wrong:.10g}.")
+
+
+def _expected(constraint: Any) -> str:
+    """Return in words where a parameter must lie."""
+    if constraint is constraints.boolean:
+        return "0 or 1"
+    number = "a whole number" if _whole(constraint) else "a number"
+    low, high = getattr(constraint, "lower_bound", None), getattr(constraint, "upper_bound", None)
+    if low is not None and high is not None:
+        ends = f"from {low:g} to {high:g}" if constraint(low) else f"above {low:g} and below {high:g}"
+    elif low is not None:
+        ends = f"{'of at least' if constraint(low) else 'above'} {low:g}"
+    elif high is not None:
+        ends = f"{'of at most' if constraint(high) else 'below'} {high:g}"
+    else:
+        ends = "that float32 holds"
+    return f"{number} {ends}"
 
 
 def _nested(entry: Any) -> Any:
