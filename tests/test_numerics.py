@@ -468,6 +468,38 @@ def test_what_cannot_be_whole_or_checked_is_refused(make, said):
         make()
 
 
+@pytest.mark.parametrize(
+    ("family", "rows", "said"),
+    [
+        (NumPyro("Binomial", {"total_count": [5, 6]}), (3,), r"total_count is given for \(2,\) entries, .* are \(3,\)"),
+        (NumPyro("Binomial", {"total_count": [[5, 6, 7]]}), (3,), r"total_count is given for \(1, 3\) entries"),
+        (NumPyro("Binomial", {"total_count": [5, 6, 7]}), (4, 2), r"for \(3,\) entries, and there are \(2,\)"),
+        (NumPyro("Pareto", {"scale": [0.1, 0.2]}), (6,), r"scale is given for \(2,\) entries, and there are \(6,\)"),
+        (NumPyro("Normal", {"scale": [1.0, 2.0]}), (3,), r"scale is given for \(2,\) entries, and there are \(3,\)"),
+        (
+            om.likelihoods.ByColumn([NumPyro("Binomial", {"total_count": [5, 6]}), om.likelihoods.Poisson()]),
+            (2,),
+            r"total_count is given for \(2,\) entries, and there are \(1,\)",
+        ),
+    ],
+)
+def test_what_is_given_for_another_number_of_entries_is_said_before_the_data_are_blamed(family, rows, said):
+    X = np.random.default_rng(0).integers(0, 5, (20, *rows)).astype(float)
+    settings = SETTINGS | {"data": "sequences" if len(rows) > 1 else "vectors", "likelihood": family}
+    for model in (om.VAE(**settings), om.AnomalyDetector(om.VAE(**settings))):
+        with pytest.raises(ParameterError, match=said):
+            model.fit(X)
+
+
+def test_a_prior_that_is_given_for_another_number_of_dimensions_says_so():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    prior = om.priors.NumPyro("Uniform", {"low": [0.0, 0.0, 0.0], "high": [1.0, 1.0, 1.0]})
+    posterior = om.posteriors.NumPyro("Uniform", {"low": [0.0, 0.0, 0.0, 0.0], "high": 1.0})
+    for parts in ({"prior": prior, "posterior": om.posteriors.LogisticNormal()}, {"posterior": posterior}):
+        with pytest.raises(ParameterError, match=r"is given for \([34],\) entries, and there are \(2,\)"):
+            om.VAE(**SETTINGS | {"latent_dim": 2} | parts).fit(X)
+
+
 def test_a_support_says_which_values_lie_outside():
     values = np.array([-1.0, 0.0, 1e-300, 1e-39, 1e-30, 0.5, 1 - 1e-9, 1.0, 2.0, np.nan])
     assert OPEN_UNIT.outside(values).tolist() == [True, True, True, True, False, False, True, True, True, False]

@@ -206,6 +206,16 @@ class NumPyroFamily:
             found[key] = Learned(start) if key in self.learned else Output(shape, start)
         return found
 
+    def check_entries(self, shape: tuple[int, ...]) -> None:
+        """Check that parameters are given for as many entries as rows of such a shape have.
+
+        Raises:
+            ParameterError: Naming the first that is not.
+        """
+        event = Event.plain(*shape)
+        for key, value in self.given:
+            self._spread(key, value, self._shape(self._class.arg_constraints[key], event))
+
     def first_values(self, event: Event) -> Mapping[str, Any]:
         """Return what parameters start at, by name, each like an entry; those that are not named start at about 1."""
         return {"loc": event.centre, "scale": event.spread}
