@@ -381,7 +381,7 @@ def _plain(value: Any, whole: bool, what: str) -> Any:
 
 def _check_within(constraint: Any, value: Any, what: str) -> None:
     """Check that numbers lie where a parameter must, as float32 has them; of vectors and matrices NumPyro says it."""
-    if isinstance(constraint, _DEPENDENT) or getattr(constraint, "event_dim", 0):
+    if isinstance(constraint, _DEPENDENT) or int(getattr(constraint, "event_dim", 0) or 0):
         return
     given = np.asarray(value, np.float64)
     with np.errstate(over="ignore", under="ignore"):
