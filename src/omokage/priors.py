@@ -4,6 +4,7 @@ A family with `fit` can also be fitted to codes after training: it returns the v
 """
 
 import functools
+import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -109,10 +110,13 @@ def fitted_mixture(z: NDArray[np.floating], components: int, floor: float, seed:
         floor: What is added to variances.
         seed: Of the first means.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(limits=1):
+    with threadpool_limits(limits=1), warnings.catch_warnings():
+        # Of rows of which few differ: the first means are then some of them several times over, which does no harm.
+        warnings.filterwarnings("ignore", "Number of distinct clusters", ConvergenceWarning)
         return GaussianMixture(components, reg_covar=floor, random_state=seed).fit(z)
 
 
