@@ -545,6 +545,7 @@ def test_a_table_is_taken_in_python_as_in_a_file_and_is_what_the_name_is():
         ({"name": "denoising", "objective": "elb"}, "Did you mean 'elbo'?"),
         ({"name": "denoising", "objective": 3}, "Denoising(objective=3): expected an objective"),
         ({"name": "denoising", "amont": 3}, "denoising has no setting 'amont'"),
+        ({"name": "elbo", "beta": "4"}, "objective: ELBO(beta='4'): expected a number of at least 0."),
     ],
 )
 def test_tables_that_say_nothing_are_refused_by_the_usual_line(table, text):

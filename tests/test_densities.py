@@ -188,6 +188,12 @@ def test_a_density_gives_each_parameter_from_where_the_family_says():
         ({"scale": True}, "Gaussian(scale=True): expected a number from"),
         ({"scale": 1e308}, "Gaussian(scale=1e+308): expected a number from 1e-18 to 1e+18, in raw units."),
         ({"floor": 1e308}, "Gaussian(floor=1e+308): expected a number from 1e-18 to 1e+18, in standardised units."),
+        (
+            {"scale": None},
+            "Gaussian(scale=None): expected a number from 1e-18 to 1e+18, in raw units. Or take one of unit",
+        ),
+        ({"scale": [1.0, 2.0]}, "Gaussian(scale=[1.0, 2.0]): expected a number from 1e-18 to 1e+18, in raw units"),
+        ({"floor": "x"}, "Gaussian(floor='x'): expected a number from 1e-18 to 1e+18, in standardised units."),
         ({"floor": 0.0}, "Gaussian(floor=0.0): expected a number from 1e-18 to 1e+18, in standardised units."),
     ],
 )

@@ -295,6 +295,25 @@ def test_labels_are_read_from_whatever_holds_them(container):
     assert evaluate_steps([scores], [container(y)]).vus_pr == evaluate_steps([scores], [y]).vus_pr
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pl.Series([[0]] * 6),
+        pl.Series([[0]] * 5 + [None]),
+        pd.Series([[0]] * 6),
+        [[0]] * 5 + [[1, 2]],
+        [[0], 1, 0, 1, 0, 1],
+        pl.Series([[0]] * 6).to_numpy(),
+    ],
+)
+def test_labels_that_are_lists_are_refused(labels):
+    scores = np.arange(6.0)
+    with pytest.raises(DataError, match=r"^y: expected 1 for anomalies and 0 for normal rows, .*; got \[0\]\.$"):
+        evaluate(scores, labels)
+    with pytest.raises(DataError, match=r"^y: expected 1 for anomalous steps and 0 for normal ones, .*; got \[0\]\.$"):
+        evaluate_steps([scores], [labels])
+
+
 def test_labels_that_are_masked_or_missing_are_not_used():
     scores, y = np.arange(6.0), np.array([0, 0, 1, 0, 1, 1])
     hidden = np.ma.array(y, mask=[0, 1, 0, 0, 0, 0]), pd.array([0, None, 1, 0, 1, 1], "Int64"), [0, None, 1, 0, 1, 1]

@@ -1,5 +1,7 @@
 """Densities of codes: fitted after training, or learned with the model."""
 
+import warnings
+
 import jax
 import numpy as np
 import pytest
@@ -88,6 +90,15 @@ def test_a_plain_autoencoder_draws_from_the_density_of_its_codes(tmp_path, densi
     np.testing.assert_array_equal(again.sample(7, seed=3), ae.sample(7, seed=3))
     again.set_params(warm_start=True).fit(X)  # goes on, and fits the codes anew
     assert again.recipe_.prior == om.priors.FullNormal()
+
+
+def test_codes_of_few_different_rows_are_fitted_without_a_warning():
+    rows = np.tile(X[:4], (50, 1))
+    ae = om.AutoEncoder(**SMALL).fit(rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ae.fit_density(rows, "mixture")
+    assert np.isfinite(ae.sample(50)).all()
 
 
 def test_a_density_fitted_to_the_codes_of_a_vae_raises_its_bound():

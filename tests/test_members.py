@@ -30,6 +30,8 @@ from omokage.likelihoods import (
     StudentT,
 )
 from omokage.model import divergence
+from omokage.nets.recurrent import Recurrent
+from omokage.nets.temporal import TemporalConvolution
 from omokage.posteriors import DiagonalNormal, Flow, FullNormal, LogisticNormal, PointMass
 from omokage.settings import AutoEncoderSettings, VAESettings, hint
 
@@ -251,7 +253,21 @@ def test_what_makes_no_sense_together_is_refused(settings, said):
         (lambda: DiscretizedLogistic("al"), "expected one of shared, feature, full"),
         (lambda: om.priors.Vamp(0), "Vamp"),
         (lambda: om.priors.Conditional(DiagonalNormal(), hidden=0), r"Conditional\(hidden="),
-        (lambda: from_table("likelihood", {"name": "categorical"}), "'classes'"),
+        (lambda: om.priors.Vamp(widened="false"), r"Vamp\(widened='false'\): expected True or False"),
+        (lambda: om.priors.Conditional(DiagonalNormal(), hidden=None), r"Conditional\(hidden=None\): expected whole"),
+        (lambda: om.priors.Conditional(DiagonalNormal(), hidden="64"), r"Conditional\(hidden='64'\): expected whole"),
+        (lambda: StudentT(degrees=None), r"StudentT\(degrees=None\): expected a number above 2"),
+        (lambda: LogisticNormal(None), r"LogisticNormal\(low=None, high=1.0\): expected two numbers, low below high"),
+        (lambda: NumPyro("Normal", given=None), r"NumPyro\('Normal'\): given: expected names of param.*got None"),
+        (lambda: NumPyro("Normal", given="scale"), "given: expected names .*, such as {'scale': 1.0}; got 'scale'"),
+        (lambda: NumPyro("Normal", given=[1.0]), r"given: expected names of parameters with .*; got \[1.0\]"),
+        (lambda: NumPyro("Normal", learned=None), r"NumPyro\('Normal'\): learned: expected names .*; got None"),
+        (lambda: NumPyro("Normal", learned=3), r"learned: expected names of parameters, such as \('scale',\); got 3"),
+        (lambda: Recurrent(bidirectional="false"), r"Recurrent\(bidirectional='false'\): expected True or False"),
+        (lambda: Recurrent(bidirectional=3), r"Recurrent\(bidirectional=3\): expected True or False"),
+        (lambda: Recurrent(update_bias="x"), r"Recurrent\(update_bias='x'\): expected a number"),
+        (lambda: TemporalConvolution(kernel=True), r"TemporalConvolution\(kernel=True\): expected an odd whole number"),
+        (lambda: from_table("likelihood", {"name": "categorical"}), "expected 'classes' as well, which cat"),
         (lambda: objectives.CIWAE(beta=2.0), "from 0 to 1"),
         (lambda: objectives.InfoVAE(alpha=2.0), "alpha of at most 1"),
         (lambda: objectives.RAE(penalty="l1"), "'l2' or 'gradient'"),

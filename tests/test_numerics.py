@@ -457,6 +457,20 @@ def test_whole_numbers_that_are_given_stay_whole(tmp_path):
         (lambda: NumPyro("Binomial", {"total_count": 5.5}), "total_count: expected a whole number of at most.*got 5.5"),
         (lambda: NumPyro("Binomial", {"total_count": 2**25}), "at most 2\\^24 = 16,777,216; got 33554432"),
         (lambda: NumPyro("Binomial", {"total_count": "five"}), "total_count: expected a number.*got 'five'"),
+        (
+            lambda: NumPyro("Binomial", {"total_count": -1}),
+            "total_count: expected a whole number of at least 0; got -1",
+        ),
+        (
+            lambda: NumPyro("Normal", {"scale": -1.0}),
+            r"NumPyro\('Normal'\): scale: expected a number above 0; got -1\.",
+        ),
+        (lambda: NumPyro("Normal", {"scale": 0.0}), "scale: expected a number above 0; got 0"),
+        (lambda: NumPyro("Normal", {"scale": [1.0, -2.0, 0.0]}), "scale: expected a number above 0; got -2"),
+        (lambda: NumPyro("Normal", {"scale": 1e-60}), "scale: expected a number above 0; got 1e-60"),
+        (lambda: NumPyro("Normal", {"loc": np.inf}), "loc: expected a number that float32 holds; got inf"),
+        (lambda: NumPyro("NegativeBinomialProbs", {"probs": 2}), "probs: expected a number from 0 to 1; got 2"),
+        (lambda: NumPyro("BetaProportion", {"mean": 1}), "mean: expected a number above 0 and below 1; got 1"),
         (lambda: NumPyro("Binomial"), "'total_count' cannot be learned.*given={'total_count': 1}"),
         (lambda: NumPyro("Pareto"), "its support depends on 'scale'.*given={'scale': 1.0}"),
         (lambda: NumPyro("LogUniform"), "its support depends on 'low', 'high'"),
@@ -468,6 +482,38 @@ def test_whole_numbers_that_are_given_stay_whole(tmp_path):
 def test_what_cannot_be_whole_or_checked_is_refused(make, said):
     with pytest.raises(ParameterError, match=said):
         make()
+
+
+@pytest.mark.parametrize(
+    ("family", "rows", "said"),
+    [
+        (NumPyro("Binomial", {"total_count": [5, 6]}), (3,), r"total_count is given for \(2,\) entries, .* are \(3,\)"),
+        (NumPyro("Binomial", {"total_count": [[5, 6, 7]]}), (3,), r"total_count is given for \(1, 3\) entries"),
+        (NumPyro("Binomial", {"total_count": [5, 6, 7]}), (4, 2), r"for \(3,\) entries, and there are \(2,\)"),
+        (NumPyro("Pareto", {"scale": [0.1, 0.2]}), (6,), r"scale is given for \(2,\) entries, and there are \(6,\)"),
+        (NumPyro("Normal", {"scale": [1.0, 2.0]}), (3,), r"scale is given for \(2,\) entries, and there are \(3,\)"),
+        (
+            om.likelihoods.ByColumn([NumPyro("Binomial", {"total_count": [5, 6]}), om.likelihoods.Poisson()]),
+            (2,),
+            r"total_count is given for \(2,\) entries, and there are \(1,\)",
+        ),
+    ],
+)
+def test_what_is_given_for_another_number_of_entries_is_said_before_the_data_are_blamed(family, rows, said):
+    X = np.random.default_rng(0).integers(0, 5, (20, *rows)).astype(float)
+    settings = SETTINGS | {"data": "sequences" if len(rows) > 1 else "vectors", "likelihood": family}
+    for model in (om.VAE(**settings), om.AnomalyDetector(om.VAE(**settings))):
+        with pytest.raises(ParameterError, match=said):
+            model.fit(X)
+
+
+def test_a_prior_that_is_given_for_another_number_of_dimensions_says_so():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    prior = om.priors.NumPyro("Uniform", {"low": [0.0, 0.0, 0.0], "high": [1.0, 1.0, 1.0]})
+    posterior = om.posteriors.NumPyro("Uniform", {"low": [0.0, 0.0, 0.0, 0.0], "high": 1.0})
+    for parts in ({"prior": prior, "posterior": om.posteriors.LogisticNormal()}, {"posterior": posterior}):
+        with pytest.raises(ParameterError, match=r"is given for \([34],\) entries, and there are \(2,\)"):
+            om.VAE(**SETTINGS | {"latent_dim": 2} | parts).fit(X)
 
 
 def test_a_support_says_which_values_lie_outside():

@@ -20,7 +20,7 @@ from numpyro.distributions import constraints
 from omokage import distributions as own
 from omokage.batch import Event
 from omokage.density import Fixed, Learned, Output, Parameters
-from omokage.errors import ParameterError, listing, suggest
+from omokage.errors import ParameterError, listing, shown, suggest
 from omokage.memory import filled
 from omokage.supports import COUNTS, NONNEGATIVE, OPEN_UNIT, POSITIVE, REAL, UNIT, WHOLE, Support
 
@@ -36,6 +36,7 @@ _SUPPORTS = (
 )
 # Of those from 0 to 1 the ones whose density is 0 or infinite at an end.
 _OPEN = ("Beta", "BetaProportion", "Kumaraswamy", "RelaxedBernoulliLogits")
+_DEPENDENT = (type(constraints.dependent), type(dist.Uniform.support))  # on other parameters
 _NAMES = tuple(
     name
     for name, member in vars(dist).items()
@@ -71,15 +72,16 @@ class NumPyroFamily:
                 f"{what}: NumPyro has no such distribution. To use one of your own write a family with `parameters` "
                 f"and `distribution`.{suggest(name, _NAMES)}"
             )
-        given = self.given.items() if isinstance(self.given, Mapping) else self.given
-        learned = (self.learned,) if isinstance(self.learned, str) else self.learned
+        given, learned = _pairs(self.given, what), _texts(self.learned, what)
         object.__setattr__(self, "name", name)
-        object.__setattr__(self, "given", tuple(given))
-        object.__setattr__(self, "learned", tuple(learned))
+        object.__setattr__(self, "given", given)
+        object.__setattr__(self, "learned", learned)
         known = self._class.arg_constraints if isinstance(self._class.arg_constraints, dict) else {}
         if unknown := [key for key in (*self._given, *self.learned) if key not in known]:
             raise ParameterError(f"{what}: no parameter {listing(unknown)}; it has {listing(list(known), 10)}.")
         plain = {str(key): _plain(value, _whole(known[key]), f"{what}: {key}") for key, value in self._given.items()}
+        for key, value in plain.items():
+            _check_within(known[key], value, f"{what}: {key}")
         object.__setattr__(self, "given", tuple(sorted(plain.items())))
         missing = [key for key in self._wanted if key not in self._given and not _free(known[key])]
         if missing:
@@ -204,6 +206,16 @@ class NumPyroFamily:
             found[key] = Learned(start) if key in self.learned else Output(shape, start)
         return found
 
+    def check_entries(self, shape: tuple[int, ...]) -> None:
+        """Check that parameters are given for as many entries as rows of such a shape have.
+
+        Raises:
+            ParameterError: Naming the first that is not.
+        """
+        event = Event.plain(*shape)
+        for key, value in self.given:
+            self._spread(key, value, self._shape(self._class.arg_constraints[key], event))
+
     def first_values(self, event: Event) -> Mapping[str, Any]:
         """Return what parameters start at, by name, each like an entry; those that are not named start at about 1."""
         return {"loc": event.centre, "scale": event.spread}
@@ -327,6 +339,30 @@ def _shown(ends: NDArray[np.float64]) -> str:
     return f"({', '.join(f'{end:.6g}' for end in ends.ravel()[:3])}{', ...' if ends.size > 3 else ''}) by entry"
 
 
+def _pairs(given: Any, what: str) -> tuple[tuple[str, Any], ...]:
+    """Return what is given by name as pairs."""
+    try:
+        found = dict(given)
+    except (TypeError, ValueError):
+        found = None
+    if isinstance(given, str) or found is None or not all(isinstance(key, str) for key in found):
+        raise ParameterError(
+            f"{what}: given: expected names of parameters with their values, such as {{'scale': 1.0}}; got "
+            f"{shown(given)}."
+        )
+    return tuple(found.items())
+
+
+def _texts(learned: Any, what: str) -> tuple[str, ...]:
+    """Return the names of what is learned."""
+    names = (learned,) if isinstance(learned, str) else tuple(learned) if hasattr(learned, "__iter__") else (learned,)
+    if not all(isinstance(name, str) for name in names):
+        raise ParameterError(
+            f"{what}: learned: expected names of parameters, such as ('scale',); got {shown(learned)}."
+        )
+    return names
+
+
 def _plain(value: Any, whole: bool, what: str) -> Any:
     """Return a number, or numbers as nested tuples."""
     try:
@@ -341,6 +377,35 @@ def _plain(value: Any, whole: bool, what: str) -> Any:
         wrong = given[(given != np.rint(given)) | (np.abs(given) > WHOLE)].ravel()[0]
         raise ParameterError(f"{what}: expected a whole number of at most 2^24 = {WHOLE:,}; got {wrong:.10g}.")
     return _nested(given.astype(int).tolist())
+
+
+def _check_within(constraint: Any, value: Any, what: str) -> None:
+    """Check that numbers lie where a parameter must, as float32 has them; of vectors and matrices NumPyro says it."""
+    if isinstance(constraint, _DEPENDENT) or int(getattr(constraint, "event_dim", 0) or 0):
+        return
+    given = np.asarray(value, np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        within = np.broadcast_to(constraint(given.astype(np.float32)), given.shape)
+    if not within.all():
+        wrong = given[~within].ravel()[0]
+        raise ParameterError(f"{what}: expected {_expected(constraint)}; got {wrong:.10g}.")
+
+
+def _expected(constraint: Any) -> str:
+    """Return in words where a parameter must lie."""
+    if constraint is constraints.boolean:
+        return "0 or 1"
+    number = "a whole number" if _whole(constraint) else "a number"
+    low, high = getattr(constraint, "lower_bound", None), getattr(constraint, "upper_bound", None)
+    if low is not None and high is not None:
+        ends = f"from {low:g} to {high:g}" if constraint(low) else f"above {low:g} and below {high:g}"
+    elif low is not None:
+        ends = f"{'of at least' if constraint(low) else 'above'} {low:g}"
+    elif high is not None:
+        ends = f"{'of at most' if constraint(high) else 'below'} {high:g}"
+    else:
+        ends = "that float32 holds"
+    return f"{number} {ends}"
 
 
 def _nested(entry: Any) -> Any:

@@ -14,7 +14,6 @@ from numpyro.distributions import Distribution
 
 from omokage.batch import Batch
 from omokage.density import draw
-from omokage.errors import ParameterError
 from omokage.model import Model, divergence, repeated, stopped
 
 Terms = dict[str, Array]
@@ -150,11 +149,3 @@ def pull(model: Model, batch: Batch, z: Array, log_q: Array, outer: Array, inner
     for_encoder = (inner * log_weights(stopped(second), batch, z, log_q)).sum(0)
     both = for_model + for_encoder
     return both - stopped(both)
-
-
-def check_weights(objective: Any, *names: str) -> None:
-    """Check that attributes are finite numbers of at least 0; raises ParameterError."""
-    for name in names:
-        value = getattr(objective, name)
-        if not 0 <= value < float("inf"):
-            raise ParameterError(f"{type(objective).__name__}({name}={value!r}): expected a number of at least 0.")

@@ -86,6 +86,8 @@ def decide(parameters: Mapping[str, Any], table: Rows, name: Callable[[int], Any
         else:
             likelihood = likelihoods.Gaussian(scale="shared" if alike else "feature")
     likelihood = _made("likelihood", likelihood, LIKELIHOODS, _FAMILY, plain)
+    if hasattr(likelihood, "check_entries"):  # before its support, which has as many entries as it was given
+        likelihood.check_entries(table.schema(False).event.shape)
     standardize = parameters["standardize"]
     if standardize == "auto":
         support = support_of(likelihood)
@@ -142,10 +144,11 @@ def check_latent(recipe: Recipe, latent_dim: int) -> None:
     Raises:
         ParameterError: If not.
     """
-    posterior, prior = support_of(recipe.posterior), support_of(recipe.prior)
     if isinstance(recipe.prior, posteriors.PointMass):
         raise ParameterError("prior: a point mass has no density. Take 'normal'.")
     given = recipe.posterior.parameters(Event.plain(latent_dim)).values()
+    recipe.prior.parameters(Event.plain(latent_dim))  # says if it is for another number of dimensions
+    posterior, prior = support_of(recipe.posterior), support_of(recipe.prior)
     if not any(isinstance(parameter, Output) for parameter in given):
         raise ParameterError(
             f"posterior: {recipe.posterior} does not depend on x, since no parameter comes from the network. Take "

@@ -4,10 +4,13 @@ A message names the parameter or the place, what was expected, what came, and wh
 several things are wrong at once, all of them are listed.
 """
 
+import math
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
-from numbers import Integral
+from numbers import Integral, Rational, Real
+
+import numpy as np
 
 _MOST = 1000  # letters of a line
 _BREAKS = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
@@ -139,6 +142,51 @@ def is_count(value: object, least: int = 1) -> bool:
         (True, False, False, True)
     """
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def is_number(value: object, low: float = -math.inf, high: float = math.inf) -> bool:
+    """Say whether a value is a finite number, from one end to another; flags and text are none.
+
+    Example:
+        >>> is_number(3), is_number(0.5, low=1.0), is_number(True), is_number("3"), is_number(float("inf"))
+        (True, False, False, False, False)
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    if isinstance(value, Rational) and not isinstance(value, Integral):  # a Fraction, which arrays do not take
+        return False
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of too many digits
+        return False
+    return math.isfinite(number) and low <= number <= high
+
+
+def check_numbers(settings: object, *names: str, low: float = -math.inf, high: float = math.inf) -> None:
+    """Check that attributes of an object are finite numbers, from one end to another.
+
+    Raises:
+        ParameterError: Naming class, attribute and value.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if not is_number(value, low, high):
+            ends = (
+                f" from {low:g} to {high:g}" if high < math.inf else f" of at least {low:g}" if low > -math.inf else ""
+            )
+            raise ParameterError(f"{type(settings).__name__}({name}={shown(value)}): expected a number{ends}.")
+
+
+def check_flags(settings: object, *names: str) -> None:
+    """Check that attributes of an object are True or False.
+
+    Raises:
+        ParameterError: Naming class, attribute and value.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if not isinstance(value, bool | np.bool_):
+            raise ParameterError(f"{type(settings).__name__}({name}={shown(value)}): expected True or False.")
 
 
 def check_counts(settings: object, *names: str) -> None:

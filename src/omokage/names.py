@@ -5,7 +5,7 @@ is the table {"name": x}. What a setting is by default may depend on the kind of
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 from omokage import likelihoods, objectives, posteriors, priors
@@ -123,7 +123,7 @@ def from_table(parameter: str, table: Mapping[str, Any], plain: bool = False) ->
         4.0
 
     Raises:
-        ParameterError: If the parameter takes no object, or the object no such setting.
+        ParameterError: If the parameter takes no object, or the object no such setting or value.
     """
     if parameter not in _CLASSES:
         raise ParameterError(f"{parameter}: expected a value, not a table; got {dict(table)!r}.")
@@ -135,18 +135,18 @@ def from_table(parameter: str, table: Mapping[str, Any], plain: bool = False) ->
         )
     settings = dict(_OF_AUTOENCODERS.get((parameter, name), {})) if plain else {}
     settings |= {str(key): _setting(str(key), value, plain) for key, value in table.items() if key != "name"}
-    try:
-        return classes[name](**settings)
-    except TypeError:
-        known = [field.name for field in fields(classes[name])]
-        unknown = [key for key in settings if key not in known]
-        if not unknown:
-            raise ParameterError(
-                f"{parameter}: the settings {settings} of {name} are not what it takes: {listing(known, 10)}."
-            ) from None
+    known = fields(classes[name])
+    names = [field.name for field in known]
+    if unknown := [key for key in settings if key not in names]:
         raise ParameterError(
-            f"{parameter}: {name} has no setting {listing(unknown)}; it has {listing(known, 10) or 'none'}."
-        ) from None
+            f"{parameter}: {name} has no setting {listing(unknown)}; it has {listing(names, 10) or 'none'}."
+        )
+    required = [field.name for field in known if field.default is MISSING and field.default_factory is MISSING]
+    if missing := [key for key in required if key not in settings]:
+        raise ParameterError(
+            f"{parameter}: expected {listing(missing)} as well, which {name} needs; got {dict(table)}."
+        )
+    return classes[name](**settings)
 
 
 def _setting(name: str, value: Any, plain: bool) -> Any:

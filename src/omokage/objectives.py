@@ -28,7 +28,7 @@ from omokage.batch import Batch
 from omokage.bounds import Meaning as Meaning
 from omokage.bounds import Terms, meaning_of
 from omokage.bounds import discrepancy as discrepancy
-from omokage.errors import ParameterError, check_choice, check_counts
+from omokage.errors import ParameterError, check_choice, check_counts, check_numbers
 from omokage.model import Model, centre, divergences, is_point_mass, kl_form, repeated, spread, stopped
 from omokage.nets.layers import layer_weights
 
@@ -119,9 +119,7 @@ class Denoising(Wrapping):
         """Check the settings, which are used long after."""
         super().__post_init__()
         check_choice(self, "corruption", ("gaussian", "masking", "salt-and-pepper"))
-        if not (self.amount >= 0 and (self.corruption == "gaussian" or self.amount <= 1)):
-            limits = "at least 0" if self.corruption == "gaussian" else "from 0 to 1"
-            raise ParameterError(f"Denoising(amount={self.amount!r}): expected a number {limits}.")
+        check_numbers(self, "amount", low=0.0, high=float("inf") if self.corruption == "gaussian" else 1.0)
 
     @property
     def meaning(self) -> Meaning | None:
@@ -217,7 +215,7 @@ class ELBO(_Drawing):
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
         optional = [name for name in ("capacity", "cycle") if getattr(self, name) is not None]
-        bounds.check_weights(self, "beta", "warmup", "free_bits", *optional)
+        check_numbers(self, "beta", "warmup", "free_bits", *optional, low=0.0)
         super().__post_init__()
         if self.cycle is not None and not 0 < self.warmup <= self.cycle:
             raise ParameterError(
@@ -288,7 +286,7 @@ class IWAE(_Drawing):
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
         super().__post_init__()
-        bounds.check_weights(self, "warmup")
+        check_numbers(self, "warmup", low=0.0)
 
     @property
     def meaning(self) -> Meaning:
@@ -429,8 +427,7 @@ class CIWAE(_Drawing):
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
         super().__post_init__()
-        if not 0 <= self.beta <= 1:
-            raise ParameterError(f"CIWAE(beta={self.beta!r}): expected a number from 0 to 1.")
+        check_numbers(self, "beta", low=0.0, high=1.0)
 
     @property
     def meaning(self) -> Meaning:
@@ -467,7 +464,7 @@ class WAE:
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        bounds.check_weights(self, "penalty")
+        check_numbers(self, "penalty", low=0.0)
 
     @property
     def meaning(self) -> Meaning:
@@ -509,6 +506,7 @@ class InfoVAE:
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
+        check_numbers(self, "alpha", "scale")
         if not (self.alpha <= 1 and 0 <= self.alpha + self.scale - 1 < float("inf")):
             raise ParameterError(
                 f"InfoVAE(alpha={self.alpha!r}, scale={self.scale!r}): expected alpha of at most 1 and alpha + scale "
@@ -562,7 +560,7 @@ class TCVAE:
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        bounds.check_weights(self, "beta", "information", "dimensions")
+        check_numbers(self, "beta", "information", "dimensions", low=0.0)
 
     @property
     def meaning(self) -> Meaning:
@@ -626,7 +624,7 @@ class DIPVAE:
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        bounds.check_weights(self, "off_diagonal", "diagonal")
+        check_numbers(self, "off_diagonal", "diagonal", low=0.0)
         if self.kind not in (1, 2):
             raise ParameterError(f"DIPVAE(kind={self.kind!r}): expected 1 or 2.")
 
@@ -685,7 +683,7 @@ class RAE:
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        bounds.check_weights(self, "codes", "decoder")
+        check_numbers(self, "codes", "decoder", low=0.0)
         if self.penalty not in ("l2", "gradient"):
             raise ParameterError(f"RAE(penalty={self.penalty!r}): expected 'l2' or 'gradient'.")
 
@@ -743,7 +741,7 @@ class MomentMatching:
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        bounds.check_weights(self, "moments")
+        check_numbers(self, "moments", low=0.0)
 
     @property
     def meaning(self) -> Meaning:

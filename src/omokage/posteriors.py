@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from omokage.adapter import NumPyroFamily
 from omokage.batch import Event
 from omokage.density import Output, Parameters
-from omokage.errors import ParameterError, check_counts
+from omokage.errors import ParameterError, check_counts, is_number, shown
 from omokage.flows import WEIGHTS, check_steps, flow, learned_weights
 from omokage.supports import Support
 
@@ -128,9 +128,9 @@ class LogisticNormal:
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        if not -np.inf < self.low < self.high < np.inf:
+        if not (is_number(self.low) and is_number(self.high) and self.low < self.high):
             raise ParameterError(
-                f"LogisticNormal(low={self.low!r}, high={self.high!r}): expected two numbers, low below high."
+                f"LogisticNormal(low={shown(self.low)}, high={shown(self.high)}): expected two numbers, low below high."
             )
 
     @property

@@ -4,6 +4,7 @@ A family with `fit` can also be fitted to codes after training: it returns the v
 """
 
 import functools
+import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from omokage.batch import Event
 from omokage.density import Encoded, Fixed, Learned, Output, Parameters, is_diagonal_normal
-from omokage.errors import ParameterError, check_counts, is_count
+from omokage.errors import ParameterError, check_counts, check_flags, is_count, shown
 from omokage.flows import WEIGHTS, check_steps, flow, learned_weights
 from omokage.memory import filled
 from omokage.nets.layers import MOST_LAYERS
@@ -109,10 +110,13 @@ def fitted_mixture(z: NDArray[np.floating], components: int, floor: float, seed:
         floor: What is added to variances.
         seed: Of the first means.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(limits=1):
+    with threadpool_limits(limits=1), warnings.catch_warnings():
+        # Of rows of which few differ: the first means are then some of them several times over, which does no harm.
+        warnings.filterwarnings("ignore", "Number of distinct clusters", ConvergenceWarning)
         return GaussianMixture(components, reg_covar=floor, random_state=seed).fit(z)
 
 
@@ -136,6 +140,7 @@ class Vamp:
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
         check_counts(self, "components")
+        check_flags(self, "widened")
 
     def parameters(self, event: Event) -> Parameters:
         """Return the pseudo-inputs, (M, *event of x), and the logarithms of their widths, (M, L)."""
@@ -284,10 +289,11 @@ class Conditional:
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        hidden = (self.hidden,) if isinstance(self.hidden, int) else tuple(self.hidden)
-        object.__setattr__(self, "hidden", hidden)
+        given: Any = self.hidden
+        hidden = tuple(given) if hasattr(given, "__iter__") else (given,)
         if not all(map(is_count, hidden)):
-            raise ParameterError(f"Conditional(hidden={hidden}): expected whole numbers of at least 1.")
+            raise ParameterError(f"Conditional(hidden={shown(given)}): expected whole numbers of at least 1.")
+        object.__setattr__(self, "hidden", hidden)
         if len(hidden) > MOST_LAYERS:
             raise ParameterError(f"Conditional: expected at most {MOST_LAYERS} hidden layers; got {len(hidden)}.")
         found: Parameters = getattr(self.family, "parameters", lambda event: {})(Event.plain(2))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -105,20 +105,34 @@ def evaluate(scores: ArrayLike, labels: ArrayLike, p_values: ArrayLike | None = 
 
 def labelled(labels: ArrayLike, count: int) -> NDArray[np.bool_]:
     """Return which rows are anomalies, (n,); raises DataError if the labels do not say so."""
-    given = labels_of(labels)
+    expected = "1 for anomalies and 0 for normal rows"
+    given = labels_of(labels, expected)
     if given.shape != (count,):
         raise DataError(f"y: expected one label for each of {count} rows; got an array of shape {given.shape}.")
-    check_kinds([given], "1 for anomalies and 0 for normal rows")
+    check_kinds([given], expected)
     return given.astype(bool)
 
 
-def labels_of(labels: ArrayLike) -> NDArray[Any]:
-    """Return labels as an array: numbers, NaN where one is masked or missing, or text where they are none."""
+def labels_of(labels: ArrayLike, expected: str) -> NDArray[Any]:
+    """Return labels as an array: numbers, NaN where one is masked or missing, or text where they are none.
+
+    Raises:
+        DataError: If one of them holds several; `expected` says which labels there are.
+    """
     try:
         return array_of(labels, "y")
     except DataError:
-        given = np.asarray(labels)
-        return given.astype(str) if given.dtype == object else given
+        try:
+            given = np.asarray(labels)
+        except ValueError:  # lists of unlike lengths
+            given = np.fromiter(cast(Any, labels), object)
+        if given.dtype != object:
+            return given
+        for entry in given.flat:
+            if np.ndim(entry):
+                shown = entry.tolist() if isinstance(entry, np.ndarray) else entry
+                raise DataError(f"y: expected {expected}, one in each place; got {shown!r}.") from None
+        return given.astype(str)
 
 
 def check_kinds(labels: Sequence[NDArray[Any]], expected: str) -> None:

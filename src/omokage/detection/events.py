@@ -285,11 +285,12 @@ def _filled(scores: ArrayLike) -> Array:
 
 def _labelled(labels: Sequence[ArrayLike], lengths: Sequence[int]) -> list[NDArray[np.bool_]]:
     """Return which steps are anomalous, (T,) for each series; raises DataError if the labels do not say so."""
-    given = [labels_of(series) for series in labels]
+    expected = "1 for anomalous steps and 0 for normal ones"
+    given = [labels_of(series, expected) for series in labels]
     if [series.shape for series in given] != [(length,) for length in lengths]:
         raise DataError(
             f"y: expected one label for each step, {list(lengths[:5])} in the first series; got arrays of the shapes "
             f"{[series.shape for series in given[:5]]}."
         )
-    check_kinds(given, "1 for anomalous steps and 0 for normal ones")
+    check_kinds(given, expected)
     return [series.astype(bool) for series in given]

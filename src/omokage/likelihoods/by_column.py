@@ -64,6 +64,12 @@ class ByColumn:
             places.setdefault(family, []).append(j)
         return [(family, tuple(columns)) for family, columns in places.items()]
 
+    def check_entries(self, shape: tuple[int, ...]) -> None:
+        """Check that families are given parameters for as many columns as they have; raises ParameterError."""
+        for family, columns in self._groups:
+            if hasattr(family, "check_entries"):
+                family.check_entries((*shape[:-1], len(columns)))
+
     @property
     def support(self) -> Support:
         """What each column's family is a density of."""

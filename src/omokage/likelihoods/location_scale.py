@@ -14,7 +14,7 @@ from jax import Array
 from omokage import distributions as own
 from omokage.batch import Event
 from omokage.density import Fixed, Learned, Output, Parameters
-from omokage.errors import ParameterError, suggest
+from omokage.errors import ParameterError, is_number, shown, suggest
 from omokage.likelihoods.moments import logarithms, student_scale
 from omokage.nets.views import View
 from omokage.supports import POSITIVE, REAL, Support
@@ -54,13 +54,15 @@ class LocationScale:
                     f"{kind}(scale={self.scale!r}): expected a number above 0 or one of {', '.join(_SCALES)}."
                     + suggest(self.scale, _SCALES)
                 )
-        elif isinstance(self.scale, bool) or not _LEAST <= self.scale <= _MOST:
+        elif not is_number(self.scale, _LEAST, _MOST):
             raise ParameterError(
-                f"{kind}(scale={self.scale!r}): expected a number from {_LEAST:g} to {_MOST:g}, in raw units."
+                f"{kind}(scale={shown(self.scale)}): expected a number from {_LEAST:g} to {_MOST:g}, in raw units. "
+                f"Or take one of {', '.join(_SCALES)}."
             )
-        if not _LEAST <= self.floor <= _MOST:
+        if not is_number(self.floor, _LEAST, _MOST):
             raise ParameterError(
-                f"{kind}(floor={self.floor!r}): expected a number from {_LEAST:g} to {_MOST:g}, in standardised units."
+                f"{kind}(floor={shown(self.floor)}): expected a number from {_LEAST:g} to {_MOST:g}, in "
+                "standardised units."
             )
 
     def parameters(self, event: Event) -> Parameters:
@@ -142,8 +144,8 @@ class StudentT(LocationScale):
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
         super().__post_init__()
-        if isinstance(self.degrees, bool | str) or not 2 < self.degrees < np.inf:
-            raise ParameterError(f"StudentT(degrees={self.degrees!r}): expected a number above 2.")
+        if not is_number(self.degrees) or self.degrees <= 2:
+            raise ParameterError(f"StudentT(degrees={shown(self.degrees)}): expected a number above 2.")
 
     def _around(self, mean: Array, scale: Array) -> dist.Distribution:
         return own.StudentT(min(float(self.degrees), 1e12), mean, scale)  # from there on it is the normal in float32

@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array
 
 from omokage.batch import Batch, Event
-from omokage.errors import ParameterError
+from omokage.errors import ParameterError, check_flags, check_numbers
 from omokage.nets.layers import (
     INITIALIZERS,
     Dropout,
@@ -229,6 +229,8 @@ class Recurrent:
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
+        check_flags(self, "bidirectional")
+        check_numbers(self, "update_bias")
         if self.feed not in ("guided", "repeated"):
             raise ParameterError(f"Recurrent(feed={self.feed!r}): expected 'guided' or 'repeated'.")
 

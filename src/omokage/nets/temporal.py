@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from omokage.batch import Batch, Event
-from omokage.errors import ParameterError
+from omokage.errors import ParameterError, is_count, shown
 from omokage.nets.layers import (
     Activation,
     Dropout,
@@ -127,8 +127,10 @@ class TemporalConvolution:
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        if not isinstance(self.kernel, int) or self.kernel < 1 or self.kernel % 2 == 0:
-            raise ParameterError(f"TemporalConvolution(kernel={self.kernel!r}): expected an odd number of at least 1.")
+        if not is_count(self.kernel) or self.kernel % 2 == 0:
+            raise ParameterError(
+                f"TemporalConvolution(kernel={shown(self.kernel)}): expected an odd whole number of at least 1."
+            )
 
     def encoder(self, event: Event, hidden: tuple[int, ...], make: Making, context: int = 0) -> TemporalEncoder:
         """Return a network from x and, at each step, so many columns of context to features."""
