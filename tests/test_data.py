@@ -15,6 +15,7 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import omokage as om
 from omokage.batch import Batch
 from omokage.data import rows as rows_module
 from omokage.data.columns import ColumnSchema, Moments, check_names, column_kinds
@@ -260,6 +261,36 @@ def test_columns_other_than_at_fit_are_named():
         check_names(("a", "b"), ["c", "a"])
     with refused(DataError, "missing 'n0', 'n1', 'n2', 'n3', 'n4' and 15 more"):
         check_names(tuple(f"n{i}" for i in range(20)), [])
+
+
+def with_column(**columns):
+    X = np.random.default_rng(0).normal(size=(40, 2)).round(1)
+    return pl.DataFrame({"a": X[:, 0], **columns, "b": X[:, 1]})
+
+
+@pytest.mark.parametrize(
+    ("columns", "called"),
+    [
+        ({"row": np.arange(40)}, "column 'row' holds"),
+        ({"row": np.arange(40.0) * 2 + 7}, "column 'row' holds"),
+        ({"Unnamed: 0": np.random.default_rng(1).permutation(40)}, "column 'Unnamed: 0' holds"),
+        ({"__index_level_0__": np.arange(40)[::-1], "": np.arange(40)}, "columns '__index_level_0__', '' hold "),
+        ({"falling": np.arange(40)[::-1]}, None),
+        ({"half": np.arange(40) / 2}, None),
+        ({"stays": np.arange(40) // 2}, None),
+        ({"index": np.arange(40) % 20}, None),
+    ],
+)
+def test_columns_that_number_the_rows_are_named(columns, called, recwarn):
+    Table(with_column(**columns))
+    assert [str(warning.message) for warning in recwarn] == [] or called
+    assert not called or called in str(recwarn.pop(UserWarning).message)
+
+
+def test_a_detector_says_which_column_would_make_all_new_rows_strange():
+    with pytest.warns(UserWarning, match="column '1' holds whole numbers that count the rows, as an index does"):
+        om.AnomalyDetector({"epochs": 1}, ensemble=2, verbose=0).fit(with_column(row=np.arange(40)).to_numpy())
+    Table(with_column(row=np.arange(40))[:19])
 
 
 def test_messages_call_a_column_by_name_or_number():

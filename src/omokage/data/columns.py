@@ -21,6 +21,9 @@ Standardization = Literal["scale", "center", "range"] | bool | tuple[Literal["sc
 # Largest level of a grey picture by the number of its bits, and how many pixels the smallest pictures have.
 _LEVELS, _PIXELS = (255, 65535), 64
 
+# Names that pandas gives to an index which becomes a column, and how many rows tell whether one numbers them.
+_INDEXES, _FEWEST = ("", "index", "level_0", "Unnamed: 0"), 20
+
 # Below this share of a column's magnitude a spread is rounding noise: float64 resolves 2e-16 of it.
 _CONSTANT = 1e-14
 
@@ -316,6 +319,30 @@ def column_kinds(moments: Moments) -> tuple[Kind, ...]:
         "binary" if is_binary else "unit" if is_unit else "real"
         for is_binary, is_unit in zip(moments.binary, unit, strict=True)
     )
+
+
+def row_numbers(matrix: NDArray[Any], names: tuple[str, ...] | None) -> list[int]:
+    """Return which columns seem to number the rows, and so are no measurements.
+
+    They hold whole numbers that only ascend from row to row; or different ones, under a name that pandas gives to
+    indexes. Fewer than 20 rows say nothing.
+
+    Example:
+        >>> X = np.stack([np.arange(30) + 7, np.arange(30) % 3], 1)
+        >>> row_numbers(X, None), row_numbers(X[::-1], ("index", "b")), row_numbers(X[::-1], ("a", "b"))
+        ([0], [0], [])
+    """
+    if len(matrix) < _FEWEST:
+        return []
+    named = np.array([name in _INDEXES or name.startswith("__index_level_") for name in names or ()], bool)
+    named = named if names else np.zeros(matrix.shape[1], bool)
+    first: Any = (np.diff(matrix[:_FEWEST], axis=0) > 0).all(0)  # whole columns are looked at only where it may be so
+    return [
+        j
+        for j in np.flatnonzero(first | named).tolist()
+        if (matrix[:, j] == np.rint(matrix[:, j])).all()
+        and ((np.diff(matrix[:, j]) > 0).all() or (named[j] and len(np.unique(matrix[:, j])) == len(matrix)))
+    ]
 
 
 def check_names(expected: tuple[str, ...], given: Iterable[str], name: str = "X") -> None:

@@ -21,19 +21,6 @@ def named_by_pandas(metadata: dict[str, str]) -> tuple[str, ...]:
         return ()
 
 
-def is_row_number(column: pl.Series) -> bool:
-    """Say whether a column holds whole numbers that only ascend, each once, as row numbers and counters do.
-
-    Example:
-        >>> is_row_number(pl.Series([3, 4, 9])), is_row_number(pl.Series([1.5, 2.5])), is_row_number(pl.Series([2, 1]))
-        (True, False, False)
-    """
-    if not column.dtype.is_numeric() or len(column) < 2 or column.null_count():
-        return False
-    whole = column.dtype.is_integer() or bool((column == column.round(0)).all())
-    return whole and bool((column.diff().drop_nulls() > 0).all())
-
-
 def are_keys(columns: Sequence[pl.Series]) -> bool:
     """Say whether columns of text tell rows apart: no two are alike, and none holds fractions."""
     frame = pl.DataFrame([column.alias(str(place)) for place, column in enumerate(columns)])

@@ -4,6 +4,7 @@ They are read once for their moments, then split into rows to train on and rows 
 """
 
 import copy
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,13 +14,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from omokage.batch import Batch, Event
-from omokage.data.columns import ColumnSchema, Moments, Standardization, check_names
+from omokage.data.columns import ColumnSchema, Moments, Standardization, check_names, row_numbers
 from omokage.data.containers import Matrix, check_support, checked_weight, names_view, opened, to_matrix, values
 from omokage.data.encoded import Encoded
 from omokage.data.frames import textual
 from omokage.data.kinds.base import Kind, Schema
 from omokage.data.rows import MemoryRows, RowSource, SpooledRows, canonical_order, divide
-from omokage.errors import DataError
+from omokage.errors import DataError, listing
 from omokage.supports import REAL, Support
 
 _IN_MEMORY_BYTES = 256 * 2**20
@@ -204,6 +205,14 @@ class Table:
         self.matrix, self.names = to_matrix(X, minimum_rows=2, estimator=estimator)
         self.weight = None if sample_weight is None else checked_weight(sample_weight, len(self.matrix))
         self._measure()
+        if numbers := row_numbers(self.matrix, self.names):
+            several, called = len(numbers) > 1, listing(self.names[j] if self.names else j for j in numbers)
+            warnings.warn(
+                f"X: column{'s' * several} {called} hold{'s' * (not several)} whole numbers that count the rows, as an "
+                "index does. New rows have others, and would look strange for that alone. Leave such columns out (on "
+                "the command line: --id), unless they are measurements.",
+                stacklevel=5,
+            )
 
     def _measure(self) -> None:
         self.moments = Moments.empty(self.matrix.shape[1])
