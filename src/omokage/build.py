@@ -147,7 +147,8 @@ def check_latent(recipe: Recipe, latent_dim: int) -> None:
     if isinstance(recipe.prior, posteriors.PointMass):
         raise ParameterError("prior: a point mass has no density. Take 'normal'.")
     given = recipe.posterior.parameters(Event.plain(latent_dim)).values()
-    recipe.prior.parameters(Event.plain(latent_dim))  # says if it is for another number of dimensions
+    if hasattr(recipe.prior, "check_entries"):  # before its support, which has as many entries as it was given
+        recipe.prior.check_entries((latent_dim,))
     posterior, prior = support_of(recipe.posterior), support_of(recipe.prior)
     if not any(isinstance(parameter, Output) for parameter in given):
         raise ParameterError(
