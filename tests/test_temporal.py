@@ -68,7 +68,7 @@ def test_a_network_sees_as_far_as_its_dilations_say():
 
 @pytest.mark.parametrize("kernel", [2, 0, -3, 1.5])
 def test_kernels_are_odd(kernel):
-    with pytest.raises(ParameterError, match="expected an odd number"):
+    with pytest.raises(ParameterError, match="expected an odd whole number of at least 1"):
         TemporalConvolution(kernel)
 
 
