@@ -73,9 +73,8 @@ def answer_lines(
         cells = line.cells or (None,) * len(reader.names)
         frame: Any = pl.DataFrame([cells], schema=dict.fromkeys(reader.names, pl.String), orient="row")
         rows = frame if named else numbers_in(frame)
-        answered = answers(
-            rows, number, begun=True, cells=frame
-        )  # a first row that cannot be used is no reason to stop
+        # Begun: a first row that cannot be used is no reason to stop.
+        answered = answers(rows, number, begun=True, cells=frame)
         if line.problem:
             answered = Answered(answered.frame, 1, (f"{source.data}: {line.problem}",))
         report(answered)

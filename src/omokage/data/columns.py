@@ -334,8 +334,8 @@ def row_numbers(matrix: NDArray[Any], names: tuple[str, ...] | None) -> list[int
     """
     if len(matrix) < _FEWEST:
         return []
-    named = np.array([name in _INDEXES or name.startswith("__index_level_") for name in names or ()], bool)
-    named = named if names else np.zeros(matrix.shape[1], bool)
+    called = names or ("a column",) * matrix.shape[1]
+    named = np.array([name in _INDEXES or name.startswith("__index_level_") for name in called])
     first: Any = (np.diff(matrix[:_FEWEST], axis=0) > 0).all(0)  # whole columns are looked at only where it may be so
     return [
         j
