@@ -4,7 +4,7 @@ Notation, here and everywhere: B rows, D features, T steps, C channels, L latent
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,14 +69,14 @@ class Event:
         spread: The standard deviation of each entry of x over the training rows; where learned scales start.
             Shape `shape`.
         centre: The mean of each entry of x over the training rows, shape `shape`.
-        missing: Whether entries can be missing, so that networks are told which are.
+        missing: How many entries of x can be missing, so that networks are told which are; 0 where none can.
     """
 
     shape: tuple[int, ...]
     unit: NDArray[np.float64]
     spread: NDArray[np.float64]
     centre: NDArray[np.float64]
-    missing: bool = False
+    missing: int = 0
 
     @staticmethod
     def plain(*shape: int) -> "Event":
@@ -87,7 +87,11 @@ class Event:
     def part(self, columns: Sequence[int]) -> "Event":
         """Return what some columns of a row, or channels, are."""
         unit, spread, centre = (array[..., list(columns)] for array in (self.unit, self.spread, self.centre))
-        return Event((*self.shape[:-1], len(columns)), unit, spread, centre, self.missing)
+        return Event((*self.shape[:-1], len(columns)), unit, spread, centre, min(self.missing, len(columns)))
+
+    def with_holes(self, missing: int) -> "Event":
+        """Return the event of rows of which so many entries can be missing."""
+        return replace(self, missing=missing)
 
     @property
     def size(self) -> int:

@@ -85,17 +85,17 @@ def decide(parameters: Mapping[str, Any], table: Rows, name: Callable[[int], Any
             likelihood = likelihoods.Gaussian(scale="unit")
         else:
             likelihood = likelihoods.Gaussian(scale="shared" if alike else "feature")
-    likelihood = _made("likelihood", likelihood, LIKELIHOODS, _FAMILY, plain)
+    likelihood = _of_columns(_made("likelihood", likelihood, LIKELIHOODS, _FAMILY, plain), table)
     if hasattr(likelihood, "check_entries"):  # before its support, which has as many entries as it was given
         likelihood.check_entries(table.schema(False).event.shape)
     standardize = parameters["standardize"]
-    if standardize == "auto":
-        support = support_of(likelihood)
-        if support.parts:  # columns have likelihoods of their own, and each is scaled for itself
-            standardize = tuple("scale" if part.everything else False for part in support.parts)
-        else:
-            standardize = "center" if alike and unit else "scale" if shared is None else "range"
-            standardize = standardize if support.everything else False
+    support, auto = support_of(likelihood), standardize == "auto"
+    if support.parts and not isinstance(standardize, tuple):  # columns have likelihoods of their own
+        way = "scale" if auto or standardize is True else standardize
+        standardize = tuple(way if part.everything else False for part in support.parts)
+    elif auto:
+        standardize = "center" if alike and unit else "scale" if shared is None else "range"
+        standardize = standardize if support.everything else False
     elif standardize is True:
         standardize = "scale"
     recipe = Recipe(
@@ -110,6 +110,14 @@ def decide(parameters: Mapping[str, Any], table: Rows, name: Callable[[int], Any
     check_latent(recipe, parameters["latent_dim"])
     check_objective(recipe, plain)
     return recipe
+
+
+def _of_columns(likelihood: Any, table: Rows) -> Any:
+    """Return the likelihood of rows some of whose columns are categories: it is that of the other columns."""
+    classes: Any = getattr(table, "classes", None)  # which rows of a kind of one's own need not have
+    if classes is None or not any(classes) or isinstance(likelihood, likelihoods.ByColumn):
+        return likelihood
+    return likelihoods.ByColumn([likelihoods.Categories((count,)) if count else likelihood for count in classes])
 
 
 def check_objective(recipe: Recipe, plain: bool) -> None:
@@ -249,10 +257,6 @@ def _masks(objective: Any) -> bool:
 def _view(recipe: Recipe, event: Event) -> tuple[View | None, Event]:
     """Return how networks see x, if not as it is, and what a row looks like to them."""
     view: View | None = recipe.likelihood.view(event) if hasattr(recipe.likelihood, "view") else None
-    if view is not None and view.classes > 1 and event.missing:
-        raise ParameterError(
-            f"likelihood: {recipe.likelihood} takes no missing entries so far. Give them a class of their own."
-        )
     return view, event if view is None else view.event(event)
 
 

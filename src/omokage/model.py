@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from numpyro.distributions import Delta, Distribution, Independent
 
 from omokage.batch import Batch
-from omokage.codec import Codec
+from omokage.codec import Codec, Decoded
 from omokage.density import Density
 from omokage.errors import ParameterError
 from omokage.kl import exact
@@ -77,11 +77,11 @@ class Model(eqx.Module):
 
     def posterior_outputs(self, batch: Batch) -> dict[str, Array]:
         """Return what the encoder gives of the parameters of q(z|x), by name, (B, ...) each; as in inference."""
-        return self.posterior.outputs(self.seen(batch), self.told(batch))
+        return self.posterior.outputs(self.seen(batch), self._shown(batch))
 
     def encode(self, batch: Batch) -> Distribution:
         """Return q(z|x), batch shape (B,), event shape (L,)."""
-        posterior = self.posterior(self.seen(batch), self.told(batch), self.training)
+        posterior = self.posterior(self.seen(batch), self._shown(batch), self.training)
         if len(posterior.event_shape) != 1:
             raise ParameterError(
                 f"posterior: expected a distribution of z, event shape (L,); {self.posterior.family} gives one of "
@@ -96,9 +96,26 @@ class Model(eqx.Module):
         seen = batch.seen if batch.inputs is not None or self.view is None else self.view(batch.x)
         if self.bounds is not None:
             seen = self.bounds(seen)
-        if batch.inputs is not None or batch.observed is None:
-            return seen
-        return jnp.where(batch.observed, seen, 0)
+        there = self.visible(batch)
+        return seen if batch.inputs is not None or there is None else jnp.where(there, seen, 0)
+
+    def visible(self, batch: Batch) -> Array | None:
+        """Return which entries of what the encoder sees were observed, like it or (B, T, 1); `None`: all."""
+        observed = batch.observed
+        if observed is None or self.view is None or observed.shape != batch.x.shape:
+            return observed
+        widened: Array = self.view.widened(observed)
+        return widened
+
+    def _shown(self, batch: Batch) -> Batch:
+        """Return the rows as networks are told of them: their context, and which entries are there and known."""
+        told = self.told(batch)
+        if self.view is None or not getattr(self.posterior.network, "missing", 0):
+            return told
+        known = self.view.known(told.x)
+        if known is None:
+            return told
+        return told._replace(mask=known if told.observed is None else known & told.observed)
 
     def decode(self, z: Array, batch: Batch | None = None) -> Distribution:
         """Return p(x|z) for z of shape (..., L): batch shape (rows of z, *event), leading dimensions folded.
@@ -224,6 +241,29 @@ def _lacking(density: Density, part: str, moment: str) -> str:
         f"{part}: {getattr(family, 'name', type(family).__name__)} has no finite {moment} here, which is what is asked "
         f"for. {remedy}."
     )
+
+
+def expected_of(density: Density, given: Distribution) -> Array:
+    """Return what may be averaged over draws and models, (B, *places): the mean, and of classes their probabilities.
+
+    Of members of an ensemble it is in the units of the rows. `usual` makes rows of averages.
+
+    Raises:
+        ParameterError: If there is no mean.
+    """
+    check_moment(density, "likelihood", "mean")
+    if not hasattr(density.family, "usual"):
+        return given.mean
+    if not isinstance(given, Decoded):
+        expected: Array = given.expected
+        return expected
+    places = density.family.places(given.base.batch_shape[-1])
+    return given.base.expected * given.scale[..., places] + given.location[..., places]
+
+
+def usual(density: Density, expected: Array) -> Array:
+    """Return rows, (B, *event), from averages of what `expected_of` gives: of classes the most likely ones."""
+    return density.family.usual(expected) if hasattr(density.family, "usual") else expected
 
 
 def mean_of(density: Density, given: Distribution) -> Array:

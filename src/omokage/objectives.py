@@ -152,8 +152,8 @@ class Denoising(Wrapping):
         key, noise = jax.random.split(key)
         seen = model.seen(batch)
         corrupted = self.corrupted(seen, noise, 0.0 if model.centre is None else model.centre.values, batch.weight)
-        if batch.observed is not None:  # what was not observed stays 0
-            corrupted = jnp.where(batch.observed, corrupted, seen)
+        if (visible := model.visible(batch)) is not None:  # what was not observed stays 0
+            corrupted = jnp.where(visible, corrupted, seen)
         objective = self.objective or self.settled(kl_form(model) == "none").objective
         return objective(model, batch._replace(inputs=corrupted), key, epoch)
 

@@ -20,7 +20,7 @@ from jax import Array
 from omokage.batch import Batch
 from omokage.draws import Draws, content, over_draws
 from omokage.errors import ParameterError
-from omokage.model import Model, centre, check_moment, divergence, is_point_mass, mean_of, spread
+from omokage.model import Model, centre, check_moment, divergence, expected_of, is_point_mass, mean_of, spread, usual
 from omokage.model import divergences as by_dimension
 
 
@@ -56,6 +56,11 @@ def decoded(model: Model, rows: tuple[Array, Batch | None]) -> Array:
 def reconstruction(model: Model, batch: Batch) -> Array:
     """Return the mean of p(x|z) at the posterior mean, (B, *event)."""
     return mean_of(model.likelihood, model.decode(features(model, batch), batch))
+
+
+def expected(model: Model, batch: Batch) -> Array:
+    """Return what may be averaged over models of p(x|z) at the posterior mean, (B, *places); see `expected_of`."""
+    return expected_of(model.likelihood, model.decode(features(model, batch), batch))
 
 
 def drawn_reconstruction(model: Model, batch: Batch, key: Array) -> Array:
@@ -134,17 +139,20 @@ def imputation(model: Model, batch: Batch, rounds: Array, draws: Draws) -> Array
         top, mass, sums = total
         # By the density of what was observed alone.
         weights = jnp.where(kept, model.log_likelihood(z, batch) + prior.log_prob(z) - log_q, -jnp.inf)  # (k, B)
-        means = mean_of(model.likelihood, model.decode(z, batch)).reshape(*z.shape[:2], *batch.x.shape[1:])
+        means = expected_of(model.likelihood, model.decode(z, batch))
+        means = means.reshape(*z.shape[:2], *means.shape[1:])
         now = jnp.maximum(top, weights.max(0))
         shares, before = jnp.exp(weights - now), jnp.exp(top - now)
-        entry = [1] * (batch.x.ndim - 1)
         sums = before.reshape(-1, *entry) * sums + (shares.reshape(*shares.shape, *entry) * means).sum(0)
         return now, before * mass + shares.sum(0), sums
 
+    entry = [1] * (batch.x.ndim - 1)
     lowest = jnp.full(batch.x.shape[0], jnp.finfo(jnp.float32).min)
-    start = (lowest, jnp.zeros(batch.x.shape[0]), jnp.zeros(batch.x.shape))
+    z = jnp.zeros((batch.x.shape[0], posterior.event_shape[0]))
+    blank = jax.eval_shape(lambda: expected_of(model.likelihood, model.decode(z, batch)))
+    start = (lowest, jnp.zeros(batch.x.shape[0]), jnp.zeros((batch.x.shape[0], *blank.shape[1:])))
     _, mass, sums = over_draws(more, start, model, batch, draws, rows=shown)
-    return jnp.where(known, batch.x, sums / mass.reshape(-1, *[1] * (batch.x.ndim - 1)))
+    return jnp.where(known, batch.x, usual(model.likelihood, sums / mass.reshape(-1, *entry)))
 
 
 def terms(model: Model, batch: Batch, draws: Draws) -> dict[str, Array]:

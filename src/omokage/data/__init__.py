@@ -4,9 +4,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from omokage.data.kinds import Images, Sequences, Vectors
+    from omokage.data.kinds import Columns, Images, Sequences, Vectors
 
-__all__ = ["Images", "Sequences", "Vectors"]
+__all__ = ["Columns", "Images", "Sequences", "Vectors"]
 
 _HOMES = dict.fromkeys(__all__, "omokage.data.kinds")
 

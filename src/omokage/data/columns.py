@@ -56,6 +56,25 @@ class Moments:
         zeros = np.zeros(features)
         return Moments(0.0, 0, zeros, zeros, zeros, zeros + np.inf, zeros - np.inf, *np.ones((2, features), bool))
 
+    @staticmethod
+    def of_observed(values: NDArray[np.float64], weight: NDArray[np.float64] | None = None) -> "Moments":
+        """Return the moments of the entries that are there, of rows (n, D) with NaN where one is missing.
+
+        Each column counts as if all rows had it. A column without any entry is taken for a constant 0.
+        """
+        share = np.ones(len(values)) if weight is None else weight
+        values, share = values[share > 0], share[share > 0]
+        seen = ~np.isnan(values)
+        each = share @ seen
+        lacking, each = each == 0, np.where(each == 0, 1.0, each)
+        low = np.where(lacking, 0.0, np.min(values, axis=0, initial=np.inf, where=seen))
+        high = np.where(lacking, 0.0, np.max(values, axis=0, initial=-np.inf, where=seen))
+        filled = np.where(seen, values, low)
+        offset = share @ ((filled - low) * seen) / each
+        squares = share @ (((filled - low - offset) * seen) ** 2) / each * share.sum()
+        binary, whole = (((filled == 0) | (filled == 1)).all(0), (filled == np.rint(filled)).all(0))
+        return Moments(float(share.sum()), len(values), low, offset, squares, low, high, binary, whole)
+
     def updated(self, block: NDArray[Any], weight: NDArray[np.float64] | None = None) -> "Moments":
         """Return the moments of the rows so far and those of `block`, (B, D); `weight` is (B,).
 

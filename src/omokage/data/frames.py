@@ -10,7 +10,7 @@ What is neither a frame nor an array is refused by the call that would make it o
 """
 
 from collections.abc import Iterator, Mapping, MappingView
-from typing import Any
+from typing import Any, Literal
 
 import narwhals as nw
 import numpy as np
@@ -18,8 +18,10 @@ import polars as pl
 from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
-from omokage.data.arrays import one_line, refuse_pictures
-from omokage.errors import DataError, check_unicode, listing
+from omokage.data.arrays import array_of, is_missing, is_real, numbers_in, one_line, refuse_pictures
+from omokage.errors import DataError, check_unicode, listing, shown
+
+Container = Literal["polars", "pandas", "pyarrow", "array"]  # what a table comes in
 
 _REMEDIES = {  # what a container that is not read has to be turned into
     "LazyFrame": "Call .collect() on it first",
@@ -130,3 +132,85 @@ def labels_of(row: Any) -> list[Any] | None:
     """Return how pandas calls the entries of a row; the `index` of a list is a method."""
     index = getattr(row, "index", None)
     return None if index is None or callable(index) or not hasattr(row, "iloc") else list(index)
+
+
+def series_of(X: Any, name: str = "X") -> list[pl.Series]:
+    """Return the columns of a frame, whatever its class, as Polars' series; of an array those of its numbers.
+
+    Objects become numbers where all are such, and text where one of them is. Columns of an array are named by number.
+
+    Raises:
+        DataError: If it is neither a frame nor an array (n, D).
+
+    Example:
+        >>> [column.to_list() for column in series_of([[1, None], [2, 3]])]
+        [[1.0, 2.0], [None, 3.0]]
+    """
+    frame = frame_of(X, name)
+    if frame is None:
+        matrix = array_of(X, name)
+        if matrix.ndim != 2:
+            raise DataError(f"{name}: expected a table, (rows, columns); got the shape {matrix.shape}.")
+        return [pl.Series(str(j), column.astype(np.float64)).fill_nan(None) for j, column in enumerate(matrix.T)]
+    native = frame.to_native()
+    if not isinstance(native, pl.DataFrame):
+        return [_as_polars(column, name) for column in frame.iter_columns()]
+    return [
+        _of_objects(column.to_list(), column.name, name) if column.dtype == pl.Object else column
+        for column in native.get_columns()
+    ]
+
+
+def like(frame: pl.DataFrame, container: Container) -> Any:
+    """Return a frame in another container; as an array its numbers."""
+    columns = frame.get_columns()
+    if container == "array":
+        return np.column_stack([column.cast(pl.Float64).fill_null(float("nan")).to_numpy() for column in columns])
+    if container == "polars":
+        return frame
+    plain = {column.name for column in columns if column.dtype.is_numeric() and not column.null_count()}
+    data = {column.name: column.to_numpy() if column.name in plain else column.to_list() for column in columns}
+    return nw.from_dict(data, backend=container).to_native()
+
+
+def _as_polars(column: "nw.Series[Any]", name: str) -> pl.Series:
+    """Return a column of another library's frame as a series of Polars."""
+    dtype = column.dtype
+    if dtype.is_numeric():
+        numbers = numbers_in(column, column.name)
+        whole = dtype.is_integer() and not np.isnan(numbers).any() and np.abs(numbers).max(initial=0) < 2**53
+        found = pl.Series(column.name, numbers.astype(np.int64) if whole else numbers)
+        return found.fill_nan(None) if found.dtype.is_float() else found
+    found = _of_objects(column.to_list(), column.name, name)
+    if isinstance(dtype, nw.Enum) and found.dtype == pl.String:
+        return found.cast(pl.Enum([str(level) for level in dtype.categories]))
+    return found
+
+
+def _of_objects(entries: list[Any], column: str, name: str) -> pl.Series:
+    """Return Python's objects as a series: of numbers, of true/false, of times, or where one is text, of text."""
+    cells = [None if entry is None or is_missing(entry) or entry != entry else entry for entry in entries]
+    filled = [entry for entry in cells if entry is not None]
+    kinds: dict[Any, Any] = {bool: pl.Boolean, float: pl.Float64, str: pl.String}
+    made: Any = None
+    if all(isinstance(entry, bool | np.bool_) for entry in filled):
+        made = bool
+    elif all(is_real(entry) for entry in filled):
+        made = float
+    elif any(isinstance(entry, str) for entry in filled):
+        made = str
+        odd = next((entry for entry in filled if not (isinstance(entry, str) or is_real(entry))), None)
+        if odd is not None:
+            raise DataError(
+                f"{name}: column {column!r} holds text and {shown(odd)} ({type(odd).__name__}). Make them of one type, "
+                "or leave the column out."
+            )
+    if made is not None:
+        return pl.Series(column, [None if entry is None else made(entry) for entry in cells], dtype=kinds[made])
+    try:
+        return pl.Series(column, cells, strict=True)
+    except Exception:  # whatever a stranger's object raises
+        raise DataError(
+            f"{name}: column {column!r} holds {shown(filled[0])} ({type(filled[0]).__name__}), which is no number, "
+            "text or time. Leave it out."
+        ) from None

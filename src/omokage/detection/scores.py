@@ -19,7 +19,7 @@ from omokage.detection import beyond
 from omokage.draws import Draws
 from omokage.ensemble import Ensemble, of_each
 from omokage.errors import ParameterError
-from omokage.model import Model, is_point_mass
+from omokage.model import Model, is_point_mass, usual
 
 DRAWS = 16  # of z, for "elbo", "divergence" without closed form, and "reconstruction_probability"
 IMPORTANCE_DRAWS = 100  # for "likelihood"
@@ -155,7 +155,8 @@ def contributions(ensemble: Ensemble, rows: Batch, name: str) -> NDArray[np.floa
 
 def reconstructions(ensemble: Ensemble, rows: Batch) -> NDArray[np.float64]:
     """Return what the members make of rows, on average, in the units of the rows, (n, *event)."""
-    return _averaged(questions.reconstruction, ensemble, beyond.moved(beyond.support(ensemble), rows))
+    found = _averaged(questions.expected, ensemble, beyond.moved(beyond.support(ensemble), rows))
+    return np.asarray(usual(ensemble.member(0).likelihood, jnp.asarray(found)), np.float64)
 
 
 def _averaged(function: Callable[[Model, Batch], Array], ensemble: Ensemble, rows: Batch) -> NDArray[np.float64]:

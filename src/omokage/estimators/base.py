@@ -388,12 +388,14 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
         return np.stack(steps) if rows.windows is None and isinstance(densities, np.ndarray) else steps
 
     def impute(self, X: Any, *, context: Any = None, samples: int = 32, rounds: int = 20, seed: int = 0) -> Any:
-        """Return sequences with their missing entries filled by their mean given the others, in raw units.
+        """Return rows with their missing entries filled by their mean given the others, in raw units.
+
+        Of categories it is the level that is most likely given the others.
 
         Parameters
         ----------
-        X : sequences
-            NaN where an entry is missing; what is there comes back as it was.
+        X : table or sequences
+            NaN or null where an entry is missing; what is there comes back as it was.
         context : value, row, or like that of `fit`
             What the rows are conditioned on, where the model is.
         samples : int
@@ -409,7 +411,10 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
         Mattei and Frellsen, "MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets", 2019.
         """
         if not self.schema_.can_miss:
-            raise DataError("X: only sequences can have missing entries so far; fit with data='sequences'.")
+            raise DataError(
+                "X: a model of vectors or images knows of no missing entries. Fit with data='table' "
+                "(omokage.data.Columns) or data='sequences'."
+            )
         settings = (count("rounds", rounds), count("samples", samples), seeded(seed))
         X = opened_rows(self.fitted_, X)  # a file is read once
         fit, rows = self._asked(X, context)

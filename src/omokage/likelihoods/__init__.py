@@ -12,6 +12,7 @@ entry of x.
 
 from omokage.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
 from omokage.likelihoods.by_column import ByColumn
+from omokage.likelihoods.categories import Categories
 from omokage.likelihoods.counts import Categorical, DiscretizedLogistic, NegativeBinomial, Poisson
 from omokage.likelihoods.location_scale import Gaussian, Laplace, LogNormal, StudentT
 from omokage.likelihoods.numpyro import NumPyro
@@ -20,6 +21,7 @@ __all__ = [
     "Bernoulli",
     "ByColumn",
     "Categorical",
+    "Categories",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
     "Gaussian",

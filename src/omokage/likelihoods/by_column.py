@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jax import Array
+from numpy.typing import NDArray
 
 from omokage.batch import Event
 from omokage.density import Parameters
 from omokage.errors import ParameterError
-from omokage.nets.views import Beside, View
+from omokage.nets.views import Beside
 from omokage.supports import Support, beside, support_of
 
 
@@ -58,11 +59,16 @@ class ByColumn:
 
     @cached_property
     def _groups(self) -> list[tuple[Any, tuple[int, ...]]]:
-        """The families, each with the columns that have it."""
+        """The families, each with the columns that have it; those of a kin are made one."""
         places: dict[Any, list[int]] = {}
         for j, family in enumerate(self.families):
-            places.setdefault(family, []).append(j)
-        return [(family, tuple(columns)) for family, columns in places.items()]
+            places.setdefault(getattr(family, "kin", family), []).append(j)
+        groups = []
+        for columns in places.values():
+            members = [self.families[j] for j in columns]
+            joined = members[0].joined(members) if hasattr(members[0], "joined") else members[0]
+            groups.append((joined, tuple(columns)))
+        return groups
 
     def check_entries(self, shape: tuple[int, ...]) -> None:
         """Check that families are given parameters for as many columns as they have; raises ParameterError."""
@@ -104,7 +110,7 @@ class ByColumn:
 
     def view(self, event: Event) -> Beside:
         """Return what networks see of x: beside each other what they see of each family's columns."""
-        views: list[tuple[View | None, tuple[int, ...]]] = [
+        views: list[tuple[Any, tuple[int, ...]]] = [
             (family.view(event.part(columns)) if hasattr(family, "view") else None, columns)
             for family, columns in self._groups
         ]
@@ -117,6 +123,24 @@ class ByColumn:
             for (family, columns), given in zip(self._groups, self._given(parameters), strict=True)
         ]
         return ColumnsBeside([part for part, _ in parts], tuple(columns for _, columns in parts))
+
+    def usual(self, expected: Array) -> Array:
+        """Return x where each entry is what its family expects, from averages of `ColumnsBeside.expected`."""
+        parts, start = [], 0
+        for family, columns in self._groups:
+            width = len(family.places(len(columns))) if hasattr(family, "usual") else len(columns)
+            part = expected[..., start : start + width]
+            parts.append(family.usual(part) if hasattr(family, "usual") else part)
+            start += width
+        return in_order(parts, tuple(columns for _, columns in self._groups))
+
+    def places(self, entries: int) -> NDArray[np.int64]:
+        """Return which of so many entries each of `ColumnsBeside.expected` is of."""
+        parts = [
+            np.array(columns)[family.places(len(columns))] if hasattr(family, "usual") else np.array(columns)
+            for family, columns in self._groups
+        ]
+        return np.concatenate(parts)
 
     def saturated(self, x: Array, **parameters: Any) -> dict[str, Array]:
         """Return the parameters which explain x best, where all families say which do."""
@@ -154,13 +178,14 @@ class ColumnsBeside(dist.Distribution):
         super().__init__((*rows, sum(map(len, columns))))
 
     def _together(self, entries: Sequence[Array]) -> Array:
-        """Put what is known of each group's columns in the order of the columns, (..., D)."""
-        rows = jnp.broadcast_shapes(*(np.shape(array)[:-1] for array in entries))
-        full = [
-            jnp.broadcast_to(array, (*rows, len(columns))) for array, columns in zip(entries, self.columns, strict=True)
-        ]
-        order = np.argsort(np.concatenate(self.columns))
-        return jnp.concatenate(full, -1)[..., order]
+        return in_order(entries, self.columns)
+
+    @property
+    def expected(self) -> Array:
+        """What may be averaged of each entry, group after group: means, and of classes the probability of each."""
+        parts: list[Any] = [part.expected if hasattr(part, "expected") else part.mean for part in self.parts]
+        rows = jnp.broadcast_shapes(*(np.shape(part)[:-1] for part in parts))
+        return jnp.concatenate([jnp.broadcast_to(part, (*rows, part.shape[-1])) for part in parts], -1)
 
     def log_prob(self, value: Array, intermediates: object = None) -> Array:
         """Return log p of each entry, in nats."""
@@ -186,3 +211,10 @@ class ColumnsBeside(dist.Distribution):
     def variance(self) -> Array:
         """The variance of each entry."""
         return self._together([part.variance for part in self.parts])
+
+
+def in_order(entries: Sequence[Array], columns: tuple[tuple[int, ...], ...]) -> Array:
+    """Return what is known of each group's columns in the order of the columns, (..., D)."""
+    rows = jnp.broadcast_shapes(*(np.shape(array)[:-1] for array in entries))
+    full = [jnp.broadcast_to(array, (*rows, len(each))) for array, each in zip(entries, columns, strict=True)]
+    return jnp.concatenate(full, -1)[..., np.argsort(np.concatenate(columns))]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jax import Array
+from numpy.typing import NDArray
 
 from omokage import distributions as own
 from omokage.batch import Event
@@ -121,6 +122,14 @@ class Categorical:
         """Return a distribution of batch shape (B, *event)."""
         return Classes(logits)
 
+    def usual(self, expected: Array) -> Array:
+        """Return the most likely class of each entry, from averages of `Classes.expected`."""
+        return jnp.argmax(expected.reshape(*expected.shape[:-1], -1, self.classes), -1).astype(jnp.float32)
+
+    def places(self, entries: int) -> NDArray[np.int64]:
+        """Return which of so many entries, on the last axis, each of `Classes.expected` is of."""
+        return np.repeat(np.arange(entries), self.classes)
+
     def saturated(self, x: Array, logits: Array) -> dict[str, Array]:
         """Return logits that are sure of the class of x."""
         return {"logits": 1e4 * jax.nn.one_hot(x.astype(jnp.int32), self.classes)}
@@ -186,6 +195,11 @@ class DiscretizedLogistic:
 
 class Classes(dist.CategoricalLogits):
     """NumPyro's categorical distribution, with the most likely class in place of a mean."""
+
+    @property
+    def expected(self) -> Array:
+        """The probability of each class, one entry after the other, (..., D · C)."""
+        return self.probs.reshape(*self.probs.shape[:-2], -1)
 
     @property
     def mean(self) -> Array:

@@ -276,6 +276,16 @@ def with_context(x: Array, batch: Batch | None) -> Array:
     return jnp.concatenate([x, jnp.broadcast_to(context, (*x.shape[:-1], context.shape[-1]))], -1)
 
 
+def with_missing(x: Array, batch: Batch | None, missing: int) -> Array:
+    """Return x, (B, *places, features), and beside it which of so many entries are there, where some can miss."""
+    if not missing:
+        return x
+    there = jnp.ones((*x.shape[:-1], missing), x.dtype)
+    if batch is not None and batch.mask is not None:
+        there = batch.mask.astype(x.dtype)
+    return jnp.concatenate([x, there], -1)
+
+
 def trainable(module: Any) -> Any:
     """Return a tree of booleans like `module`: which of its arrays gradient steps change."""
     return jax.tree.map(

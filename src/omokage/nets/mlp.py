@@ -21,6 +21,7 @@ from omokage.nets.layers import (
     Network,
     TrainingPass,
     with_context,
+    with_missing,
 )
 
 
@@ -29,6 +30,7 @@ class MLP(Network):
 
     layers: tuple[Any, ...]
     features: int = eqx.field(static=True)
+    missing: int = eqx.field(static=True)
 
     def __init__(
         self,
@@ -41,6 +43,7 @@ class MLP(Network):
         dropout: float = 0.0,
         initializer: str | Initializer = "lecun_uniform",
         name: str = "",
+        missing: int = 0,
     ):
         """Make the layers.
 
@@ -53,9 +56,11 @@ class MLP(Network):
             dropout: The share of entries dropped in training.
             initializer: A key of `INITIALIZERS`, or a function (generator, outputs, inputs) → matrix.
             name: Prefix of the names of batch-norm layers; must differ within a model.
+            missing: How many entries can be missing; which are there is told beside the features of a row.
         """
         draw = INITIALIZERS[initializer] if isinstance(initializer, str) else initializer
         layers: list[Any] = []
+        inputs, self.missing = inputs + missing, missing
         for width in widths:
             layers.append(Linear(inputs, width, draw, random))
             if normalization == "batch":
@@ -70,7 +75,7 @@ class MLP(Network):
         self.features = inputs
 
     @staticmethod
-    def of(inputs: int, widths: Sequence[int], make: Making) -> "MLP":
+    def of(inputs: int, widths: Sequence[int], make: Making, missing: int = 0) -> "MLP":
         """Return a perceptron made like all networks of a model."""
         return MLP(
             inputs,
@@ -81,11 +86,12 @@ class MLP(Network):
             dropout=make.dropout,
             initializer=make.initializer,
             name=make.name,
+            missing=missing,
         )
 
     def __call__(self, inputs: Array, batch: Batch | None = None, training: TrainingPass | None = None) -> Array:
         """Return (B, features) from (B, ...), which with the context of `batch` has as many entries as `inputs`."""
-        x = with_context(inputs.reshape(inputs.shape[0], -1), batch)
+        x = with_context(with_missing(inputs.reshape(inputs.shape[0], -1), batch, self.missing), batch)
         for layer in self.layers:
             x = layer(x, training)
         return x
@@ -103,7 +109,7 @@ class Dense:
 
     def encoder(self, event: Event, hidden: tuple[int, ...], make: Making, context: int = 0) -> MLP:
         """Return a network from x and so many columns of context to features."""
-        return MLP.of(event.size + context, hidden, make)
+        return MLP.of(event.size + context, hidden, make, event.missing)
 
     def decoder(self, latent_dim: int, event: Event, hidden: tuple[int, ...], make: Making, context: int = 0) -> MLP:
         """Return a network from z and so many columns of context to features."""

@@ -31,6 +31,7 @@ from omokage.nets.layers import (
     TrainingPass,
     waves,
     with_context,
+    with_missing,
 )
 
 
@@ -148,22 +149,18 @@ class RecurrentEncoder(Network):
 
     layers: tuple[Any, ...]
     features: int = eqx.field(static=True)
-    missing: bool = eqx.field(static=True)
+    missing: int = eqx.field(static=True)
 
     def __init__(self, event: Event, hidden: tuple[int, ...], family: "Recurrent", make: Making, context: int):
         """Make the layers; where entries can be missing, each step also tells which are there."""
         self.missing = event.missing
-        features = event.size * (1 + event.missing) + context
+        features = event.size + event.missing + context
         self.layers = _layers(features, hidden, family.bidirectional, family.update_bias, make)
         self.features = hidden[-1] * (1 + family.bidirectional)
 
     def __call__(self, inputs: Array, batch: Batch, training: TrainingPass | None = None) -> Array:
         """Return (B, features) from (B, T, C)."""
-        x, last = inputs, inputs
-        if self.missing:
-            mask = jnp.ones_like(x) if batch.mask is None else batch.mask.astype(x.dtype)
-            x = jnp.concatenate([x, mask], -1)
-        x = with_context(x, batch)
+        x, last = with_context(with_missing(inputs, batch, self.missing), batch), inputs
         for layer in self.layers:
             if isinstance(layer, GRU):
                 x, last = layer(x, batch.steps)

@@ -25,6 +25,7 @@ from omokage.nets.layers import (
     TrainingPass,
     waves,
     with_context,
+    with_missing,
 )
 
 
@@ -68,21 +69,19 @@ class TemporalEncoder(Network):
 
     layers: tuple[TemporalLayer, ...]
     features: int = eqx.field(static=True)
-    missing: bool = eqx.field(static=True)
+    missing: int = eqx.field(static=True)
 
     def __init__(self, event: Event, hidden: tuple[int, ...], kernel: int, make: Making, context: int):
         """Make the layers; each step also tells its number, and where entries can be missing which are there."""
         self.missing = event.missing
-        features = event.size * (1 + event.missing) + waves(1).shape[-1] + context
+        features = event.size + event.missing + waves(1).shape[-1] + context
         self.layers, self.features = _layers(features, hidden, kernel, make), 2 * hidden[-1]
 
     def __call__(self, inputs: Array, batch: Batch, training: TrainingPass | None = None) -> Array:
         """Return (B, features) from (B, T, C)."""
         count, steps = inputs.shape[1], batch.steps
         parts = [inputs, jnp.broadcast_to(waves(count), (inputs.shape[0], *waves(count).shape[1:]))]
-        if self.missing:
-            parts.append(jnp.ones_like(inputs) if batch.mask is None else batch.mask.astype(inputs.dtype))
-        x = with_context(jnp.concatenate(parts, -1), batch)
+        x = with_context(with_missing(jnp.concatenate(parts, -1), batch, self.missing), batch)
         for layer in self.layers:
             x = layer(x, steps, training)
         if steps is None:

@@ -1,7 +1,6 @@
 """What networks see of data: counts, amounts, classes and levels transformed, and nothing far out."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import equinox as eqx
@@ -47,10 +46,92 @@ class View(eqx.Module):
             x = jnp.log1p(jnp.maximum(x, 0))
         return (x - self.location.value) / self.scale.value
 
+    def widened(self, observed: Array) -> Array:
+        """Return which entries of what is seen are there, from which entries of x are, (B, *event)."""
+        return observed if self.classes == 1 else jnp.repeat(observed, self.classes, -1)
+
+    def known(self, x: Array) -> Array | None:
+        """Return which entries networks are told are there, (B, *event); `None`: all."""
+        return None
+
     def event(self, event: Event) -> Event:
         """Return what a row looks like to a network: standardised."""
         shape = (*event.shape[:-1], event.shape[-1] * self.classes)
-        return replace(Event.plain(*shape), missing=event.missing)
+        return Event.plain(*shape).with_holes(event.missing)
+
+
+class Segments:
+    """Numbers of classes of several columns that lie beside each other, (..., S) with S = Σ C_j.
+
+    Example:
+        >>> Segments((2, 3)).marked(jnp.array([1.0, 0.0])).tolist()
+        [0.0, 1.0, 1.0, 0.0, 0.0]
+    """
+
+    def __init__(self, classes: tuple[int, ...]):
+        """Take C_j of each column."""
+        self.column = np.repeat(np.arange(len(classes)), classes)  # (S,)
+        starts = np.cumsum((0, *classes[:-1]))
+        self.number = (np.arange(sum(classes)) - starts[self.column]).astype(np.float32)  # (S,)
+        self.belongs = (self.column[:, None] == np.arange(len(classes))).astype(np.float32)  # (S, D)
+        places = starts[:, None] + np.arange(max(classes))  # (D, most), where there are so many
+        self.within = np.arange(max(classes)) < np.array(classes)[:, None]
+        self.places = np.where(self.within, places, 0)
+
+    def marked(self, x: Array) -> Array:
+        """Return 1 at the class of each entry of x, (..., D), and 0 elsewhere, (..., S)."""
+        return (x[..., self.column] == self.number).astype(jnp.float32)
+
+    def total(self, values: Array) -> Array:
+        """Return the sum over the classes of each column, (..., D)."""
+        return jnp.matmul(values, self.belongs, precision="highest")
+
+    def largest(self, values: Array) -> Array:
+        """Return the largest value of each column, (..., D); no gradient passes."""
+        return self._padded(jax.lax.stop_gradient(values)).max(-1)
+
+    def argmax(self, values: Array) -> Array:
+        """Return the number of the class with the largest value, (..., D)."""
+        return jnp.argmax(self._padded(values), -1).astype(jnp.float32)
+
+    def log_softmax(self, logits: Array) -> Array:
+        """Return the logarithms of the classes' probabilities, (..., S)."""
+        shifted = logits - self.largest(logits)[..., self.column]
+        return shifted - jnp.log(self.total(jnp.exp(shifted)))[..., self.column]
+
+    def _padded(self, values: Array) -> Array:
+        return jnp.where(self.within, values[..., self.places], -jnp.inf)
+
+
+class Classes(eqx.Module):
+    """One column for each class, where columns have unlike numbers of classes; all 0 for a class never seen.
+
+    Attributes:
+        counts: C_j of each column.
+    """
+
+    counts: tuple[int, ...] = eqx.field(static=True)
+
+    def __call__(self, x: Array) -> Array:
+        """Return what is seen of x, (B, *event)."""
+        return Segments(self.counts).marked(x)
+
+    def widened(self, observed: Array) -> Array:
+        """Return which entries of what is seen are there; see `View.widened`."""
+        return observed[..., Segments(self.counts).column]
+
+    def known(self, x: Array) -> Array | None:
+        """Return which entries networks are told are there: not those of classes never seen."""
+        return x < np.array(self.counts)
+
+    def event(self, event: Event) -> Event:
+        """Return what a row looks like to a network."""
+        return Event.plain(*event.shape[:-1], sum(self.counts)).with_holes(event.missing)
+
+    @property
+    def classes(self) -> int:
+        """The number of classes of the column that has most."""
+        return max(self.counts)
 
 
 class Beside(eqx.Module):
@@ -61,10 +142,10 @@ class Beside(eqx.Module):
         columns: Where in a row its columns are.
     """
 
-    views: tuple[View | None, ...]
+    views: tuple[View | Classes | None, ...]
     columns: tuple[tuple[int, ...], ...] = eqx.field(static=True)
 
-    def __init__(self, groups: Sequence[tuple[View | None, tuple[int, ...]]]):
+    def __init__(self, groups: Sequence[tuple[View | Classes | None, tuple[int, ...]]]):
         self.views = tuple(view for view, _ in groups)
         self.columns = tuple(columns for _, columns in groups)
 
@@ -74,6 +155,21 @@ class Beside(eqx.Module):
         return jnp.concatenate(
             [part if view is None else view(part) for view, part in zip(self.views, parts, strict=True)], -1
         )
+
+    def widened(self, observed: Array) -> Array:
+        """Return which entries of what is seen are there; see `View.widened`."""
+        parts = [observed[..., np.array(columns)] for columns in self.columns]
+        return jnp.concatenate(
+            [part if view is None else view.widened(part) for view, part in zip(self.views, parts, strict=True)], -1
+        )
+
+    def known(self, x: Array) -> Array | None:
+        """Return which entries networks are told are there; see `View.known`."""
+        known = jnp.ones(x.shape, bool)
+        for view, columns in zip(self.views, self.columns, strict=True):
+            here = None if view is None else view.known(x[..., np.array(columns)])
+            known = known if here is None else known.at[..., np.array(columns)].set(here)
+        return known
 
     def event(self, event: Event) -> Event:
         """Return what a row looks like to a network."""

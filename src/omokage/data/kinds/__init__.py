@@ -10,17 +10,18 @@ from omokage.data.frames import is_frame
 from omokage.data.kinds.base import Drawing, Given, Kind, Pictures, Rows, Schema
 from omokage.data.kinds.images import Images
 from omokage.data.kinds.sequences import Sequences
-from omokage.data.kinds.vectors import Vectors
+from omokage.data.kinds.tables import Columns, is_mixed
+from omokage.data.kinds.vectors import IN_MEMORY_BYTES, Vectors
 from omokage.errors import FileFormatError, ParameterError
 from omokage.paths import is_folder
 
 __all__ = [
-    "KINDS", "Drawing", "Given", "Images", "Kind", "Pictures", "Rows", "Schema", "Sequences", "Vectors", "open_data",
-    "schema_from_json",
+    "KINDS", "Columns", "Drawing", "Given", "Images", "Kind", "Pictures", "Rows", "Schema", "Sequences", "Vectors",
+    "open_data", "schema_from_json",
 ]  # fmt: skip
 
 _MOST_AXES = 64  # of an array
-KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Vectors, Images, Sequences)}
+KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Vectors, Columns, Images, Sequences)}
 
 
 def open_data(X: Any, kind: Any, sample_weight: Any = None, *, estimator: str = "") -> Rows:
@@ -30,7 +31,8 @@ def open_data(X: Any, kind: Any, sample_weight: Any = None, *, estimator: str = 
         X: Data, or the path of a file or folder.
         kind: "auto", a name of `KINDS`, or an instance. "auto": what has the axes (n, time, channels), and a list of
             arrays (time, channels), or of arrays (time,) of unlike lengths, is sequences; what has the axes (n, height,
-            width, channels), a folder, and a list of Pillow's pictures are images; all else is vectors.
+            width, channels), a folder, and a list of Pillow's pictures are images; a data frame, or a file of one, that
+            holds anything but plain numbers, or has holes, is a table; all else is vectors.
         sample_weight: How much each row counts.
         estimator: What messages call the model.
 
@@ -38,7 +40,11 @@ def open_data(X: Any, kind: Any, sample_weight: Any = None, *, estimator: str = 
         DataError: If X cannot be used.
     """
     X = X if is_folder(X) else opened(X)
-    return kind_of(X, kind).rows(X, sample_weight, estimator=estimator)
+    chosen = kind_of(X, kind)
+    if kind == "auto" and isinstance(chosen, Vectors):
+        X, mixed = _looked_at(X)
+        chosen = Columns() if mixed else chosen
+    return chosen.rows(X, sample_weight, estimator=estimator)
 
 
 def kind_of(X: Any, kind: Any) -> Kind:
@@ -55,6 +61,18 @@ def kind_of(X: Any, kind: Any) -> Kind:
         return Images()
     axes = 2 if isinstance(X, str | os.PathLike) else _axes(X)
     return {3: Sequences, 4: Images}.get(axes, Vectors)()
+
+
+def _looked_at(X: Any) -> tuple[Any, bool]:
+    """Return X, of a small file its rows, and whether it is a table of more than numbers; of a large file by a part."""
+    if not hasattr(X, "batches"):
+        return X, is_mixed(X)
+    if X.names is None:
+        return X, False
+    if not X.fits(IN_MEMORY_BYTES):
+        return X, is_mixed(next(iter(X.batches()), None))
+    rows = X.read()
+    return rows, is_mixed(rows)
 
 
 def schema_from_json(value: Mapping[str, Any], kind: Any = None) -> Schema:

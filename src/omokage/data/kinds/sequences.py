@@ -148,7 +148,7 @@ class SequenceSchema(Schema):
     @property
     def event(self) -> Event:
         """One step, as the model side sees it."""
-        return replace(self.columns.event, missing=self.holes)
+        return self.columns.event.with_holes(self.features if self.holes else 0)
 
     @property
     def log_jacobian(self) -> float:

@@ -7,7 +7,7 @@ import copy
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -19,23 +19,39 @@ from omokage.data.containers import Matrix, check_support, checked_weight, names
 from omokage.data.encoded import Encoded
 from omokage.data.frames import textual
 from omokage.data.kinds.base import Kind, Schema
+from omokage.data.kinds.tables import Columns, TableRows
 from omokage.data.rows import MemoryRows, RowSource, SpooledRows, canonical_order, divide
-from omokage.errors import DataError, listing
+from omokage.errors import DataError, check_choice, listing
 from omokage.supports import REAL, Support
 
-_IN_MEMORY_BYTES = 256 * 2**20
+IN_MEMORY_BYTES = 256 * 2**20
 _MOST_HELD_OUT = 65_536  # rows of a spooled table that validation uses
 _BLOCK = 65_536
 
 
 @dataclass(frozen=True)
 class Vectors(Kind):
-    """Rows of numbers: arrays (n, D), data frames, and files of either."""
+    """Rows of numbers: arrays (n, D), data frames, and files of either.
 
+    Attributes:
+        missing: What is done about NaN: "refuse", or "mask", which makes the rows a table of numbers with holes
+            (`omokage.data.Columns`).
+
+    Raises:
+        ParameterError: If it is neither.
+    """
+
+    missing: Literal["refuse", "mask"] = "refuse"
     name: ClassVar[str] = "vectors"
 
-    def rows(self, X: Any, sample_weight: Any = None, *, estimator: str = "") -> "Table":
+    def __post_init__(self) -> None:
+        """Check the setting."""
+        check_choice(self, "missing", ("refuse", "mask"))
+
+    def rows(self, X: Any, sample_weight: Any = None, *, estimator: str = "") -> "Table | TableRows":
         """Return training rows, read and checked; see `Kind.rows`."""
+        if self.missing == "mask":
+            return TableRows(X, Columns(), sample_weight)
         return Table(X, sample_weight, estimator=estimator)
 
     @staticmethod
@@ -121,7 +137,7 @@ class Table:
         self.given = opened(X)
         if not hasattr(self.given, "batches"):
             self._in_memory(X, sample_weight, estimator)
-        elif self.given.fits(_IN_MEMORY_BYTES):
+        elif self.given.fits(IN_MEMORY_BYTES):
             self._in_memory(self.given.read(), sample_weight, estimator)
         elif sample_weight is not None:
             raise DataError("sample_weight: expected None where X is a large file, which is streamed.")

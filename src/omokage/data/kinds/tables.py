@@ -1,0 +1,475 @@
+"""Tables as people have them: numbers, categories, times, holes; each column of a type of its own.
+
+Data frames and files that hold anything but plain numbers are tables, and so is what is read with `data="table"`. What
+each column holds is decided by its values (`omokage.data.column_types`), once, at the fit. A missing cell is masked: it
+counts in no density, and networks are told that it is missing.
+"""
+
+import copy
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, get_args
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from omokage.batch import Batch, Event
+from omokage.data import column_types
+from omokage.data.column_types import LEVELS, Category, ColumnType, LeftOut, Number, Time, Values
+from omokage.data.columns import ColumnSchema, Moments, Standardization, check_names
+from omokage.data.containers import check_support, checked_weight
+from omokage.data.encoded import Encoded
+from omokage.data.frames import Container, frame_of, like, series_of, textual
+from omokage.data.kinds.base import Given, Kind, Schema
+from omokage.data.rows import MemoryRows, RowSource, canonical_order, divide
+from omokage.errors import DataError, FileFormatError, ParameterError, check_counts, listing, suggest
+from omokage.files.formats import MISSING
+from omokage.supports import REAL, Support
+
+_SHOWN = 5  # names in a warning
+_DASHES = ("-", "--", ".", "...")  # that stand for a missing value where the other cells are longer
+
+
+@dataclass(frozen=True)
+class Columns(Kind):
+    """Rows of a table, whose columns hold numbers, categories or times, and may have holes.
+
+    Attributes:
+        types: What columns hold, by name, where their values do not say it: "number", "category" (also of whole
+            numbers), "time" or "ignore". Columns of an array are named by their number, counted from 0.
+        missing: Cells of text that stand for a missing value, apart from spaces around them. Dashes and points do so
+            without being named, where all other cells of the column have two letters or more.
+        levels: How many levels a category has at most; the rarest beyond them share one.
+
+    Raises:
+        ParameterError: If a type is not one of these.
+
+    Example:
+        >>> import omokage as om, polars
+        >>> parts = polars.DataFrame({"lot": ["A", "B", "A", "B"] * 5, "width": [1.5, None, 1.25, 2.0] * 5})
+        >>> vae = om.VAE(1, hidden=(), epochs=1, verbose=0, data=om.data.Columns(types={"lot": "category"})).fit(parts)
+        >>> vae.sample(2).columns
+        ['lot', 'width']
+    """
+
+    types: Mapping[str, str] = field(default_factory=dict)
+    missing: Sequence[str] = MISSING
+    levels: int = LEVELS
+    name: ClassVar[str] = "table"
+
+    def __post_init__(self) -> None:
+        """Check the settings, and keep them in a form that can be compared and written down."""
+        if not isinstance(self.types, Mapping):
+            raise ParameterError(
+                f"Columns(types={self.types!r}): expected a dictionary, such as {{'lot': 'category'}}."
+            )
+        for column, chosen in self.types.items():
+            if chosen not in column_types.NAMES:
+                raise ParameterError(
+                    f"Columns: types: column {str(column)!r}: expected one of "
+                    f"{', '.join(map(repr, column_types.NAMES))}; got {chosen!r}."
+                    + suggest(str(chosen), column_types.NAMES)
+                )
+        words = (self.missing,) if isinstance(self.missing, str) else self.missing
+        if not all(isinstance(word, str) for word in words):
+            raise ParameterError(f"Columns(missing={self.missing!r}): expected a list of texts.")
+        check_counts(self, "levels")
+        if self.levels < 2:
+            raise ParameterError(f"Columns(levels={self.levels}): expected a whole number of at least 2.")
+        object.__setattr__(self, "types", {str(column): chosen for column, chosen in self.types.items()})
+        object.__setattr__(self, "missing", tuple(word.strip() for word in words))
+
+    def __hash__(self) -> int:
+        return hash((tuple(self.types.items()), self.missing, self.levels))
+
+    def rows(self, X: Any, sample_weight: Any = None, *, estimator: str = "") -> "TableRows":
+        """Return training rows, read and checked; see `Kind.rows`."""
+        return TableRows(X, self, sample_weight)
+
+    def read(self, X: Any, name: str = "X") -> list[pl.Series]:
+        """Return the columns of a frame, an array or an open file, with nulls where cells are missing.
+
+        Raises:
+            DataError: If it is no table.
+        """
+        rows = X.read() if hasattr(X, "batches") else X
+        return [self._with_holes(column) for column in series_of(rows, name)]
+
+    def _with_holes(self, column: pl.Series) -> pl.Series:
+        """Return a column with null for each cell that stands for a missing value."""
+        if column.dtype.is_float():
+            return column.fill_nan(None)
+        if column.dtype != pl.String:
+            return column
+        bare = column.str.strip_chars()
+        bare = bare.set(bare.is_in(self.missing), None)
+        dashes = bare.is_in(_DASHES)
+        if dashes.any() and (bare.filter(~dashes).str.len_chars() >= 2).all() and not dashes.all():
+            bare = bare.set(dashes, None)
+        return bare
+
+    @staticmethod
+    def schema_from_json(value: Mapping[str, Any]) -> "TableSchema":
+        """Return the schema that `to_json` wrote; raises FileFormatError if it is not sound."""
+        return TableSchema.from_json(value)
+
+
+def is_mixed(X: Any) -> bool:
+    """Say whether X is a data frame that holds anything but plain numbers, or has holes.
+
+    Example:
+        >>> is_mixed(pl.DataFrame({"a": [1, None]})), is_mixed(pl.DataFrame({"a": [1, 2]})), is_mixed([[1, None]])
+        (True, False, False)
+    """
+    from omokage.data.arrays import is_numbers
+
+    frame = frame_of(X)
+    if frame is None or not len(frame):
+        return False
+    for column in frame.iter_columns():
+        if not is_numbers(column) or column.is_null().any():
+            return True
+        if column.dtype.is_float() and column.is_nan().any():
+            return True
+    return False
+
+
+@dataclass(frozen=True, eq=False)
+class TableSchema(Schema):
+    """What was learned of a table.
+
+    Attributes:
+        columns: Of those that are input.
+        kind: How tables are read.
+        types: What each of them holds.
+        left_out: The other columns, by name, and why they are no input.
+        holes: Which columns had missing cells, (D,).
+        container: What came at the fit, and so comes back: see `omokage.data.frames.like`.
+        order: The names of all columns of the fit.
+    """
+
+    columns: ColumnSchema
+    kind: Columns
+    types: tuple[ColumnType, ...]
+    left_out: Mapping[str, LeftOut]
+    holes: NDArray[np.bool_]
+    container: Container
+    order: tuple[str, ...]
+    can_miss: ClassVar[bool] = True
+
+    @property
+    def event(self) -> Event:
+        """One row, as the model side sees it."""
+        return self.columns.event.with_holes(self.features if self.holes.any() else 0)
+
+    def opened(self, X: Any) -> Any:
+        """Return the rows of a file, where X is one or the path of one, else X."""
+        from omokage.data.containers import values
+
+        return values(X)
+
+    def rows(self, X: Any, *, support: Support = REAL, name: str = "X", estimator: str = "") -> Encoded:
+        """Return rows of a table, checked and encoded; see `Schema.rows`."""
+        read = self.selected(self.kind.read(self.opened(X), name), name)
+        self._warn_of_unseen(read, name)
+        raw = np.column_stack([one.read(column, name) for one, column in zip(self.types, read, strict=True)])
+        inside = np.broadcast_to(support.inside, raw.shape[1:])
+        check_support(np.where(np.isnan(raw), inside, raw), support, self.columns.names, name)
+        return Encoded.of(self.encode(raw))
+
+    def selected(self, read: list[pl.Series], name: str = "X") -> list[pl.Series]:
+        """Return the columns that are input, in the order of the fit; raises DataError if there are others."""
+        if self.names is None:
+            if len(read) != len(self.order):
+                raise DataError(f"{name} has {len(read)} columns; expected {len(self.order)}, as at the fit.")
+            return [column for column, known in zip(read, self.order, strict=True) if known not in self.left_out]
+        check_names(self.names, [column.name for column in read if column.name not in self.left_out], name)
+        by_name = {column.name: column for column in read}
+        return [by_name[column] for column in self.names]
+
+    def _warn_of_unseen(self, read: list[pl.Series], name: str) -> None:
+        """Name the levels that the fit did not see."""
+        for kind, column in zip(self.types, read, strict=True):
+            if isinstance(kind, Category) and (unseen := kind.unseen(column)):
+                warnings.warn(
+                    f"{name}: column {column.name!r} has {'levels' if len(unseen) > 1 else 'a level'} that the fit did "
+                    f"not see: {listing(unseen, _SHOWN)}. To the networks such a cell is missing; its density is below "
+                    "that of every level that was seen.",
+                    stacklevel=5,
+                )
+
+    def encode(self, raw: Values) -> Batch:
+        """Return standardised rows and which cells were observed, from raw numbers with NaN for the others."""
+        x = self.columns.encode(raw)
+        observed = ~np.isnan(x)
+        # The same arrays for all rows of a fit with holes, so that one program serves them.
+        mask = observed if self.holes.any() or not observed.all() else None
+        return Batch(np.where(observed, x, np.float32(0)), mask=mask)
+
+    def decode(self, x: Any, rows: Encoded | None = None) -> Any:
+        """Return rows of a table, in the container of the fit, from standardised ones, (n, D)."""
+        return self._like(self.written(x))
+
+    def written(self, x: Any) -> pl.DataFrame:
+        """Return rows as a frame of the columns that are input, from standardised ones, (n, D)."""
+        raw = self.columns.decode(x)
+        return pl.DataFrame([kind.write(raw[:, j]).alias(self.table_names[j]) for j, kind in enumerate(self.types)])
+
+    def _like(self, frame: pl.DataFrame) -> Any:
+        if self.names is None:  # an array has all columns again
+            empty = pl.Series([None] * frame.height, dtype=pl.Float64)
+            known = dict(zip((one for one in self.order if one not in self.left_out), frame.get_columns(), strict=True))
+            frame = pl.DataFrame([known.get(one, empty).alias(one) for one in self.order])
+        return like(frame, self.container)
+
+    def kept(self, X: Any, filled: Any) -> Any:
+        """Return `filled`, with the cells that X has as X has them."""
+        given, frame = self.selected(self.kind.read(X)), pl.DataFrame(series_of(filled))
+        if self.names is None:
+            frame = frame.select([one for one in frame.columns if str(one) not in self.left_out])
+        parts = []
+        for kind, there, new in zip(self.types, given, frame.get_columns(), strict=True):
+            there = there.cast(pl.String) if there.dtype in (pl.Categorical, pl.Enum) else there
+            cells = there if there.dtype == new.dtype else kind.write(kind.read(there))
+            parts.append(pl.select(pl.when(cells.is_null()).then(new).otherwise(cells)).to_series().alias(new.name))
+        return self._like(pl.DataFrame(parts))
+
+    @property
+    def log_jacobian(self) -> float:
+        """What to add to log p(x) to get log p(raw), in nats per row, where all cells are there."""
+        return self.columns.log_jacobian
+
+    def log_jacobians(self, rows: Encoded) -> Any:
+        """Return what to add to log p(x) of each row, in nats: of the cells that were observed."""
+        each = -np.log(self.columns.scale)
+
+        def one(batch: Batch) -> NDArray[np.float64]:
+            seen = np.ones(batch.x.shape, bool) if batch.mask is None else batch.mask
+            return np.asarray(seen @ each)
+
+        return rows.each(one)
+
+    # -------------------------------------------------------------------------------------------------- in words
+
+    @property
+    def described(self) -> str:
+        """What a model was fitted on."""
+        more = f" ({len(self.left_out)} more left out)" if self.left_out else ""
+        return f"{self.features} columns{more}"
+
+    def facts(self) -> dict[str, str]:
+        """Return what each column holds."""
+        missing = {True: "; with holes", False: ""}
+        shown = {
+            f"column {self.table_names[j]}": f"{kind.name}: {kind.described}{missing[bool(self.holes[j])]}"
+            for j, kind in enumerate(self.types)
+        }
+        return shown | {f"column {name}": reason.described for name, reason in self.left_out.items()}
+
+    # -------------------------------------------------------------------------------------- from files and to files
+
+    def given(self, source: Any, ids: Sequence[str] = ()) -> Given:
+        """Return all rows of an open file; columns that the fit left out may be there; see `Schema.given`."""
+        rows = source.read() if hasattr(source, "batches") else source
+        if not isinstance(rows, pl.DataFrame):
+            return Given(rows, pl.DataFrame())
+        known = rows.drop(ids)
+        if self.names is not None:
+            try:
+                check_names(self.names, [name for name in known.columns if name not in self.left_out])
+            except DataError as error:
+                more = " Pass columns that are no input through with --id." * (set(self.names) < set(known.columns))
+                raise DataError(f"{error}{more}") from None
+        return Given(known, rows.select(ids), rows)
+
+    def to_table(self, answers: Any, given: Given | None = None) -> pl.DataFrame:
+        """Return answers like X as a table, behind what tells the rows apart that were `given`."""
+        keys = () if given is None else given.keys.get_columns()
+        columns = series_of(answers)
+        names = self.table_names if len(columns) == self.features else self.order
+        named = [column.alias(name) for column, name in zip(columns, names, strict=True)]
+        return pl.DataFrame([*keys, *named])
+
+    def missing(self, given: Given) -> int:
+        """Return how many cells of rows are missing."""
+        return sum(column.null_count() for column in self.selected(self.kind.read(given.rows)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the schema as a JSON object."""
+        return {
+            "kind": self.kind.name,
+            "columns": self.columns.to_json(),
+            "asked": [
+                [name, chosen] for name, chosen in self.kind.types.items()
+            ],  # names are no keys in a file of ours
+            "missing": list(self.kind.missing),
+            "levels": self.kind.levels,
+            "types": [kind.to_json() for kind in self.types],
+            "left_out": [[name, reason.why] for name, reason in self.left_out.items()],
+            "holes": self.holes.tolist(),
+            "container": self.container,
+            "order": list(self.order),
+        }
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> "TableSchema":
+        """Return the schema that `to_json` wrote; raises FileFormatError if it is not sound."""
+        try:
+            schema = TableSchema(
+                ColumnSchema.from_json(value["columns"]),
+                Columns(dict(value["asked"]), value["missing"], value["levels"]),
+                tuple(map(column_types.from_json, value["types"])),
+                {str(name): LeftOut(str(why)) for name, why in value["left_out"]},
+                np.array(value["holes"], bool),
+                value["container"],
+                tuple(map(str, value["order"])),
+            )
+        except FileFormatError:
+            raise
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise FileFormatError(f"schema.json: not a schema of a table ({error!r}).") from None
+        names = tuple(name for name in schema.order if name not in schema.left_out)
+        sound = (
+            len(schema.types) == schema.features == len(schema.holes) == len(names)
+            and len(set(schema.order)) == len(schema.order)
+            and set(schema.left_out) <= set(schema.order)
+            and (schema.names is None or names == schema.names)
+            and schema.container in get_args(Container)
+            and (schema.names is None) == (schema.container == "array")
+        )
+        if not sound:
+            raise FileFormatError("schema.json: its columns and their types do not fit together.")
+        return schema
+
+
+class TableRows:
+    """Training rows of a table; see `omokage.data.kinds.base.Rows`."""
+
+    alike, streamed = False, False
+    blocks = None  # of rows that share a part of their content
+    series = None  # that rows were cut from
+
+    def __init__(self, X: Any, kind: Columns, sample_weight: Any = None):
+        """Read the rows, and decide what each column holds.
+
+        Raises:
+            DataError: If the rows or the weights cannot be used.
+        """
+        self.kind = kind
+        read = kind.read(X)
+        self.container = container_of(X)
+        self.textual = textual(X)
+        self.order = tuple(column.name for column in read)
+        if unknown := [name for name in kind.types if name not in self.order]:
+            hints = "".join(suggest(name, self.order) for name in unknown[:_SHOWN])
+            raise DataError(f"X: types name columns that it does not have: {listing(unknown)}.{hints}")
+        if not read or len(read[0]) < 2:
+            raise DataError(f"X: expected at least 2 rows; got {len(read[0]) if read else 0}.")
+        self.types, self.left_out, columns = _decided(read, kind)
+        self.matrix = np.column_stack([one.read(column) for one, column in zip(self.types, columns, strict=True)])
+        used = tuple(column.name for column in columns)
+        self.names = None if self.container == "array" else used
+        self.weight = None if sample_weight is None else checked_weight(sample_weight, len(self.matrix))
+        self.holes: NDArray[np.bool_] = np.asarray(np.isnan(self.matrix).any(0))
+        self._measure()
+        if self.left_out:
+            what = "; ".join(f"{name!r}: {reason.why}" for name, reason in self.left_out.items())
+            warnings.warn(
+                f"X: columns that are no input are left out: {what}. Say otherwise with types= (omokage.data.Columns).",
+                stacklevel=4,
+            )
+        if (empty := np.isnan(self.matrix).all(1)).any():
+            rows = np.flatnonzero(empty)
+            warnings.warn(
+                f"X: rows {listing(rows, _SHOWN)} have no value in any column that is input; nothing is learned of "
+                "them.",
+                stacklevel=4,
+            )
+
+    @property
+    def count(self) -> int:
+        """The number of rows of X."""
+        return len(self.matrix)
+
+    @property
+    def classes(self) -> tuple[int | None, ...]:
+        """How many levels each column has, (D,); `None` for numbers."""
+        return tuple(len(kind.levels) or None for kind in self.types)
+
+    def columns(self) -> None:
+        """Return nothing: names are checked by the schema, which knows of columns that are left out."""
+
+    def schema(self, standardize: Standardization) -> TableSchema:
+        """Return what is learned of the columns."""
+        learned = ColumnSchema.learn(self.moments, self.names, standardize, self.textual)
+        return TableSchema(learned, self.kind, self.types, self.left_out, self.holes, self.container, self.order)
+
+    def part(self, index: NDArray[np.int64]) -> "TableRows":
+        """Return the rows at these places of X, with moments of their own; see `Rows.part`."""
+        part = copy.copy(self)
+        part.matrix, part.weight = self.matrix[index], None if self.weight is None else self.weight[index]
+        part._measure()
+        return part
+
+    def encoded(self, schema: TableSchema) -> Encoded:
+        """Return all rows as a schema encodes them, in the order of X."""
+        return Encoded.of(schema.encode(self.matrix))
+
+    def values_of(self, index: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the numbers by which rows are put into an order, (B, D); a missing one is the least."""
+        return np.where(np.isnan(self.matrix[index]), np.finfo(np.float64).min, self.matrix[index])
+
+    def rows(
+        self, schema: TableSchema, held_out: float, seed: int, context: Any = None
+    ) -> tuple[RowSource, RowSource | None]:
+        """Return the rows for training, and a share of them that is held out (`None` where 0); see `Rows.rows`."""
+        rows = schema.encode(self.matrix)._replace(context=context)
+        kept = np.arange(self.count) if self.weight is None else np.flatnonzero(self.weight)
+        index = kept[canonical_order(rows.map(lambda array: array[kept]), self.values_of(kept))]
+        training, checking = (
+            MemoryRows(rows, None if self.weight is None else self.weight[chosen], chosen) if len(chosen) else None
+            for chosen in divide(index, held_out, np.random.default_rng([seed, 0]))
+        )
+        assert training is not None  # a share of less than all is held out
+        return training, checking
+
+    def _measure(self) -> None:
+        self.moments = Moments.of_observed(self.matrix, self.weight)
+
+
+def container_of(X: Any) -> Container:
+    """Return what X came in, so that answers come in the same."""
+    frame = None if hasattr(X, "batches") else frame_of(X)
+    if frame is None:
+        return "polars" if hasattr(X, "batches") and X.names is not None else "array"
+    return (
+        "pandas" if frame.implementation.is_pandas() else "pyarrow" if frame.implementation.is_pyarrow() else "polars"
+    )
+
+
+def _decided(
+    read: list[pl.Series], kind: Columns
+) -> tuple[tuple[ColumnType, ...], dict[str, LeftOut], list[pl.Series]]:
+    """Return what each column holds, the columns that are left out, and those that are not."""
+    numbering = column_types.number_rows(read)
+    types: list[ColumnType] = []
+    left_out: dict[str, LeftOut] = {}
+    columns = []
+    for column in read:
+        asked = kind.types.get(column.name)
+        found: Number | Category | Time | LeftOut
+        if asked is None and column.name in numbering:
+            found = LeftOut("whole numbers that count the rows")
+        else:
+            found = column_types.decide(column, asked, kind.levels)
+        if isinstance(found, LeftOut):
+            left_out[column.name] = found
+        else:
+            types.append(found)
+            columns.append(column)
+    if not types:
+        what = "; ".join(f"{name!r}: {reason.why}" for name, reason in left_out.items())
+        raise DataError(f"X: no column is left that something could be learned of. Left out are {what}.")
+    return tuple(types), left_out, columns
