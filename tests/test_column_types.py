@@ -10,9 +10,13 @@ import pytest
 from omokage.data.column_types import Category, LeftOut, Number, Time, decide, from_json
 from omokage.data.frames import series_of
 from omokage.data.kinds import Columns
+from omokage.data.splines import Spline
 from omokage.errors import DataError, FileFormatError, ParameterError
 
 UTC, DAY = datetime.UTC, datetime.date(2024, 2, 28)
+
+
+NUMBER = Number().to_json()
 
 
 @pytest.mark.parametrize(
@@ -72,18 +76,18 @@ def test_rare_levels_share_one_and_a_new_level_has_the_number_after_the_last():
     kind = Category.of(column, 3)
     assert (kind.levels, kind.counts, kind.rare) == (("a", "b", "other"), (9, 5, 3), ("c", "d", "e"))
     new = pl.Series(["b", "d", "z", None])
-    np.testing.assert_array_equal(kind.read(new), [1, 2, 3, np.nan])
+    np.testing.assert_array_equal(kind.read(new)[:, 0], [1, 2, 3, np.nan])
     assert kind.unseen(new) == ["z"]
 
 
 def test_levels_are_found_whatever_type_they_come_in():
     numbers, truth = decide(pl.Series([1, 2, 1])), decide(pl.Series([True, False, True]))
     for cells in ([2, 1], [2.0, 1.0], ["2", " 1"]):
-        np.testing.assert_array_equal(numbers.read(pl.Series(cells)), [1, 0])
+        np.testing.assert_array_equal(numbers.read(pl.Series(cells))[:, 0], [1, 0])
     for cells in ([True, False], ["true", "FALSE"], [1, 0], ["1", "0"]):
-        np.testing.assert_array_equal(truth.read(pl.Series(cells)), [1, 0])
-    np.testing.assert_array_equal(numbers.read(pl.Series(["two", None])), [2, np.nan])
-    np.testing.assert_array_equal(truth.read(pl.Series(["perhaps"])), [2])
+        np.testing.assert_array_equal(truth.read(pl.Series(cells))[:, 0], [1, 0])
+    np.testing.assert_array_equal(numbers.read(pl.Series(["two", None]))[:, 0], [2, np.nan])
+    np.testing.assert_array_equal(truth.read(pl.Series(["perhaps"]))[:, 0], [2])
 
 
 def test_an_enumeration_keeps_its_order():
@@ -159,8 +163,11 @@ def test_settings_are_checked(settings, words):
     [
         {},
         {"type": "colour"},
-        {"type": "number", "decimals": 99, "integer": False, "notation": None},
-        {"type": "number", "decimals": 1, "integer": 2, "notation": None},
+        NUMBER | {"decimals": 99},
+        NUMBER | {"integer": 2},
+        NUMBER | {"spikes": [2, 1]},
+        NUMBER | {"spline": {"knots": [1, 2, 3, 3], "scores": [1, 2, 3, 4]}},
+        NUMBER | {"spline": {"knots": [1, 2, 3, 4], "scores": [1, 2, np.nan, 4]}},
         {"type": "category", "levels": [], "counts": [], "rare": []},
         {"type": "category", "levels": ["a", "a"], "counts": [1, 1], "rare": []},
         {"type": "category", "levels": ["a", 1], "counts": [1, 1], "rare": []},
@@ -174,3 +181,47 @@ def test_settings_are_checked(settings, words):
 def test_a_type_that_is_not_sound_is_refused(value):
     with pytest.raises(FileFormatError, match="not the type of a column"):
         from_json(value)
+
+
+def heaps(n: int = 400) -> np.ndarray:
+    """Return amounts, of which a third is 0 and others are 9.99 or log-normal."""
+    random = np.random.default_rng(0)
+    kind = random.choice(3, n, p=[0.35, 0.15, 0.5])
+    return np.where(kind == 0, 0.0, np.where(kind == 1, 9.99, np.exp(random.normal(0, 2, n)) + 0.01)).round(4)
+
+
+def test_a_value_that_repeats_is_a_class_beside_the_number():
+    values = heaps()
+    column = pl.Series("c", [None, *values.tolist()])
+    kind = decide(column)
+    assert kind.spikes == (0.0, 9.99) and kind.classes == (3, None) and kind.spline is not None
+    entries = kind.read(column)
+    assert np.isnan(entries[0]).all()
+    np.testing.assert_array_equal(entries[1:, 0], np.select([values == 0, values == 9.99], [0, 1], 2))
+    np.testing.assert_array_equal(np.isnan(entries[1:, 1]), np.isin(values, kind.spikes))
+    assert kind.write(entries).to_list() == column.to_list()
+    assert from_json(kind.to_json()) == kind
+
+
+def test_a_spline_is_taken_where_it_fits_held_out_values_better():
+    random = np.random.default_rng(0)
+    for values, bent in ((random.normal(3, 2, 900), False), (np.exp(random.normal(0, 2, 900)), True)):
+        assert (decide(pl.Series(values)).spline is not None) == bent
+        assert decide(pl.Series(values), spline=False).spline is None
+        assert decide(pl.Series(values), spline=True).spline is not None
+
+
+@pytest.mark.parametrize(
+    "values", [np.exp(np.linspace(-4, 4, 300)), np.r_[np.linspace(0, 1, 99), np.linspace(8, 9, 9)]]
+)
+def test_a_spline_ascends_goes_back_and_knows_its_slope(values):
+    spline = Spline.of(values)
+    x = np.linspace(values.min() - 2, values.max() + 3, 1000)
+    y = spline(x)
+    assert (np.diff(y) > 0).all()
+    np.testing.assert_allclose(spline.back(y), x, atol=1e-9 * np.abs(x).max())
+    step = 1e-6 * (values.max() - values.min())
+    slope = (spline(x + step) - spline(x - step)) / (2 * step)
+    near = np.abs(x[:, None] - np.array(spline.knots)).min(1) < 2 * step  # where it bends
+    np.testing.assert_allclose(np.log(slope)[~near], spline.log_slope(x)[~near], atol=1e-3)
+    assert np.isnan(spline(np.array([np.nan]))).all()

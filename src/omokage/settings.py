@@ -140,10 +140,11 @@ class CommonSettings(BaseModel):
         ),
     ] = "auto"
     data: Annotated[
-        Literal["auto", "vectors", "images", "sequences"],
+        Literal["auto", "vectors", "table", "images", "sequences"],
         Field(
             description="Kind of data; auto: images for folders and arrays (n, height, width, channels), sequences for "
-            "arrays (n, time, channels), else vectors. Tables of sequences need the column that tells series apart.",
+            "arrays (n, time, channels), table for data frames and files with text or holes, else vectors. Tables of "
+            "sequences need the column that tells series apart.",
             json_schema_extra=Instance,
         ),
     ] = "auto"

@@ -17,13 +17,10 @@ def info(model: Folder, own: Own = NONE) -> None:
     print(aligned(list(parts.items())))
     print(estimator.summary())
     if schema.drawing.style != "pictures":  # of which nobody wants to see each pixel
-        columns, learned = [("column", "kind", "location", "scale", "low", "high")], schema.columns
-        for j, name in list(enumerate(schema.table_names))[:_SHOWN]:
-            figures = (learned.location[j], learned.scale[j], learned.low[j], learned.high[j])
-            columns.append((name, learned.kinds[j], *(f"{figure:.6g}" for figure in figures)))
-        print(aligned(columns, right=range(2, 6)))
-        if schema.features > _SHOWN:
-            print(f"and {schema.features - _SHOWN} more columns")
+        columns = schema.overview()
+        print(aligned(columns[: _SHOWN + 1], right=() if schema.announcement else range(2, 6)))
+        if (more := len(columns) - 1 - _SHOWN) > 0:
+            print(f"and {more} more columns")
     if (context := estimator.context_schema_) is not None:
         names = context.names or tuple(f"column_{j + 1}" for j in range(len(context.columns)))
         print(aligned([("context", "taken as"), *zip(names, map(str, context.columns), strict=True)]))

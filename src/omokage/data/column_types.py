@@ -1,26 +1,27 @@
 """What a column of a table holds, decided by its values, and the way to numbers and back.
 
-| type | holds | is to a model |
+| type | holds | entries |
 |---|---|---|
-| `Number` | numbers; whole ones, or with so many decimals, are written back so | a number |
+| `Number` | numbers, written back with as many decimals | a number; which of the values that repeat |
 | `Category` | text, true/false, categories, numbers with one or two values | the place of the level in a list |
 | `Time` | dates and times | seconds since the first |
-| `LeftOut` | keys, free text, nothing: no input | not there |
+| `LeftOut` | keys, free text, nothing: no input | none |
 
-A model is given NaN where a cell is missing. A level that the fit did not see has the number after the last level.
+To a model a cell is one number or two, its entries. Those that are missing are NaN. A level that the fit did not
+see has the number after the last level.
 """
 
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from omokage.data.columns import row_numbers
+from omokage.data.splines import Spline, Values
 from omokage.errors import DataError, FileFormatError, listing, shown
 from omokage.files.numbers import EVERY, PLAIN, Notation
 from omokage.files.times import times
@@ -31,43 +32,94 @@ _FEWEST = 20  # cells that tell whether a column is a key
 _KEYS, _TEXT = 0.95, 0.5  # share of different cells, from which a column of text is a key, or is free text
 _WORDS = 3.0  # that cells of free text have on average
 _MOST_DECIMALS = 6
+_MANY = 20  # different values, from which a column can have spikes, or a spline
+_OFTEN, _MOST_SPIKES = 0.05, 3  # share of the rows that have a spike's value
+_GAIN = 0.05  # nats a value
 _HOPE = 200  # different cells that are looked at before a whole column is read as numbers or times
 
-Values = NDArray[np.float64]
 Level = str | bool | float
+Splined = Literal["auto"] | bool
 
 
 @dataclass(frozen=True)
 class Number:
     """Numbers.
 
+    A value that many rows share, such as the 0 of an amount or the end of a sensor's range, is a point mass: the first
+    entry of a cell then says which of these values it has, or none of them, and the second is the number if it is none.
+
     Attributes:
         decimals: How many they have at most, 0 for whole ones; `None`: more than six.
         integer: Whether they came as whole numbers, and so are written back.
         notation: How text writes them, where they came as text.
+        spikes: Values that are point masses, ascending.
+        spline: The map of other values to what a model is given; `None`: they are given as they are.
     """
 
     decimals: int | None = None
     integer: bool = False
     notation: tuple[str, str] | None = None
+    spikes: tuple[float, ...] = ()
+    spline: Spline | None = None
     name: ClassVar[str] = "number"
-    levels: ClassVar[tuple[Level, ...]] = ()
 
     @staticmethod
-    def of(column: pl.Series, notation: Notation | None = None) -> "Number":
+    def of(column: pl.Series, notation: Notation | None = None, spline: Splined = "auto") -> "Number":
         """Return what fits a column of numbers."""
         values = column.cast(pl.Float64).drop_nulls().to_numpy()
         values = values[np.isfinite(values)]
         decimals = next((d for d in range(_MOST_DECIMALS + 1) if _have(values, d)), None)
         integer = column.dtype.is_integer() or (decimals == 0 and notation is not None)
-        return Number(decimals, integer, None if notation is None else (notation.decimal, notation.thousands))
+        marks = None if notation is None else (notation.decimal, notation.thousands)
+        spikes = _spikes(values)
+        others = values[~np.isin(values, spikes)]
+        return Number(decimals, integer, marks, spikes, _spline(others, spline))
+
+    @property
+    def classes(self) -> tuple[int | None, ...]:
+        """How many classes each entry of a cell has; `None`: it is a number."""
+        return (len(self.spikes) + 1, None) if self.spikes else (None,)
 
     def read(self, column: pl.Series, name: str = "X") -> Values:
-        """Return the numbers, (n,), NaN where a cell is missing.
+        """Return the entries of each cell, (n, 1) or (n, 2).
 
         Raises:
             DataError: Naming the first cell that is no number.
         """
+        values = self._numbers(column, name)
+        place = np.searchsorted(self.spikes, values) if self.spikes else np.zeros(len(values), np.int64)
+        place = np.minimum(place, max(len(self.spikes) - 1, 0))
+        spiked = np.array([*self.spikes, np.nan])[place] == values
+        other = np.where(spiked, np.nan, values)
+        other = other if self.spline is None else self.spline(other)
+        if not self.spikes:
+            return other[:, None]
+        kind = np.where(spiked, place, len(self.spikes)).astype(np.float64)
+        return np.stack([np.where(np.isnan(values), np.nan, kind), other], 1)
+
+    def write(self, entries: Values) -> pl.Series:
+        """Return numbers with as many decimals as those of the fit; null where there is none."""
+        other = entries[:, -1] if self.spline is None else self.spline.back(entries[:, -1])
+        values = other
+        if self.spikes:
+            place = np.nan_to_num(entries[:, 0], nan=len(self.spikes)).astype(np.int64)
+            spiked = (place >= 0) & (place < len(self.spikes))
+            values = np.where(spiked, np.array(self.spikes)[np.where(spiked, place, 0)], other)
+            values = np.where(np.isnan(entries[:, 0]), np.nan, values)
+        rounded = values if self.decimals is None else np.round(values, self.decimals)
+        column = pl.Series(rounded).fill_nan(None)
+        within = np.abs(np.nan_to_num(rounded)).max(initial=0.0) < 2**53
+        return column.cast(pl.Int64) if self.integer and self.decimals == 0 and within else column
+
+    def log_slope(self, entries: Values) -> Values:
+        """Return log |d entry / d value| of each entry, in nats, like them."""
+        slopes = np.zeros(entries.shape)
+        if self.spline is not None:
+            slopes[:, -1] = self.spline.log_slope(self.spline.back(entries[:, -1]))
+        return slopes
+
+    def _numbers(self, column: pl.Series, name: str) -> Values:
+        """Return the numbers of a column, (n,), NaN where a cell is missing."""
         if column.null_count() == len(column):  # of whatever type
             return np.full(len(column), np.nan)
         if column.dtype == pl.String:
@@ -84,24 +136,21 @@ class Number:
         _check_finite(values, column.name, name)
         return values.astype(np.float64)
 
-    def write(self, values: Values) -> pl.Series:
-        """Return numbers with as many decimals as those of the fit; null where a value is NaN."""
-        rounded = values if self.decimals is None else np.round(values, self.decimals)
-        column = pl.Series(rounded).fill_nan(None)
-        within = np.abs(np.nan_to_num(rounded)).max(initial=0.0) < 2**53
-        return column.cast(pl.Int64) if self.integer and self.decimals == 0 and within else column
-
     @property
     def described(self) -> str:
         """What the column holds, in words."""
-        if self.decimals is None:
-            return "numbers"
-        return "whole numbers" if self.decimals == 0 else f"numbers of {self.decimals} decimals"
+        found = "numbers" if self.decimals is None else f"numbers of {self.decimals} decimals"
+        found = "whole numbers" if self.decimals == 0 else found
+        spikes = f"; often {' or '.join(f'{value:g}' for value in self.spikes)}" if self.spikes else ""
+        return found + spikes + (", by a spline" if self.spline else "")
 
     def to_json(self) -> dict[str, Any]:
         """Return the type as a JSON object."""
         notation = None if self.notation is None else list(self.notation)
-        return {"type": self.name, "decimals": self.decimals, "integer": self.integer, "notation": notation}
+        return {
+            "type": self.name, "decimals": self.decimals, "integer": self.integer, "notation": notation,
+            "spikes": list(self.spikes), "spline": None if self.spline is None else self.spline.to_json(),
+        }  # fmt: skip
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> "Number":
@@ -111,7 +160,11 @@ class Number:
         sound = decimals is None or (type(decimals) is int and 0 <= decimals <= _MOST_DECIMALS)
         if not sound or type(integer) is not bool or (marks is not None and Notation(*marks) not in EVERY):
             raise ValueError(f"decimals {decimals!r}, integer {integer!r}, notation {notation!r}")
-        return Number(decimals, integer, marks)
+        spikes, spline = np.array(value["spikes"], np.float64), value["spline"]
+        if spikes.ndim != 1 or not np.isfinite(spikes).all() or (np.diff(spikes) <= 0).any():
+            raise ValueError(f"spikes {shown(value['spikes'])[:100]}")
+        made = None if spline is None else Spline.from_json(spline)
+        return Number(decimals, integer, marks, tuple(spikes.tolist()), made)
 
 
 @dataclass(frozen=True)
@@ -156,23 +209,33 @@ class Category:
         known = {level: place for place, level in enumerate(self.levels)}
         return known | dict.fromkeys(self.rare, len(self.levels) - 1)
 
+    @property
+    def classes(self) -> tuple[int | None, ...]:
+        """How many classes each entry of a cell has."""
+        return (len(self.levels),)
+
+    def log_slope(self, entries: Values) -> Values:
+        """Return 0 for each entry: masses have no unit."""
+        return np.zeros(entries.shape)
+
     def read(self, column: pl.Series, name: str = "X") -> Values:
-        """Return the places of the levels, (n,); of one that the fit did not see their number, NaN where missing."""
+        """Return the place of each level, (n, 1); of one that the fit did not see their number, NaN where missing."""
         cells = _cells(column, like=self.levels[0])
         distinct = cells.drop_nulls().unique()
         places = [float(self._places.get(level, len(self.levels))) for level in distinct.to_list()]
         found = cells.replace_strict(
             distinct, pl.Series(places, dtype=pl.Float64), default=None, return_dtype=pl.Float64
         )
-        return found.fill_null(float("nan")).to_numpy().astype(np.float64)
+        return found.fill_null(float("nan")).to_numpy().astype(np.float64)[:, None]
 
     def unseen(self, column: pl.Series) -> list[Level]:
         """Return the levels of a column that the fit did not see."""
         distinct = _cells(column, like=self.levels[0]).drop_nulls().unique(maintain_order=True).to_list()
         return [level for level in distinct if level not in self._places]
 
-    def write(self, values: Values) -> pl.Series:
-        """Return the levels; null where a value is NaN, or is no place of a level."""
+    def write(self, entries: Values) -> pl.Series:
+        """Return the levels; null where an entry is NaN, or is no place of a level."""
+        values = entries[:, 0]
         known = (values >= 0) & (values < len(self.levels))  # NaN is not
         places = pl.Series(np.where(known, values, 0).astype(np.int64))
         return pl.Series(list(self.levels)).gather(places).set(pl.Series(~known), None)
@@ -222,7 +285,7 @@ class Time:
     zone: bool = False
     text: bool = False
     name: ClassVar[str] = "time"
-    levels: ClassVar[tuple[Level, ...]] = ()
+    classes: ClassVar[tuple[int | None, ...]] = (None,)
 
     @staticmethod
     def of(column: pl.Series) -> "Time":
@@ -236,14 +299,18 @@ class Time:
     def _first(self) -> datetime.datetime:
         return datetime.datetime.fromisoformat(self.first)
 
+    def log_slope(self, entries: Values) -> Values:
+        """Return 0 for each entry: densities are those of seconds."""
+        return np.zeros(entries.shape)
+
     def read(self, column: pl.Series, name: str = "X") -> Values:
-        """Return seconds, (n,), NaN where a cell is missing.
+        """Return seconds, (n, 1), NaN where a cell is missing.
 
         Raises:
             DataError: If a cell is no time.
         """
         if column.null_count() == len(column):
-            return np.full(len(column), np.nan)
+            return np.full((len(column), 1), np.nan)
         try:
             moments = _moments(column)
         except DataError as error:
@@ -252,10 +319,11 @@ class Time:
             has = ("no time zone", "a time zone")
             raise DataError(f"{name}: column {column.name!r}: expected times with {has[self.zone]}, as at fit.")
         since = (moments - pl.Series([self._first], dtype=moments.dtype)).dt.total_microseconds()
-        return since.cast(pl.Float64).fill_null(float("nan")).to_numpy() / 1e6
+        return since.cast(pl.Float64).fill_null(float("nan")).to_numpy()[:, None] / 1e6
 
-    def write(self, values: Values) -> pl.Series:
-        """Return times; null where a value is NaN."""
+    def write(self, entries: Values) -> pl.Series:
+        """Return times; null where an entry is NaN."""
+        values = entries[:, 0]
         step = 86_400.0 if self.dates else 1.0
         seconds = np.clip(np.round(np.nan_to_num(values) / step) * step, -1e11, 1e11)
         first = self._first if not self.zone else self._first.astimezone(datetime.UTC).replace(tzinfo=None)
@@ -311,22 +379,25 @@ _TYPES: dict[str, Any] = {one.name: one for one in (Number, Category, Time)}
 NAMES = (*_TYPES, "ignore")
 
 
-def decide(column: pl.Series, asked: str | None = None, levels: int = LEVELS) -> ColumnType | LeftOut:
+def decide(
+    column: pl.Series, asked: str | None = None, levels: int = LEVELS, spline: Splined = "auto"
+) -> ColumnType | LeftOut:
     """Return what a column holds.
 
     Args:
         column: With nulls where cells are missing.
         asked: One of `NAMES`; `None`: by the values.
         levels: How many a category has at most.
+        spline: Whether numbers are mapped by a spline.
 
     Raises:
         DataError: If it cannot be used, or is not what is asked for.
 
     Example:
         >>> decide(pl.Series([1.5, 2.0, 7.25])), decide(pl.Series(["a", "b", "a"])).levels
-        (Number(decimals=2, integer=False, notation=None), ('a', 'b'))
+        (Number(decimals=2, integer=False, notation=None, spikes=(), spline=None), ('a', 'b'))
         >>> decide(pl.Series(["1,5", "2,5", "3"])).read(pl.Series(["4,25"])).tolist()
-        [4.25]
+        [[4.25]]
         >>> decide(pl.Series([f"part {number}" for number in range(30)]))
         LeftOut(why='a key, of which 30 of 30 are different')
     """
@@ -347,14 +418,14 @@ def decide(column: pl.Series, asked: str | None = None, levels: int = LEVELS) ->
     if asked == "time":
         return Time.of(column)
     if asked == "number":
-        return _asked_number(column)
+        return _asked_number(column, spline)
     if isinstance(kind, pl.Date | pl.Datetime):
         return Time.of(column)
     if column.dtype.is_numeric():
         different = column.drop_nans().n_unique() if column.dtype.is_float() else column.n_unique()
         few = different - (column.null_count() > 0) <= 2
-        return Category.of(column) if few else Number.of(column)
-    return _of_text(column, levels)
+        return Category.of(column) if few else Number.of(column, spline=spline)
+    return _of_text(column, levels, spline)
 
 
 def from_json(value: Any) -> ColumnType:
@@ -380,7 +451,7 @@ def number_rows(columns: Sequence[pl.Series]) -> set[str]:
     return {names[j] for j in row_numbers(matrix, names)}
 
 
-def _of_text(column: pl.Series, levels: int) -> ColumnType | LeftOut:
+def _of_text(column: pl.Series, levels: int, spline: Splined) -> ColumnType | LeftOut:
     """Return what a column of text, of categories or of true/false holds."""
     cells = _cells(column)
     filled = cells.drop_nulls()
@@ -388,7 +459,7 @@ def _of_text(column: pl.Series, levels: int) -> ColumnType | LeftOut:
     if column.dtype == pl.String:
         notation = _notation(filled)
         if notation is not None and different > 2:
-            return Number.of(notation.plain(filled).cast(pl.Float64), notation)
+            return Number.of(notation.plain(filled).cast(pl.Float64), notation, spline)
         if different > 2 and (found := _time(column)) is not None:
             return found
         share = different / len(filled)
@@ -400,17 +471,17 @@ def _of_text(column: pl.Series, levels: int) -> ColumnType | LeftOut:
     return Category.of(column, levels)
 
 
-def _asked_number(column: pl.Series) -> Number:
+def _asked_number(column: pl.Series, spline: Splined) -> Number:
     """Return a column as numbers."""
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
-        return Number.of(column.cast(pl.Int64) if column.dtype == pl.Boolean else column)
+        return Number.of(column.cast(pl.Int64) if column.dtype == pl.Boolean else column, spline=spline)
     cells = _cells(column).drop_nulls()
     notation = _notation(cells)
     if notation is None:
         plain = PLAIN.plain(cells).cast(pl.Float64, strict=False)
         row = int(plain.is_null().arg_max() or 0)
         raise DataError(f"X: column {column.name!r}: expected numbers, as types says; got {cells[row]!r}.")
-    return Number.of(notation.plain(cells).cast(pl.Float64), notation)
+    return Number.of(notation.plain(cells).cast(pl.Float64), notation, spline)
 
 
 def _notation(cells: pl.Series) -> Notation | None:
@@ -474,6 +545,42 @@ def _truth(column: pl.Series) -> pl.Series:
 def _plainer(column: pl.Series) -> pl.Series:
     """Return numbers as float64 with null for NaN, and all else as it is."""
     return column.cast(pl.Float64).fill_nan(None) if column.dtype.is_numeric() else column
+
+
+def _spikes(values: Values) -> tuple[float, ...]:
+    """Return the values that more than a twentieth of all have, where most are others and of many kinds."""
+    different, counts = np.unique(values, return_counts=True)
+    if len(different) < _MANY or len(values) < _MANY:
+        return ()
+    often = counts > _OFTEN * len(values)
+    return tuple(different[often].tolist()) if often.sum() <= _MOST_SPIKES and not often.all() else ()
+
+
+def _spline(values: Values, asked: Splined) -> Spline | None:
+    """Return the spline of values, where it is asked for, or "auto" and half of them say so of the other half.
+
+    The half that was not looked at is to have a higher density under a normal of its scores than under a normal of
+    themselves, by a twentieth of a nat.
+    """
+    if asked is False or len(values) < _MANY:
+        return None
+    if asked == "auto":
+        mixed = np.random.default_rng(0).permutation(np.sort(values))
+        gains = [_gain(mixed[0::2], mixed[1::2]), _gain(mixed[1::2], mixed[0::2])]
+        if np.mean(gains) < _GAIN:
+            return None
+    return Spline.of(values)
+
+
+def _gain(learned: Values, held_out: Values) -> float:
+    """Return by how many nats a value the spline of some values is better for others than none; both are normals."""
+    spline, deviation = Spline.of(learned), learned.std()
+    if spline is None or deviation == 0:
+        return -np.inf
+    plain = -0.5 * ((held_out - learned.mean()) / deviation) ** 2 - np.log(deviation)
+    scores, own = spline(held_out), spline(learned)
+    bent = -0.5 * ((scores - own.mean()) / own.std()) ** 2 - np.log(own.std()) + spline.log_slope(held_out)
+    return float(np.mean(bent - plain))
 
 
 def _have(values: Values, decimals: int) -> bool:

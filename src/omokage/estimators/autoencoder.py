@@ -106,12 +106,11 @@ class AutoEncoder(Estimator):
 
     def _squared_errors(self, fit: Fitted, rows: Encoded) -> NDArray[np.float64]:
         """Return the squared error of each row, summed over what was observed, in raw units squared, (n,)."""
-        unit = fit.schema.event.unit
 
         def errors(batch: Batch) -> NDArray[np.float64]:
-            gap = (batch.x.astype(np.float64) - inference.reconstruct(fit.model, batch)) * unit
-            gap = gap if batch.observed is None else np.where(batch.observed, gap, 0)
-            return np.asarray(np.square(gap).sum(tuple(range(1, gap.ndim))))
+            found = fit.schema.squared_errors(batch, inference.reconstruct(fit.model, batch).astype(np.float64))
+            found = found if batch.observed is None else np.where(batch.observed, found, 0)
+            return np.asarray(found.sum(tuple(range(1, found.ndim))))
 
         with self._device():
             return np.asarray(rows.each(errors))

@@ -484,10 +484,10 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
         """Return E_q log p(x|z) of each entry as the model has them, in nats of raw data; NaN where it is missing."""
         samples, seed = count("samples", samples), seeded(seed)
         fit, rows = self._asked(X, context)
-        shift = np.log(fit.schema.event.unit)
 
         def entries(batch: Batch, _: Any) -> NDArray[np.float64]:
-            densities = inference.entries(fit.model, batch, samples, seed).astype(np.float64) - shift
+            densities = inference.entries(fit.model, batch, samples, seed).astype(np.float64)
+            densities = densities + fit.schema.entry_jacobians(batch)
             return densities if batch.observed is None else np.where(batch.observed, densities, np.nan)
 
         with self._device():

@@ -392,7 +392,7 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
             parts = rows.each_padded(lambda batch, _: scores.contributions(judge.ensemble, batch, by))
             normal = rows.each_padded(lambda batch, _: scores.reconstructions(judge.ensemble, batch))
         schema, features = judge.schema, judge.schema.features
-        totals = np.stack([np.asarray(row).reshape(-1, features).sum(0) for row in parts])
+        totals = np.stack([schema.by_column(row) for row in parts])
         return Explanation(
             schema.by_entry(parts),
             schema.decode(normal),

@@ -130,6 +130,8 @@ def fit_model(
         settings = fingerprint(kind, parameters, schema, rows, seed, plan, context_schema, validation, snapshot)
         snapshot = (read_checkpoint(run.checkpoint, snapshot, settings) if run.resume else None) or snapshot
         keep = keeper(run.checkpoint, run.checkpoint_every, plan.epochs, settings)
+    if parameters["verbose"] and schema.announcement and before is None:
+        print(schema.announcement, flush=True)
     with display(plan.epochs, parameters["verbose"], schema.log_jacobian) as shown:
         result = train(
             snapshot,
@@ -137,7 +139,7 @@ def fit_model(
             rows,
             plan,
             validation=validation,
-            column=schema.column,
+            column=schema.entry,
             on_epoch=both(shown.epoch, run.on_epoch),
             on_progress=shown.advance,
             keep=keep,

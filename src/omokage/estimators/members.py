@@ -150,13 +150,15 @@ def fit_members(
         names = _names(settings.score, models[0], rows, isinstance(recipe.posterior, PointMass))
         plan = build.plan(parameters, rows.count, seed)
         plan = replace(plan, optimizer=each_apart(plan.optimizer))
+        if settings.verbose and schema.announcement:
+            print(schema.announcement, flush=True)
         with display(plan.epochs, settings.verbose, schema.log_jacobian) as shown:
             result = train(
                 begin(Ensemble.of(models), plan),
                 Together(recipe.objective),
                 rows,
                 plan,
-                column=schema.column,
+                column=schema.entry,
                 on_epoch=both(shown.epoch, on_epoch),
                 on_progress=shown.advance,
             )

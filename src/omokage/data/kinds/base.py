@@ -283,6 +283,18 @@ class Schema(ABC):
         """What to add to log p(x) to get log p(raw), in nats per row, on average over the training rows."""
         return self.columns.log_jacobian
 
+    def entry_jacobians(self, batch: Batch) -> Any:
+        """Return what to add to log p of each entry, in nats: like rows, or like an event where all rows are alike."""
+        return -np.log(self.event.unit)
+
+    def squared_errors(self, batch: Batch, made: Any) -> NDArray[np.float64]:
+        """Return the squared error of each entry of what a model has made, (n, *event), in raw units squared."""
+        return np.square(np.asarray(batch.x - made, np.float64) * self.event.unit)
+
+    def by_column(self, row: Any) -> NDArray[np.float64]:
+        """Return the sums of a row's numbers over each column or channel, (D,)."""
+        return np.asarray(row, np.float64).reshape(-1, self.features).sum(0)
+
     def log_jacobians(self, rows: Encoded) -> Any:
         """Return what to add to log p(x) of each row, in nats: (n,), or one number where it is the same for all."""
         return self.log_jacobian
@@ -339,6 +351,10 @@ class Schema(ABC):
         """Return what messages call a column: its quoted name, or its number counted from 0."""
         return self.columns.column(index)
 
+    def entry(self, index: int) -> str:
+        """Return what messages call an entry on the last axis of a row, as the model has it."""
+        return self.column(index)
+
     def entry_names(self, shape: tuple[int, ...]) -> list[str]:
         """Return what messages call each entry of a row of this shape, in the order of a row laid flat."""
         return [self.column(j) if self.names else f"column {self.column(j)}" for j in range(self.features)]
@@ -352,6 +368,20 @@ class Schema(ABC):
     def described(self) -> str:
         """What a model was fitted on, such as "3 columns"."""
         return f"{self.features} columns"
+
+    @property
+    def announcement(self) -> str:
+        """What is shown of the columns before training; nothing where there is nothing to decide."""
+        return ""
+
+    def overview(self) -> list[tuple[str, ...]]:
+        """Return what there is to know of each column, a line each behind the headings."""
+        learned = self.columns
+        lines: list[tuple[str, ...]] = [("column", "kind", "location", "scale", "low", "high")]
+        for j, name in enumerate(self.table_names):
+            figures = (learned.location[j], learned.scale[j], learned.low[j], learned.high[j])
+            lines.append((name, learned.kinds[j], *(f"{figure:.6g}" for figure in figures)))
+        return lines
 
     def facts(self) -> dict[str, str]:
         """Return what else there is to say of what a model was fitted on, by what it is called."""

@@ -6,9 +6,11 @@ counts in no density, and networks are told that it is missing.
 """
 
 import copy
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, get_args
 
 import numpy as np
@@ -17,18 +19,22 @@ from numpy.typing import NDArray
 
 from omokage.batch import Batch, Event
 from omokage.data import column_types
-from omokage.data.column_types import LEVELS, Category, ColumnType, LeftOut, Number, Time, Values
+from omokage.data.arrays import is_numbers
+from omokage.data.column_types import LEVELS, Category, ColumnType, LeftOut, Number, Splined, Time
 from omokage.data.columns import ColumnSchema, Moments, Standardization, check_names
-from omokage.data.containers import check_support, checked_weight
+from omokage.data.containers import check_support, checked_weight, values
 from omokage.data.encoded import Encoded
 from omokage.data.frames import Container, frame_of, like, series_of, textual
 from omokage.data.kinds.base import Given, Kind, Schema
 from omokage.data.rows import MemoryRows, RowSource, canonical_order, divide
+from omokage.data.splines import Values
 from omokage.errors import DataError, FileFormatError, ParameterError, check_counts, listing, suggest
 from omokage.files.formats import MISSING
 from omokage.supports import REAL, Support
+from omokage.tables import aligned
 
 _SHOWN = 5  # names in a warning
+_ANNOUNCED = 60  # columns
 _DASHES = ("-", "--", ".", "...")  # that stand for a missing value where the other cells are longer
 
 
@@ -42,6 +48,8 @@ class Columns(Kind):
         missing: Cells of text that stand for a missing value, apart from spaces around them. Dashes and points do so
             without being named, where all other cells of the column have two letters or more.
         levels: How many levels a category has at most; the rarest beyond them share one.
+        spline: Whether numbers are mapped to normal scores by a monotone spline of their quantiles. "auto": where a
+            normal distribution then fits values that were held out better, by a twentieth of a nat a value or more.
 
     Raises:
         ParameterError: If a type is not one of these.
@@ -57,6 +65,7 @@ class Columns(Kind):
     types: Mapping[str, str] = field(default_factory=dict)
     missing: Sequence[str] = MISSING
     levels: int = LEVELS
+    spline: Splined = "auto"
     name: ClassVar[str] = "table"
 
     def __post_init__(self) -> None:
@@ -78,11 +87,13 @@ class Columns(Kind):
         check_counts(self, "levels")
         if self.levels < 2:
             raise ParameterError(f"Columns(levels={self.levels}): expected a whole number of at least 2.")
+        if self.spline != "auto" and not isinstance(self.spline, bool):
+            raise ParameterError(f"Columns(spline={self.spline!r}): expected 'auto', True or False.")
         object.__setattr__(self, "types", {str(column): chosen for column, chosen in self.types.items()})
         object.__setattr__(self, "missing", tuple(word.strip() for word in words))
 
     def __hash__(self) -> int:
-        return hash((tuple(self.types.items()), self.missing, self.levels))
+        return hash((tuple(self.types.items()), self.missing, self.levels, self.spline))
 
     def rows(self, X: Any, sample_weight: Any = None, *, estimator: str = "") -> "TableRows":
         """Return training rows, read and checked; see `Kind.rows`."""
@@ -123,8 +134,6 @@ def is_mixed(X: Any) -> bool:
         >>> is_mixed(pl.DataFrame({"a": [1, None]})), is_mixed(pl.DataFrame({"a": [1, 2]})), is_mixed([[1, None]])
         (True, False, False)
     """
-    from omokage.data.arrays import is_numbers
-
     frame = frame_of(X)
     if frame is None or not len(frame):
         return False
@@ -138,14 +147,16 @@ def is_mixed(X: Any) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class TableSchema(Schema):
-    """What was learned of a table.
+    """What was learned of a table. A cell is one number to a model or two, its entries: E for a row, of D columns.
 
     Attributes:
-        columns: Of those that are input.
+        columns: Of the entries.
         kind: How tables are read.
-        types: What each of them holds.
+        types: What each column holds that is input.
         left_out: The other columns, by name, and why they are no input.
-        holes: Which columns had missing cells, (D,).
+        observed: The share of the training rows that has each entry, (E,).
+        slope: What to add to log p of a row's entries to get that of its cells, before standardising: the mean over the
+            training rows, in nats.
         container: What came at the fit, and so comes back: see `omokage.data.frames.like`.
         order: The names of all columns of the fit.
     """
@@ -154,7 +165,8 @@ class TableSchema(Schema):
     kind: Columns
     types: tuple[ColumnType, ...]
     left_out: Mapping[str, LeftOut]
-    holes: NDArray[np.bool_]
+    observed: NDArray[np.float64]
+    slope: float
     container: Container
     order: tuple[str, ...]
     can_miss: ClassVar[bool] = True
@@ -162,12 +174,15 @@ class TableSchema(Schema):
     @property
     def event(self) -> Event:
         """One row, as the model side sees it."""
-        return self.columns.event.with_holes(self.features if self.holes.any() else 0)
+        return self.columns.event.with_holes(self.columns.features if (self.observed < 1).any() else 0)
+
+    @cached_property
+    def owner(self) -> NDArray[np.int64]:
+        """Which column each entry is of, (E,)."""
+        return np.repeat(np.arange(len(self.types)), [len(kind.classes) for kind in self.types])
 
     def opened(self, X: Any) -> Any:
         """Return the rows of a file, where X is one or the path of one, else X."""
-        from omokage.data.containers import values
-
         return values(X)
 
     def rows(self, X: Any, *, support: Support = REAL, name: str = "X", estimator: str = "") -> Encoded:
@@ -201,21 +216,18 @@ class TableSchema(Schema):
                 )
 
     def encode(self, raw: Values) -> Batch:
-        """Return standardised rows and which cells were observed, from raw numbers with NaN for the others."""
+        """Return standardised rows and which entries are there, from raw entries with NaN for the others."""
         x = self.columns.encode(raw)
-        observed = ~np.isnan(x)
+        there = ~np.isnan(x)
         # The same arrays for all rows of a fit with holes, so that one program serves them.
-        mask = observed if self.holes.any() or not observed.all() else None
-        return Batch(np.where(observed, x, np.float32(0)), mask=mask)
+        mask = there if self.event.missing or not there.all() else None
+        return Batch(np.where(there, x, np.float32(0)), mask=mask)
 
     def decode(self, x: Any, rows: Encoded | None = None) -> Any:
-        """Return rows of a table, in the container of the fit, from standardised ones, (n, D)."""
-        return self._like(self.written(x))
-
-    def written(self, x: Any) -> pl.DataFrame:
-        """Return rows as a frame of the columns that are input, from standardised ones, (n, D)."""
+        """Return rows of a table, in the container of the fit, from standardised ones, (n, E)."""
         raw = self.columns.decode(x)
-        return pl.DataFrame([kind.write(raw[:, j]).alias(self.table_names[j]) for j, kind in enumerate(self.types)])
+        cells = [kind.write(raw[:, self.owner == j]).alias(self.table_names[j]) for j, kind in enumerate(self.types)]
+        return self._like(pl.DataFrame(cells))
 
     def _like(self, frame: pl.DataFrame) -> Any:
         if self.names is None:  # an array has all columns again
@@ -236,22 +248,84 @@ class TableSchema(Schema):
             parts.append(pl.select(pl.when(cells.is_null()).then(new).otherwise(cells)).to_series().alias(new.name))
         return self._like(pl.DataFrame(parts))
 
+    def by_entry(self, values: Any, rows: Encoded | None = None) -> Any:
+        """Return numbers for each cell, (n, D), from those of entries, (n, E); NaN where a cell is missing."""
+        entries = np.asarray(values)
+        found = np.stack([self._of_cells(entries[:, self.owner == j]) for j in range(self.features)], 1)
+        if self.names is not None:
+            return found
+        whole = np.full((len(found), len(self.order)), np.nan)
+        whole[:, [one not in self.left_out for one in self.order]] = found
+        return whole
+
+    @staticmethod
+    def _of_cells(entries: NDArray[Any]) -> NDArray[Any]:
+        """Return the sum of the entries of each cell that are there, (n,), from (n, e); NaN where none is."""
+        return np.where(np.isnan(entries).all(1), np.nan, np.nansum(entries, 1))
+
+    def by_column(self, row: Any) -> NDArray[np.float64]:
+        """Return the sums of numbers of a row's entries, (E,), over those of each column, (D,)."""
+        return np.asarray(np.bincount(self.owner, np.nan_to_num(np.asarray(row)), self.features), np.float64)
+
     @property
     def log_jacobian(self) -> float:
-        """What to add to log p(x) to get log p(raw), in nats per row, where all cells are there."""
-        return self.columns.log_jacobian
+        """What to add to log p(x) to get log p(raw), in nats per row, on average over the training rows."""
+        return self.slope - float(self.observed @ np.log(self.columns.scale))
 
     def log_jacobians(self, rows: Encoded) -> Any:
-        """Return what to add to log p(x) of each row, in nats: of the cells that were observed."""
-        each = -np.log(self.columns.scale)
+        """Return what to add to log p(x) of each row, in nats: of the entries that are there."""
 
         def one(batch: Batch) -> NDArray[np.float64]:
-            seen = np.ones(batch.x.shape, bool) if batch.mask is None else batch.mask
-            return np.asarray(seen @ each)
+            each = self.entry_jacobians(batch)
+            return np.asarray((each if batch.mask is None else np.where(batch.mask, each, 0)).sum(1))
 
         return rows.each(one)
 
+    def entry_jacobians(self, batch: Batch) -> NDArray[np.float64]:
+        """Return what to add to log p of each entry, (n, E), in nats."""
+        return slopes(self.types, self.owner, self.columns.decode(batch.x)) - np.log(self.columns.scale)
+
+    def squared_errors(self, batch: Batch, made: Any) -> NDArray[np.float64]:
+        """Return the squared error of each entry, (n, E); of a class 1 if it is another one.
+
+        Those of numbers are in their units squared, or in those of their spline.
+        """
+        classes = [count is not None for kind in self.types for count in kind.classes]
+        gap = np.asarray(batch.x - made, np.float64) * self.columns.scale
+        return np.where(classes, np.rint(gap) != 0, np.square(gap))
+
     # -------------------------------------------------------------------------------------------------- in words
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """The names of the columns that are input, where they came with names."""
+        return None if self.container == "array" else self._used
+
+    @property
+    def _used(self) -> tuple[str, ...]:
+        return tuple(name for name in self.order if name not in self.left_out)
+
+    @property
+    def features(self) -> int:
+        """The number of columns that are input, D."""
+        return len(self.types)
+
+    def column(self, index: int) -> str:
+        """Return what messages call a column: its quoted name, or its number counted from 0."""
+        return repr(self._used[index]) if self.names is not None else self._used[index]
+
+    def entry(self, index: int) -> str:
+        """Return what messages call an entry of a row."""
+        return self.column(int(self.owner[index]))
+
+    def entry_names(self, shape: tuple[int, ...]) -> list[str]:
+        """Return what messages call each entry of a row."""
+        return list(self.columns.names or ())
+
+    @property
+    def table_names(self) -> list[str]:
+        """What columns are called in a table."""
+        return list(self._used) if self.names is not None else [f"column_{int(name) + 1}" for name in self._used]
 
     @property
     def described(self) -> str:
@@ -259,14 +333,25 @@ class TableSchema(Schema):
         more = f" ({len(self.left_out)} more left out)" if self.left_out else ""
         return f"{self.features} columns{more}"
 
-    def facts(self) -> dict[str, str]:
-        """Return what each column holds."""
-        missing = {True: "; with holes", False: ""}
-        shown = {
-            f"column {self.table_names[j]}": f"{kind.name}: {kind.described}{missing[bool(self.holes[j])]}"
-            for j, kind in enumerate(self.types)
-        }
-        return shown | {f"column {name}": reason.described for name, reason in self.left_out.items()}
+    @property
+    def announcement(self) -> str:
+        """What was decided of the columns, in one table."""
+        lines = self.overview()
+        more = f"\nand {len(lines) - 1 - _ANNOUNCED} more columns" if len(lines) - 1 > _ANNOUNCED else ""
+        return aligned(lines[: _ANNOUNCED + 1], right=(2,)) + more
+
+    def overview(self) -> list[tuple[str, ...]]:
+        """Return what each column holds, a line each behind the headings, and which are left out."""
+        first = np.searchsorted(self.owner, np.arange(self.features))  # the entry that is there where the cell is
+        lines: list[tuple[str, ...]] = [("column", "type", "missing", "holds")]
+        for name, kind, entry in zip(self.table_names, self.types, first, strict=True):
+            missing = 100 * (1 - self.observed[entry])
+            lines.append((name, kind.name, f"{missing:.3g} %" if missing else "", kind.described))
+        return lines + [(name, reason.name, "", reason.why) for name, reason in self.left_out.items()]
+
+    def __str__(self) -> str:
+        """Return what was decided of the columns, in one table."""
+        return self.announcement
 
     # -------------------------------------------------------------------------------------- from files and to files
 
@@ -308,7 +393,9 @@ class TableSchema(Schema):
             "levels": self.kind.levels,
             "types": [kind.to_json() for kind in self.types],
             "left_out": [[name, reason.why] for name, reason in self.left_out.items()],
-            "holes": self.holes.tolist(),
+            "spline": self.kind.spline,
+            "observed": self.observed.tolist(),
+            "slope": self.slope,
             "container": self.container,
             "order": list(self.order),
         }
@@ -319,10 +406,11 @@ class TableSchema(Schema):
         try:
             schema = TableSchema(
                 ColumnSchema.from_json(value["columns"]),
-                Columns(dict(value["asked"]), value["missing"], value["levels"]),
+                Columns(dict(value["asked"]), value["missing"], value["levels"], value["spline"]),
                 tuple(map(column_types.from_json, value["types"])),
                 {str(name): LeftOut(str(why)) for name, why in value["left_out"]},
-                np.array(value["holes"], bool),
+                np.array(value["observed"], np.float64),
+                float(value["slope"]),
                 value["container"],
                 tuple(map(str, value["order"])),
             )
@@ -330,14 +418,14 @@ class TableSchema(Schema):
             raise
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise FileFormatError(f"schema.json: not a schema of a table ({error!r}).") from None
-        names = tuple(name for name in schema.order if name not in schema.left_out)
         sound = (
-            len(schema.types) == schema.features == len(schema.holes) == len(names)
-            and len(set(schema.order)) == len(schema.order)
+            schema.columns.features == len(schema.observed) == len(schema.owner) == len(schema.columns.names or ())
+            and ((schema.observed >= 0) & (schema.observed <= 1)).all()
+            and math.isfinite(schema.slope)
+            and len(set(schema.order)) == len(schema.order) == len(schema.types) + len(schema.left_out)
             and set(schema.left_out) <= set(schema.order)
-            and (schema.names is None or names == schema.names)
             and schema.container in get_args(Container)
-            and (schema.names is None) == (schema.container == "array")
+            and (schema.container != "array" or schema.order == tuple(map(str, range(len(schema.order)))))
         )
         if not sound:
             raise FileFormatError("schema.json: its columns and their types do not fit together.")
@@ -369,10 +457,9 @@ class TableRows:
             raise DataError(f"X: expected at least 2 rows; got {len(read[0]) if read else 0}.")
         self.types, self.left_out, columns = _decided(read, kind)
         self.matrix = np.column_stack([one.read(column) for one, column in zip(self.types, columns, strict=True)])
-        used = tuple(column.name for column in columns)
-        self.names = None if self.container == "array" else used
+        self.owner = np.repeat(np.arange(len(self.types)), [len(one.classes) for one in self.types])
+        self.names = _entry_names([column.name for column in columns], self.types)
         self.weight = None if sample_weight is None else checked_weight(sample_weight, len(self.matrix))
-        self.holes: NDArray[np.bool_] = np.asarray(np.isnan(self.matrix).any(0))
         self._measure()
         if self.left_out:
             what = "; ".join(f"{name!r}: {reason.why}" for name, reason in self.left_out.items())
@@ -395,8 +482,8 @@ class TableRows:
 
     @property
     def classes(self) -> tuple[int | None, ...]:
-        """How many levels each column has, (D,); `None` for numbers."""
-        return tuple(len(kind.levels) or None for kind in self.types)
+        """How many classes each entry has, (E,); `None` for numbers."""
+        return tuple(count for kind in self.types for count in kind.classes)
 
     def columns(self) -> None:
         """Return nothing: names are checked by the schema, which knows of columns that are left out."""
@@ -404,7 +491,12 @@ class TableRows:
     def schema(self, standardize: Standardization) -> TableSchema:
         """Return what is learned of the columns."""
         learned = ColumnSchema.learn(self.moments, self.names, standardize, self.textual)
-        return TableSchema(learned, self.kind, self.types, self.left_out, self.holes, self.container, self.order)
+        share = np.ones(len(self.matrix)) if self.weight is None else self.weight
+        share = share / share.sum()
+        there = ~np.isnan(self.matrix)
+        observed = np.where(there.all(0), 1.0, np.minimum(share @ there, 1 - 1e-9))
+        slope = float(share @ np.nan_to_num(slopes(self.types, self.owner, self.matrix)).sum(1))
+        return TableSchema(learned, self.kind, self.types, self.left_out, observed, slope, self.container, self.order)
 
     def part(self, index: NDArray[np.int64]) -> "TableRows":
         """Return the rows at these places of X, with moments of their own; see `Rows.part`."""
@@ -419,7 +511,7 @@ class TableRows:
 
     def values_of(self, index: NDArray[np.int64]) -> NDArray[Any]:
         """Return the numbers by which rows are put into an order, (B, D); a missing one is the least."""
-        return np.where(np.isnan(self.matrix[index]), np.finfo(np.float64).min, self.matrix[index])
+        return np.nan_to_num(self.matrix[index], nan=np.finfo(np.float64).min)
 
     def rows(
         self, schema: TableSchema, held_out: float, seed: int, context: Any = None
@@ -437,6 +529,22 @@ class TableRows:
 
     def _measure(self) -> None:
         self.moments = Moments.of_observed(self.matrix, self.weight)
+
+
+def slopes(types: Sequence[ColumnType], owner: NDArray[np.int64], entries: Values) -> Values:
+    """Return log |d entry / d cell| of raw entries, (n, E), in nats."""
+    return np.concatenate([kind.log_slope(entries[:, owner == j]) for j, kind in enumerate(types)], 1)
+
+
+def _entry_names(columns: Sequence[str], types: Sequence[ColumnType]) -> tuple[str, ...]:
+    """Return a name for each entry, all different: that of its column, or for which of its values one has."""
+    names: list[str] = []
+    for column, kind in zip(columns, types, strict=True):
+        which = f"{column} (which value)"
+        while which in columns:
+            which += "_"
+        names += [which, column] if len(kind.classes) == 2 else [column]
+    return tuple(names)
 
 
 def container_of(X: Any) -> Container:
@@ -463,7 +571,7 @@ def _decided(
         if asked is None and column.name in numbering:
             found = LeftOut("whole numbers that count the rows")
         else:
-            found = column_types.decide(column, asked, kind.levels)
+            found = column_types.decide(column, asked, kind.levels, kind.spline)
         if isinstance(found, LeftOut):
             left_out[column.name] = found
         else:
