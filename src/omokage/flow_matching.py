@@ -111,7 +111,7 @@ class Carried(dist.Distribution):
 
     Example:
         >>> weights = first_weights(2, (4,))  # a velocity of 0
-        >>> float(Carried(jnp.zeros(2), jnp.eye(2), weights, steps=1).log_prob(jnp.zeros(2)).round(3))
+        >>> round(float(Carried(jnp.zeros(2), jnp.eye(2), weights, steps=1).log_prob(jnp.zeros(2))), 3)
         -1.838
     """
 

@@ -204,7 +204,7 @@ class FlowMatching:
 
     Measured on 30,000 codes in 8 dimensions, from 30 thin normals of unlike weights: on new codes the log-density is
     0.31 nats below the truth. A `Flow` lies 1.92 nats below, `Mixture(10)` 3.61, and `Mixture(30)`, which has the true
-    form, 0.24. A classifier by trees that tells draws from codes has an AUROC of 0.53, 0.77, 0.88 and 0.56 (0.51 between
+    form, 0.24. A classifier by trees tells draws from codes with an AUROC of 0.53, 0.77, 0.88 and 0.56 (0.51 between
     two sets of codes). Training took 107 seconds of processor time.
 
     Source: Lipman et al., "Flow Matching for Generative Modeling", 2023; see `omokage.flow_matching`.
