@@ -292,7 +292,14 @@ def paths(tree):
 
 @pytest.mark.parametrize(
     "prior",
-    [om.priors.Mixture(3), om.priors.Vamp(4), om.priors.FullNormal(), om.priors.Flow(2, 4), om.priors.TwoLayer(1, 3)],
+    [
+        om.priors.Mixture(3),
+        om.priors.Vamp(4),
+        om.priors.FullNormal(),
+        om.priors.Flow(2, 4),
+        om.priors.TwoLayer(1, 3),
+        om.priors.FlowMatching((4, 4)),
+    ],
 )
 @pytest.mark.parametrize("network", [om.nets.Dense(), om.nets.Convolution()])
 def test_only_weights_of_layers_decay_whatever_their_shape(prior, network):
@@ -407,7 +414,7 @@ def test_more_layers_than_can_be_compiled_are_refused():
     "prior",
     [
         om.priors.StandardNormal(), om.priors.FullNormal(), om.priors.Mixture(3), om.priors.Vamp(4, widened=True),
-        om.priors.Flow(2, 4), om.priors.TwoLayer(1, 3), om.priors.NumPyro("Laplace"),
+        om.priors.Flow(2, 4), om.priors.TwoLayer(1, 3), om.priors.FlowMatching((4, 4)), om.priors.NumPyro("Laplace"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("posterior", [om.posteriors.DiagonalNormal(), om.posteriors.Flow("coupling", 2, 4, 2)])

@@ -97,6 +97,7 @@ def test_likelihoods_obey_their_contract(family):
     [
         om.priors.Vamp(4),
         *[pytest.param(family, marks=slow) for name, family in REAL_PRIORS.items() if name != "vamp"],
+        pytest.param(om.priors.FlowMatching((8, 8), steps=3), marks=slow),
         pytest.param(Member("Uniform", {"low": 0, "high": 1}), marks=slow),
         pytest.param(Member("Gamma", {"concentration": 2, "rate": 1}), marks=slow),
         pytest.param(Member("Dirichlet"), marks=slow),

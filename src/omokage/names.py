@@ -36,6 +36,7 @@ PRIORS: dict[str, Any] = {
     "mixture": priors.Mixture,
     "vamp": priors.Vamp,
     "flow": priors.Flow,
+    "flow_matching": priors.FlowMatching,
     "two_layer": priors.TwoLayer,
 }
 POSTERIORS: dict[str, Any] = {
@@ -97,12 +98,28 @@ def objects(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, st
                 given[name] = from_table(name, value, plain)
             elif name in _NUMPYRO:
                 given[name] = from_numpyro(value, _NUMPYRO[name])
+            if name == "prior":
+                _check_trains(given[name])
         except ParameterError as error:
             problems[name] = str(error).removeprefix(f"{name}: ")
         except Exception as error:  # whatever NumPyro's classes raise
             reason = " ".join(str(error).split())[:120]
             problems[name] = f"expected a name, a family or a distribution; {value!r} cannot be one ({reason})"
     return given, problems
+
+
+def _check_trains(prior: Any) -> None:
+    """Check that a model can be trained with a prior, which may be a name.
+
+    Raises:
+        ParameterError: If it can only be fitted to codes.
+    """
+    family = PRIORS.get(prior) if isinstance(prior, str) else prior
+    if getattr(family, "after_training", False):
+        raise ParameterError(
+            f"prior: expected a prior to train with; got {prior!r}, whose density takes a differential equation, too "
+            f"slow for each step. Train with another, such as 'normal', and then call fit_density(X, {prior!r})."
+        )
 
 
 def named(parameter: str, value: Any, plain: bool = False) -> Any:

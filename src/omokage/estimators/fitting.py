@@ -208,6 +208,11 @@ def prepared(
             )
         if table.kind.name != before.schema.kind.name:
             raise DataError(f"X: expected {before.schema.kind.name}, as at the fit before; got {table.kind.name}.")
+        if "posterior" in parameters and getattr(before.recipe.prior, "after_training", False):
+            raise ParameterError(
+                f"warm_start: expected a prior to train with; got {before.recipe.prior}, which was fitted afterwards. "
+                "Call fit_density(X, 'normal') before training goes on."
+            )
         recipe = dataclasses.replace(before.recipe, objective=build.objective(parameters))
         build.check_support(recipe, table.moments, name)
         build.check_objective(recipe, "posterior" not in parameters)
