@@ -261,6 +261,27 @@ def expected_of(density: Density, given: Distribution) -> Array:
     return given.base.expected * given.scale[..., places] + given.location[..., places]
 
 
+def variance_of(density: Density, given: Distribution) -> Array:
+    """Return the variance of each of `expected_of`, (B, *places), given z; NaN where it is not known."""
+    base, scale = (given.base, given.scale) if isinstance(given, Decoded) else (given, 1.0)
+    try:
+        variance = base.expected_variance if hasattr(density.family, "usual") else base.variance
+    except NotImplementedError:
+        shape = jax.eval_shape(lambda: expected_of(density, given)).shape
+        return jnp.full(shape, jnp.nan)
+    if isinstance(given, Decoded):
+        scale = given.scale[..., places_of(density, given.base.batch_shape[-1])]
+    return jnp.broadcast_to(variance * jnp.square(scale), expected_of(density, given).shape)
+
+
+def places_of(density: Density, entries: int) -> NDArray[np.int64]:
+    """Return which of so many entries, on the last axis, each of `expected_of` is of."""
+    found: NDArray[np.int64] = (
+        density.family.places(entries) if hasattr(density.family, "usual") else np.arange(entries)
+    )
+    return found
+
+
 def usual(density: Density, expected: Array) -> Array:
     """Return rows, (B, *event), from averages of what `expected_of` gives: of classes the most likely ones."""
     return density.family.usual(expected) if hasattr(density.family, "usual") else expected

@@ -86,7 +86,7 @@ class Number:
         Raises:
             DataError: Naming the first cell that is no number.
         """
-        values = self._numbers(column, name)
+        values = self.numbers(column, name)
         place = np.searchsorted(self.spikes, values) if self.spikes else np.zeros(len(values), np.int64)
         place = np.minimum(place, max(len(self.spikes) - 1, 0))
         spiked = np.array([*self.spikes, np.nan])[place] == values
@@ -106,6 +106,12 @@ class Number:
             spiked = (place >= 0) & (place < len(self.spikes))
             values = np.where(spiked, np.array(self.spikes)[np.where(spiked, place, 0)], other)
             values = np.where(np.isnan(entries[:, 0]), np.nan, values)
+        return self.written(values)
+
+    def written(self, values: Values, rounding: bool = True) -> pl.Series:
+        """Return numbers, (n,), with as many decimals as those of the fit, or as they are; null for NaN."""
+        if not rounding:
+            return pl.Series(values).fill_nan(None)
         rounded = values if self.decimals is None else np.round(values, self.decimals)
         column = pl.Series(rounded).fill_nan(None)
         within = np.abs(np.nan_to_num(rounded)).max(initial=0.0) < 2**53
@@ -118,7 +124,7 @@ class Number:
             slopes[:, -1] = self.spline.log_slope(self.spline.back(entries[:, -1]))
         return slopes
 
-    def _numbers(self, column: pl.Series, name: str) -> Values:
+    def numbers(self, column: pl.Series, name: str = "X") -> Values:
         """Return the numbers of a column, (n,), NaN where a cell is missing."""
         if column.null_count() == len(column):  # of whatever type
             return np.full(len(column), np.nan)
