@@ -1,5 +1,6 @@
 """The imputer: a model as a step of scikit-learn's pipelines that fills missing cells."""
 
+import os
 from typing import Any, Self
 
 import numpy as np
@@ -95,9 +96,9 @@ class Imputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         model = VAE(**_DEFAULT) if self.estimator is None else clone(self.estimator)
         if isinstance(model, Estimator) and getattr(model, "data", None) == "auto" and _is_table(X):
             model.set_params(data="table")
-        model.fit(X)
         if _is_table(X):
-            validate_data(self, X, skip_check_array=True)
+            _check(self, X, reset=True)
+        model.fit(X, None)
         self.estimator_ = model
         return self
 
@@ -110,8 +111,8 @@ class Imputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If the rows cannot be used.
         """
         check_is_fitted(self)
-        if _is_table(X) and hasattr(self, "n_features_in_"):
-            validate_data(self, X, skip_check_array=True, reset=False)
+        if hasattr(self, "n_features_in_") and not isinstance(X, str | os.PathLike):
+            _check(self, X, reset=False)
         return self.estimator_.impute(
             X, rounding=self.rounding, samples=self.samples, rounds=self.rounds, seed=self.seed
         )
@@ -127,13 +128,21 @@ class Imputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
+def _check(imputer: Imputer, X: Any, reset: bool) -> None:
+    """Check rows as scikit-learn does: the names of a frame, the numbers of an array, and how many columns there are."""
+    if frame_of(X) is not None:
+        validate_data(imputer, X, skip_check_array=True, reset=reset)
+        return
+    validate_data(imputer, X, ensure_all_finite="allow-nan", ensure_min_samples=2 if reset else 1, reset=reset)
+
+
 def _is_table(X: Any) -> bool:
     """Say whether rows have two axes, or are a data frame."""
-    if isinstance(X, str):
+    if isinstance(X, str | os.PathLike):
         return False
     if frame_of(X) is not None:
         return True
     try:
-        return len(np.shape(X)) == 2
+        return np.ndim(np.asarray(X)) == 2
     except ValueError:  # lists of unlike lengths
         return False
