@@ -234,6 +234,18 @@ def test_plain_numbers_stay_vectors():
     assert om.VAE(**SMALL | {"epochs": 1}).fit(X.with_columns(b=pl.lit(None))).schema_.kind.name == "table"
 
 
+def test_training_goes_on_with_the_levels_of_the_first_fit():
+    rows = parts(60).select("machine", "width")
+    vae = om.VAE(**SMALL | {"epochs": 1}, warm_start=True).fit(rows)
+    types = vae.schema_.types
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        vae.fit(rows.filter(pl.col("machine") != "drill"))  # of which "lathe" would be the first level
+    assert vae.schema_.types == types
+    again = vae.schema_.rows(rows).whole
+    np.testing.assert_array_equal(again.x[:, 0][rows["machine"] == "saw"], 2)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

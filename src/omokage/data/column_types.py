@@ -37,6 +37,7 @@ _MANY = 20  # different values, from which a column can have spikes, or a spline
 _EACH = 10  # rows that each of few values has on average, from which they are point masses
 _OFTEN, _MOST_SPIKES = 0.05, 3  # share of the rows that have a spike's value
 _GAIN = 0.05  # nats a value
+_CODES = r"^[+-]?0\d|^\d{16,}$"  # digits that are no number: zeros before them, or more than float64 holds
 _HOPE = 200  # different cells that are looked at before a whole column is read as numbers or times
 
 Level = str | bool | float
@@ -420,13 +421,15 @@ def decide(
     if column.null_count() == len(column):
         return LeftOut("no value in any row")
     kind = column.dtype
-    if not (kind.is_numeric() or kind.is_temporal() or kind in (pl.String, pl.Boolean, pl.Categorical, pl.Enum)):
+    if not (
+        kind.is_numeric()
+        or isinstance(kind, pl.Date | pl.Datetime)
+        or kind in (pl.String, pl.Boolean, pl.Categorical, pl.Enum)
+    ):
         raise DataError(
             f"X: column {column.name!r} holds {kind}, of which nothing can be learned. Leave it out, with "
             f"types={{{column.name!r}: 'ignore'}} (omokage.data.Columns), or give its parts as columns of their own."
         )
-    if isinstance(kind, pl.Duration | pl.Time):
-        column = column.cast(pl.Int64).cast(pl.Float64) / (1e9 if kind == pl.Time else _per_second(kind))
     if asked == "category":
         return Category.of(column, levels)
     if asked == "time":
@@ -499,7 +502,9 @@ def _asked_number(column: pl.Series, spline: Splined) -> Number:
 
 
 def _notation(cells: pl.Series) -> Notation | None:
-    """Return the first way in which all cells are numbers; a few are looked at first."""
+    """Return the first way in which all cells are numbers, and no codes of digits; a few are looked at first."""
+    if cells.str.contains(_CODES).any():
+        return None
     ways = [one for one in EVERY if cells[:_HOPE].str.contains(one.pattern).all()]
     return next((one for one in ways if cells.str.contains(one.pattern).all()), None)
 
@@ -600,10 +605,6 @@ def _gain(learned: Values, held_out: Values) -> float:
 def _have(values: Values, decimals: int) -> bool:
     scaled = values * 10.0**decimals
     return bool((np.abs(scaled - np.rint(scaled)) <= 1e-9 * np.maximum(1.0, np.abs(scaled))).all())
-
-
-def _per_second(kind: Any) -> float:
-    return {"ms": 1e3, "us": 1e6, "ns": 1e9}[kind.time_unit]
 
 
 def _check_finite(values: Values, column: str, name: str) -> None:
