@@ -38,6 +38,9 @@ NUMBER = Number().to_json()
         ([f"part-{number}" for number in range(40)], LeftOut, {}),
         ([f"the pump number {number} was loud" for number in range(40)], LeftOut, {}),
         (["+", "-", "+"], Category, {"levels": ("+", "-")}),
+        (["007", "008", "010", "007"], Category, {"levels": ("007", "008", "010")}),
+        ([f"{number}" for number in range(10**17, 10**17 + 30)], LeftOut, {}),
+        (list(range(5)) * 10, Number, {"spikes": (0, 1, 2, 3, 4), "low": 0, "high": 4}),
     ],
 )
 def test_what_values_say(cells, kind, about):

@@ -303,6 +303,7 @@ def latent_density(
     Raises:
         ParameterError: If it is not a prior that can be fitted.
     """
+    chosen = chosen.replace("-", "_") if isinstance(chosen, str) else chosen  # flow-matching, as one writes it
     if isinstance(chosen, str) and chosen not in PRIORS:
         raise ParameterError(
             f"density: expected one of {', '.join(map(repr, PRIORS))}, or a prior; got {chosen!r}."

@@ -12,6 +12,7 @@ see has the number after the last level.
 """
 
 import datetime
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,8 +34,10 @@ _KEYS, _TEXT = 0.95, 0.5  # share of different cells, from which a column of tex
 _WORDS = 3.0  # that cells of free text have on average
 _MOST_DECIMALS = 6
 _MANY = 20  # different values, from which a column can have spikes, or a spline
+_EACH = 10  # rows that each of few values has on average, from which they are point masses
 _OFTEN, _MOST_SPIKES = 0.05, 3  # share of the rows that have a spike's value
 _GAIN = 0.05  # nats a value
+_CODES = r"^[+-]?0\d|^\d{16,}$"  # digits that are no number: zeros before them, or more than float64 holds
 _HOPE = 200  # different cells that are looked at before a whole column is read as numbers or times
 
 Level = str | bool | float
@@ -47,11 +50,13 @@ class Number:
 
     A value that many rows share, such as the 0 of an amount or the end of a sensor's range, is a point mass: the first
     entry of a cell then says which of these values it has, or none of them, and the second is the number if it is none.
+    Where a column has few values at all, all of them are point masses.
 
     Attributes:
         decimals: How many they have at most, 0 for whole ones; `None`: more than six.
         integer: Whether they came as whole numbers, and so are written back.
         notation: How text writes them, where they came as text.
+        low, high: The least and the greatest value of the fit.
         spikes: Values that are point masses, ascending.
         spline: The map of other values to what a model is given; `None`: they are given as they are.
     """
@@ -59,6 +64,8 @@ class Number:
     decimals: int | None = None
     integer: bool = False
     notation: tuple[str, str] | None = None
+    low: float = -math.inf
+    high: float = math.inf
     spikes: tuple[float, ...] = ()
     spline: Spline | None = None
     name: ClassVar[str] = "number"
@@ -73,7 +80,8 @@ class Number:
         marks = None if notation is None else (notation.decimal, notation.thousands)
         spikes = _spikes(values)
         others = values[~np.isin(values, spikes)]
-        return Number(decimals, integer, marks, spikes, _spline(others, spline))
+        ends = (float(values.min()), float(values.max())) if len(values) else (-math.inf, math.inf)
+        return Number(decimals, integer, marks, *ends, spikes, _spline(others, spline))
 
     @property
     def classes(self) -> tuple[int | None, ...]:
@@ -147,15 +155,19 @@ class Number:
         """What the column holds, in words."""
         found = "numbers" if self.decimals is None else f"numbers of {self.decimals} decimals"
         found = "whole numbers" if self.decimals == 0 else found
+        found += f" from {self.low:g} to {self.high:g}"
+        if len(self.spikes) > _MOST_SPIKES:
+            return f"{found}, {len(self.spikes)} different ones"
         spikes = f"; often {' or '.join(f'{value:g}' for value in self.spikes)}" if self.spikes else ""
         return found + spikes + (", by a spline" if self.spline else "")
 
     def to_json(self) -> dict[str, Any]:
         """Return the type as a JSON object."""
         notation = None if self.notation is None else list(self.notation)
+        spline = None if self.spline is None else self.spline.to_json()
         return {
             "type": self.name, "decimals": self.decimals, "integer": self.integer, "notation": notation,
-            "spikes": list(self.spikes), "spline": None if self.spline is None else self.spline.to_json(),
+            "low": self.low, "high": self.high, "spikes": list(self.spikes), "spline": spline,
         }  # fmt: skip
 
     @staticmethod
@@ -170,7 +182,10 @@ class Number:
         if spikes.ndim != 1 or not np.isfinite(spikes).all() or (np.diff(spikes) <= 0).any():
             raise ValueError(f"spikes {shown(value['spikes'])[:100]}")
         made = None if spline is None else Spline.from_json(spline)
-        return Number(decimals, integer, marks, tuple(spikes.tolist()), made)
+        low, high = float(value["low"]), float(value["high"])
+        if not low <= high:
+            raise ValueError(f"low {low!r}, high {high!r}")
+        return Number(decimals, integer, marks, low, high, tuple(spikes.tolist()), made)
 
 
 @dataclass(frozen=True)
@@ -401,7 +416,7 @@ def decide(
 
     Example:
         >>> decide(pl.Series([1.5, 2.0, 7.25])), decide(pl.Series(["a", "b", "a"])).levels
-        (Number(decimals=2, integer=False, notation=None, spikes=(), spline=None), ('a', 'b'))
+        (Number(decimals=2, integer=False, notation=None, low=1.5, high=7.25, spikes=(), spline=None), ('a', 'b'))
         >>> decide(pl.Series(["1,5", "2,5", "3"])).read(pl.Series(["4,25"])).tolist()
         [[4.25]]
         >>> decide(pl.Series([f"part {number}" for number in range(30)]))
@@ -412,13 +427,15 @@ def decide(
     if column.null_count() == len(column):
         return LeftOut("no value in any row")
     kind = column.dtype
-    if not (kind.is_numeric() or kind.is_temporal() or kind in (pl.String, pl.Boolean, pl.Categorical, pl.Enum)):
+    if not (
+        kind.is_numeric()
+        or isinstance(kind, pl.Date | pl.Datetime)
+        or kind in (pl.String, pl.Boolean, pl.Categorical, pl.Enum)
+    ):
         raise DataError(
             f"X: column {column.name!r} holds {kind}, of which nothing can be learned. Leave it out, with "
             f"types={{{column.name!r}: 'ignore'}} (omokage.data.Columns), or give its parts as columns of their own."
         )
-    if isinstance(kind, pl.Duration | pl.Time):
-        column = column.cast(pl.Int64).cast(pl.Float64) / (1e9 if kind == pl.Time else _per_second(kind))
     if asked == "category":
         return Category.of(column, levels)
     if asked == "time":
@@ -491,7 +508,9 @@ def _asked_number(column: pl.Series, spline: Splined) -> Number:
 
 
 def _notation(cells: pl.Series) -> Notation | None:
-    """Return the first way in which all cells are numbers; a few are looked at first."""
+    """Return the first way in which all cells are numbers, and no codes of digits; a few are looked at first."""
+    if cells.str.contains(_CODES).any():
+        return None
     ways = [one for one in EVERY if cells[:_HOPE].str.contains(one.pattern).all()]
     return next((one for one in ways if cells.str.contains(one.pattern).all()), None)
 
@@ -554,10 +573,10 @@ def _plainer(column: pl.Series) -> pl.Series:
 
 
 def _spikes(values: Values) -> tuple[float, ...]:
-    """Return the values that more than a twentieth of all have, where most are others and of many kinds."""
+    """Return the values that more than a twentieth of all have, or all of them where they are few."""
     different, counts = np.unique(values, return_counts=True)
-    if len(different) < _MANY or len(values) < _MANY:
-        return ()
+    if len(different) <= _MANY:
+        return tuple(different.tolist()) if len(values) >= _EACH * len(different) else ()
     often = counts > _OFTEN * len(values)
     return tuple(different[often].tolist()) if often.sum() <= _MOST_SPIKES and not often.all() else ()
 
@@ -592,10 +611,6 @@ def _gain(learned: Values, held_out: Values) -> float:
 def _have(values: Values, decimals: int) -> bool:
     scaled = values * 10.0**decimals
     return bool((np.abs(scaled - np.rint(scaled)) <= 1e-9 * np.maximum(1.0, np.abs(scaled))).all())
-
-
-def _per_second(kind: Any) -> float:
-    return {"ms": 1e3, "us": 1e6, "ns": 1e9}[kind.time_unit]
 
 
 def _check_finite(values: Values, column: str, name: str) -> None:

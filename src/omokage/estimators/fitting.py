@@ -278,6 +278,7 @@ def fingerprint(
         "validation": None if validation is None else validation.digest,
         "training": digest_of(start, *(parameters[name] for name in ("optimizer", "schedule", "initializer"))),
         **columns,
+        **({"schema": schema.to_json()} if schema.announcement else {}),  # what was decided of the columns
         **({} if context is None else {"context": context.to_json()}),
     }
 

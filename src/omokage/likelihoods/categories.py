@@ -31,8 +31,8 @@ class Categories:
     """p(x|z) of one of C_j classes in column j, written 0 to C_j - 1; the number C_j is a class never seen.
 
     That has a millionth of the probability of the least likely class, and networks see it as a missing entry. So data
-    may hold it, and it is always the most surprising value. The probabilities of all classes, that one included, add up
-    to 1. Classes have no mean: reconstructions are the most likely ones.
+    may hold it, and it is always the most surprising value. Beside that millionth the probabilities of the other
+    classes add up to 1. Classes have no mean: reconstructions are the most likely ones.
 
     Attributes:
         classes: C_j of each column.
@@ -124,11 +124,14 @@ class Levels(dist.Distribution):
         """Return log p of each class number, in nats."""
         segments = Segments(self.classes)
         logs = segments.log_softmax(self.logits)
-        seen = segments.total(logs * segments.marked(value))
-        least = -segments.largest(-logs)
-        share = self.unseen + least
-        found = jnp.where(value >= np.array(self.classes), share, seen)
-        return found - jnp.logaddexp(0.0, share)
+        found = segments.total(logs * segments.marked(value))
+        unseen = jnp.broadcast_to(value >= np.array(self.classes), found.shape)
+
+        def filled() -> Array:
+            return jnp.where(unseen, self.unseen - segments.largest(-logs), found)
+
+        # Training data have no unseen class, so it is computed only where one is.
+        return jax.lax.cond(unseen.any(), filled, lambda: found)
 
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
         """Return draws of the classes that were seen, (*sample_shape, *batch)."""

@@ -113,6 +113,10 @@ class Columns(Kind):
         """Return a column with null for each cell that stands for a missing value."""
         if column.dtype.is_float():
             return column.fill_nan(None)
+        if isinstance(column.dtype, pl.Duration):
+            return column.dt.total_microseconds() / 1e6  # seconds
+        if column.dtype == pl.Time:
+            return column.cast(pl.Int64) / 1e9
         if column.dtype != pl.String:
             return column
         bare = column.str.strip_chars()
@@ -190,10 +194,14 @@ class TableSchema(Schema):
         """Return rows of a table, checked and encoded; see `Schema.rows`."""
         read = self.selected(self.kind.read(self.opened(X), name), name)
         self._warn_of_unseen(read, name)
-        raw = np.column_stack([one.read(column, name) for one, column in zip(self.types, read, strict=True)])
+        raw = self.entries(read, name)
         inside = np.broadcast_to(support.inside, raw.shape[1:])
         check_support(np.where(np.isnan(raw), inside, raw), support, self.columns.names, name)
         return Encoded.of(self.encode(raw))
+
+    def entries(self, read: Sequence[pl.Series], name: str = "X") -> Values:
+        """Return the entries of the columns that are input, raw, (n, E), with NaN for those that are missing."""
+        return np.column_stack([one.read(column, name) for one, column in zip(self.types, read, strict=True)])
 
     def selected(self, read: list[pl.Series], name: str = "X") -> list[pl.Series]:
         """Return the columns that are input, in the order of the fit; raises DataError if there are others."""
@@ -539,7 +547,7 @@ class TableRows:
             DataError: If the rows or the weights cannot be used.
         """
         self.kind = kind
-        read = kind.read(X)
+        self._read = read = kind.read(X)
         self.container = container_of(X)
         self.textual = textual(X)
         self.order = tuple(column.name for column in read)
@@ -599,8 +607,9 @@ class TableRows:
         return part
 
     def encoded(self, schema: TableSchema) -> Encoded:
-        """Return all rows as a schema encodes them, in the order of X."""
-        return Encoded.of(schema.encode(self.matrix))
+        """Return all rows as a schema encodes them, in the order of X; it may be that of an earlier fit."""
+        alike = schema.types == self.types
+        return Encoded.of(schema.encode(self.matrix if alike else schema.entries(schema.selected(self._read))))
 
     def values_of(self, index: NDArray[np.int64]) -> NDArray[Any]:
         """Return the numbers by which rows are put into an order, (B, D); a missing one is the least."""
@@ -610,7 +619,7 @@ class TableRows:
         self, schema: TableSchema, held_out: float, seed: int, context: Any = None
     ) -> tuple[RowSource, RowSource | None]:
         """Return the rows for training, and a share of them that is held out (`None` where 0); see `Rows.rows`."""
-        rows = schema.encode(self.matrix)._replace(context=context)
+        rows = self.encoded(schema).whole._replace(context=context)
         kept = np.arange(self.count) if self.weight is None else np.flatnonzero(self.weight)
         index = kept[canonical_order(rows.map(lambda array: array[kept]), self.values_of(kept))]
         training, checking = (
