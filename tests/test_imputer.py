@@ -74,7 +74,7 @@ def frame() -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def vae(frame) -> om.VAE:
-    settings = SMALL | {"epochs": 40, "batch_size": 50, "learning_rate": 0.01, "data": om.data.Columns(spline=True)}
+    settings = SMALL | {"epochs": 40, "batch_size": 50, "learning_rate": 0.01}
     with pytest.warns(UserWarning, match="'id': a key"):
         return om.VAE(**settings).fit(frame)
 

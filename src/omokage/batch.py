@@ -21,6 +21,7 @@ class Batch(NamedTuple):
         inputs: What the encoder sees where that is not x itself, or the view of it, as in denoising.
         mask: Which entries of x were observed, boolean, like x; `None`: all that there are. Those that were not are
             0 in x.
+        hidden: Which entries of x the encoder is not shown although they count, boolean, like x; `None`: none.
         lengths: How many steps each row has, (B,), where rows are sequences of unlike lengths; `None`: all T.
         context: What the model is conditioned on, (B, C).
         weight: How much each row counts, (B,); `None`: one each.
@@ -30,6 +31,7 @@ class Batch(NamedTuple):
     x: Any
     inputs: Any = None
     mask: Any = None
+    hidden: Any = None
     lengths: Any = None
     context: Any = None
     weight: Any = None

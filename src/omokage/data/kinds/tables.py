@@ -263,13 +263,12 @@ class TableSchema(Schema):
                 number[j], always[j] = of_column[-1][0], len(of_column) == 1
                 other[of_column[0][len(levels) :], j] = len(of_column) == 2
                 entry = np.flatnonzero(self.owner == j)[-1]
-                raw = np.array([self.columns.low[entry], self.columns.high[entry]])
                 spline = kind.spline if isinstance(kind, Number) else None
-                if spline is not None:
-                    raw = np.array([spline.scores[0], spline.scores[-1]])
-                raw = np.linspace(raw[0], max(raw[1], np.nextafter(raw[0], np.inf)), curve.shape[1])
+                ends = location[j] - scale[j], location[j] + scale[j]
+                ends = ends if spline is None else (spline.scores[0], spline.scores[-1])
+                raw = np.linspace(*ends, curve.shape[1])
                 x = (raw - self.columns.location[entry]) / self.columns.scale[entry]
-                low[j], step[j] = x[0], max((x[-1] - x[0]) / (len(x) - 1), 1e-30)
+                low[j], step[j] = x[0], (x[-1] - x[0]) / (len(x) - 1)
                 curve[j] = ((raw if spline is None else spline.back(raw)) - location[j]) / scale[j]
         if bent:
             nodes, shares = np.polynomial.hermite_e.hermegauss(_NODES)
@@ -288,7 +287,8 @@ class TableSchema(Schema):
             ends = [self.columns.low[entry], self.columns.high[entry]]
             if isinstance(kind, Number) and kind.spline is not None:
                 ends = [kind.spline.knots[0], kind.spline.knots[-1]]
-            ends = [*_values_of(kind), *(ends if kind.classes[-1] is None else [])] or [0.0]
+            ends = [*_values_of(kind), *(ends if kind.classes[-1] is None else [])]
+            ends = [end for end in ends if np.isfinite(end)] or [0.0]  # of numbers that are all point masses none are
             reach = (max(ends) - min(ends)) / 2
             found.append((min(ends) + reach, reach or 1.0))
         return np.array(found)
