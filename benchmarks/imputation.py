@@ -5,8 +5,8 @@ squared error over the hidden cells, and the share of them that lies between the
 (multiple imputation; should be 90 %). The same cells are hidden from every method.
 
 How settings were chosen: another 10 % of the observed cells was hidden, and what was predicted of those was compared.
-The cells that this script hides and scores were not looked at. `TRIED` lists all settings that were tried, and what they
-reached by that measure; one setting serves all tables.
+The cells that this script hides and scores were not looked at. `TRIED` lists all settings that were tried, and what
+they reached by that measure; one setting serves all tables.
 
 Run: `OMOKAGE_DATA=... python benchmarks/imputation.py airfoil raisin --shares 0.3 --seeds 0 1 --keep found.json`
 (no names: all seven). `--ours` leaves scikit-learn out. What is found is kept after each table and not computed again.

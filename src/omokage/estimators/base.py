@@ -475,7 +475,7 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
             )
         if drawn is not None and self.schema_.cuts:
             raise DataError(
-                "draws: series are cut into windows, which would be drawn one by one and not fit together. Leave it out."
+                "draws: series are cut into windows, which would be drawn apart and not fit together. Leave it out."
             )
         X = opened_rows(self.fitted_, X)  # a file is read once
         fit, rows = self._asked(X, context)

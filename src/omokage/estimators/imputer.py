@@ -129,7 +129,7 @@ class Imputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 
 def _check(imputer: Imputer, X: Any, reset: bool) -> None:
-    """Check rows as scikit-learn does: the names of a frame, the numbers of an array, and how many columns there are."""
+    """Check rows as scikit-learn does: the names of a frame, the numbers of an array, how many columns there are."""
     if frame_of(X) is not None:
         validate_data(imputer, X, skip_check_array=True, reset=reset)
         return

@@ -266,7 +266,7 @@ class TableSchema(Schema):
                 spline = kind.spline if isinstance(kind, Number) else None
                 ends = location[j] - scale[j], location[j] + scale[j]
                 ends = ends if spline is None else (spline.scores[0], spline.scores[-1])
-                raw = np.linspace(*ends, curve.shape[1])
+                raw = np.linspace(float(ends[0]), float(ends[1]), curve.shape[1])
                 x = (raw - self.columns.location[entry]) / self.columns.scale[entry]
                 low[j], step[j] = x[0], (x[-1] - x[0]) / (len(x) - 1)
                 curve[j] = ((raw if spline is None else spline.back(raw)) - location[j]) / scale[j]
