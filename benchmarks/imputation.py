@@ -32,8 +32,25 @@ import omokage as om
 
 Values = NDArray[np.float64]
 NAMES = ("airfoil", "blood", "climate", "compression", "raisin", "wine", "yeast")
-SETTINGS: dict[str, Any] = {"data": "table", "verbose": 0}
-TRIED: dict[str, str] = {}
+SETTINGS: dict[str, Any] = {
+    "data": "table",
+    "latent_dim": 8,
+    "hidden": (64, 64),
+    "objective": om.objectives.IWAE(10),
+    "epochs": 300,
+    "batch_size": 128,
+    "verbose": 0,
+}
+# Error of cells that were hidden additionally, of 30 %: (raisin, its coverage; airfoil, its coverage). By the same
+# measure nearest neighbours reach 0.166 and 0.272, chained equations 0.158 and 0.267.
+TRIED: dict[str, tuple[float, ...]] = {
+    "the defaults of VAE": (0.123, 0.94),
+    "the defaults, Masking(0.2)": (0.132, 0.95),
+    "as above, but by the ELBO": (0.140, 0.88),
+    "as above, but by the ELBO and Masking(0.2)": (0.140, 0.90),
+    "as above": (0.126, 0.94, 0.222, 0.88),
+    "as above, 1,000 epochs, learning rate 0.003": (0.126, 0.91),
+}
 DRAWS, SAMPLES = 40, 300
 
 
