@@ -88,6 +88,10 @@ def dialect_of(path: Path, head: bytes, usual: str, options: Options) -> Dialect
     separator = options.separator or excel
     commented = _comments(head[start:])
     below = _after(head[start:], commented)
+    if below.strip() and not len(layout(below, ",")[0]):
+        raise FileFormatError(f"{path}: a quotation mark is never closed, or skip= ends within a cell. Correct it.")
+    if not below.strip():
+        raise FileFormatError(f"{path}: only blank lines and comments. Write or copy the file again.")
     marks = (separator,) if separator else tuple(dict.fromkeys((usual, *MARKS)))
     asked = options.skip is not None or options.header is not None or separator == " "
     if not asked and (titles := _titles(below, marks, options)):
@@ -140,7 +144,7 @@ def dialect_of(path: Path, head: bytes, usual: str, options: Options) -> Dialect
 def _of_titles(path: Path, titles: bytes) -> str:
     """Return a note on lines above the names."""
     lines = titles.count(b"\n")
-    first = next(line for line in titles.decode(errors="replace").split("\n") if line.strip())
+    first = next((line for line in titles.decode(errors="replace").split("\n") if line.strip()), "")
     which = "the first line" if lines == 1 else f"the first {lines} lines"
     stand = ("stands", "is") if lines == 1 else ("stand", "are")
     return (

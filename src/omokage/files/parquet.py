@@ -1,5 +1,6 @@
 """Parquet at flat memory, read by Polars; and what is common to it and other files of columns with types."""
 
+import errno
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -191,7 +192,9 @@ def errors(path: Path, kind: str) -> Iterator[None]:
     """Turn errors of Polars into ones that say that a file is damaged."""
     try:
         yield
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # which damaged content is to Polars
+            raise
         raise FileFormatError(
             f"{path}: damaged, or not {kind} as specified ({first_line(error)}). Write or copy it again."
         ) from None
