@@ -147,7 +147,7 @@ def open_lines(
         cells = cells[:-1]
     header, renamed = column_names(cells, data)
     if twice := sorted({*renamed.values()} & {*options.text, *options.kept}):
-        raise FileFormatError(f"-: the column name {listing(twice)} comes more than once. Rename the columns.")
+        raise FileFormatError(f"-: names of columns must differ; {listing(twice)} repeat.")
     options = replace(options, separator=separator)
     nameless = 0 if data or options.index == "keep" else leading(cells)
     left_out = nameless if nameless < len(header) and not set(header[:nameless]) & set(options.text) else 0

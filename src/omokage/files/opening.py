@@ -46,7 +46,7 @@ from omokage.files.arrays import ArrayFile, open_idx, open_npy, open_npz
 from omokage.files.arrow import MAGIC, open_arrow
 from omokage.files.contents import DAMAGED, Content, check_known, content_of
 from omokage.files.delimited import open_text
-from omokage.files.formats import ARROW, EXCEL, FORMATS, PARQUET, TEXT, first_line
+from omokage.files.formats import FORMATS, PARQUET, TEXT, first_line
 from omokage.files.numbers import Notation
 from omokage.files.options import Options
 from omokage.files.parquet import ColumnFile, open_parquet
@@ -192,8 +192,6 @@ def open_table(
             return _text_table(content, TEXT.get(extension, ","), columns, types or {}, options)
         if content.packing is None and (extension in PARQUET or content.head.startswith(b"PAR1")):
             return _column_table(open_parquet(path, options, columns), columns, options)
-        if extension in (*ARROW, *EXCEL):
-            raise FileFormatError(f"{path}: named as {extension}, but does not start as one. Get the file again.")
     what = f" (with {content.packing} unpacked, {content.name})" if content.packing else ""
     raise FileFormatError(f"{path}: not a format that omokage reads{what}. It reads {FORMATS}.")
 

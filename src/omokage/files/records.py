@@ -38,7 +38,7 @@ def _whole(content: Content, encoding: str) -> Iterator[bytes]:
         if cut:
             if whole:
                 yield whole
-            whole = rest[:cut]  # until the next ones are known, so that a last line without an end comes with the others
+            whole = rest[:cut]  # until more is known, so that a last line without an end comes with the others
             line += rest.count(b"\n", 0, cut)
             rest = rest[cut:]
         elif len(rest) > _LONGEST:
