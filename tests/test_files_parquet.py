@@ -201,7 +201,7 @@ def test_arrow_batches_are_the_file_and_damage_is_named(tmp_path):
     frame = pl.DataFrame({"n": range(500), "x": np.arange(500) / 3, "__index_level_0__": range(500)})
     folder = tmp_path / "speed=3" / "[ab]*"
     folder.mkdir(parents=True)
-    frame.write_ipc(folder / "a?.arrow", record_batch_size=64)
+    frame.write_ipc(folder / "a?.arrow")
     table = open_table(folder / "a?.arrow")
     assert (table.rows(), table.names) == (500, ("n", "x")) and "index" in table.notes[0]
     assert joined(table, 97).equals(frame.select("n", "x"))

@@ -331,7 +331,7 @@ def _reader(path: Path) -> Any:
         import fastexcel
     except ImportError:
         raise FileFormatError(
-            f"{path}: it is an Excel file or another spreadsheet; to read it, pip install 'omokage[excel]'. Or save "
+            f"{path}: it is an Excel file or another Office spreadsheet; to read it, pip install 'omokage[excel]'. Or save "
             "the sheet as CSV (UTF-8)."
         ) from None
     content = path.read_bytes()
