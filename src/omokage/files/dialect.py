@@ -24,6 +24,7 @@ from omokage.files.headers import (
     is_like_a_header,
     is_nameless,
     leading,
+    shown_units,
     titles_above,
 )
 from omokage.files.numbers import share_of_numbers
@@ -125,7 +126,7 @@ def dialect_of(path: Path, head: bytes, usual: str, options: Options) -> Dialect
         record = len(head) - len(head[stop:].lstrip(b"\n"))
         line = head.count(b"\n", 0, record) + 1
         notes.append(
-            f"{path}: line {line} holds the units of the columns ({_listed(rows[0])}), and is left out; units=False "
+            f"{path}: line {line} holds the units of the columns ({shown_units(rows[0])}), and is left out; units=False "
             "(--no-units) says otherwise."
         )
         _, stop = _cells(path, head, record, separator)
@@ -151,11 +152,6 @@ def _of_titles(path: Path, titles: bytes) -> str:
         f"{path}: {which} ({shown(first[:60])}) {stand[0]} above the names of the columns, and {stand[1]} left out; "
         "skip=0 (--skip 0) says otherwise."
     )
-
-
-def _listed(cells: Sequence[str]) -> str:
-    filled = [cell for cell in cells if cell]
-    return ", ".join(filled[:8]) + (", ..." if len(filled) > 8 else "")
 
 
 def _titles(head: bytes, marks: Sequence[str], options: Options) -> int:

@@ -18,7 +18,7 @@ MOST_BELOW = 200  # rows by which a header and a line of units are told
 _MOST_TITLES = 100  # lines above a table
 _NAMELESS = re.compile(r"Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
 _BRACKETED = re.compile(r"\[.*\]|\(.*\)|<.*>|[-–—]+")
-_UNIT = re.compile(r"(?:1/|10\^|10\*\*|‰|%)?[^\d\s+.,'\"<>~±=#][^'\"]{0,23}|%|‰|\S")
+_UNIT = re.compile(r"(?:1/|10\^|10\*\*|‰|%)?[^\d\s+.,'\"<>~±=#][^'\"\n]{0,23}|%|‰|\S")
 _NO_UNITS = frozenset(  # words in the place of a number
     re.findall(
         r"\S+",
@@ -134,6 +134,12 @@ def are_units(cells: Sequence[str], below: Rows, missing: Sequence[str]) -> bool
         elif cell and not _BRACKETED.fullmatch(cell) and not _is_pattern(cell, column, below):
             return False
     return whole > 0 and 2 * given >= numeric and given > dashes
+
+
+def shown_units(cells: Sequence[str]) -> str:
+    """Return units as messages list them."""
+    filled = [" ".join(cell.split()) for cell in cells if cell]
+    return ", ".join(filled[:8]) + (", ..." if len(filled) > 8 else "")
 
 
 def _is_unit(cell: str) -> bool:

@@ -28,6 +28,7 @@ from omokage.files.headers import (
     is_like_a_header,
     is_nameless,
     leading,
+    shown_units,
     titles_above,
 )
 from omokage.files.indexes import are_keys
@@ -123,7 +124,7 @@ def _heading(path: Path, name: str, grid: pl.DataFrame, filled: Sequence[int], o
         if options.units or are_units(units, [cells for _, cells in below[1:]], options.missing):
             start = top + row + 1
             notes.append(
-                f"row {start} holds the units of the columns ({', '.join(filter(None, units[:8]))}), and is left out; "
+                f"row {start} holds the units of the columns ({shown_units(units)}), and is left out; "
                 "units=False (--no-units) says otherwise."
             )
     return _Heading(cells, data, start, notes)
@@ -331,8 +332,8 @@ def _reader(path: Path) -> Any:
         import fastexcel
     except ImportError:
         raise FileFormatError(
-            f"{path}: it is an Excel file or another Office spreadsheet; to read it, pip install 'omokage[excel]'. Or save "
-            "the sheet as CSV (UTF-8)."
+            f"{path}: it is an Excel file or another Office spreadsheet; to read it, pip install 'omokage[excel]'. Or "
+            "save the sheet as CSV (UTF-8)."
         ) from None
     content = path.read_bytes()
     with _errors(path):
