@@ -126,8 +126,8 @@ def dialect_of(path: Path, head: bytes, usual: str, options: Options) -> Dialect
         record = len(head) - len(head[stop:].lstrip(b"\n"))
         line = head.count(b"\n", 0, record) + 1
         notes.append(
-            f"{path}: line {line} holds the units of the columns ({shown_units(rows[0])}), and is left out; units=False "
-            "(--no-units) says otherwise."
+            f"{path}: line {line} holds the units of the columns ({shown_units(rows[0])}), and is left out; "
+            "units=False (--no-units) says otherwise."
         )
         _, stop = _cells(path, head, record, separator)
     names, renamed = column_names(cells, data)
