@@ -2,7 +2,7 @@
 
 Conditions fix entries, or keep them among some values or within an interval (`Conditions`).
 
-1. Proposals. z_i from p(z), x_i from p(x|z_i), where an entry with choices is drawn among them. The weight of (z_i, x_i)
+1. Proposals. z_i from p(z), x_i from p(x|z_i), where an entry with choices is drawn among them. The weight of the pair
    is the product of p(x_j is one of its choices | z_i) over these entries, and 0 if another entry lies outside of its
    interval. So weighted proposals are draws from p(z, x | conditions), whatever the prior.
 2. As many proposals are made as are needed for an effective sample size (Σw)²/Σw², and are resampled by their weights.
@@ -12,9 +12,9 @@ Conditions fix entries, or keep them among some values or within an interval (`C
    anew from p(x|z), and left as they were where the new ones lie outside of their intervals. Of a point mass q(z|x) has
    no density, and there is no refinement.
 
-Sources: Rubin, "Using the SIR Algorithm to Simulate Posterior Distributions", 1988; Kong, "A Note on Importance Sampling
-Using Standardized Weights", 1992, for the effective sample size; Mattei and Frellsen, "Leveraging the Exact Likelihood
-of Deep Latent Variable Models", 2018, for Metropolis-within-Gibbs with q(z|x) as the proposal.
+Sources: Rubin, "Using the SIR Algorithm to Simulate Posterior Distributions", 1988; Kong, "A Note on Importance
+Sampling Using Standardized Weights", 1992, for the effective sample size; Mattei and Frellsen, "Leveraging the Exact
+Likelihood of Deep Latent Variable Models", 2018, for Metropolis within Gibbs with q(z|x) as the proposal.
 """
 
 import math

@@ -184,8 +184,8 @@ class Where:
         choices = np.full((len(entries), width), np.nan)
         for place, entry in enumerate(entries):
             choices[place, : len(entry.choices)] = entry.choices
-        low, high = (_inside(columns, np.array(ends), up) for ends, up in
-                     (([entry.low for entry in entries], True), ([entry.high for entry in entries], False)))  # fmt: skip
+        low = _inside(columns, np.array([entry.low for entry in entries]), up=True)
+        high = _inside(columns, np.array([entry.high for entry in entries]), up=False)
         conditions = Conditions(columns.encode(choices.T).T, low, high, decides, columns.encode(says[None])[0])
         given = frozenset(j for j, value in wanted.items() if not isinstance(value, Between | OneOf))
         return Where(conditions, exact, given, tuple(names), tuple(types), columns)
@@ -252,7 +252,7 @@ def _check_support(entry: Entry, support: Support, column: str) -> None:
 
 
 def _deciding(types: Sequence[_Type]) -> tuple[NDArray[np.int32], Values]:
-    """Return which entry decides whether each counts, and at which value: of two the first, where it is the last class."""
+    """Return which entry decides whether each counts, and at which value: of two the first, with its last class."""
     decides: list[int] = []
     says: list[float] = []
     for kind in types:
