@@ -90,19 +90,21 @@ def test_of_a_number_its_density_is_what_counts(vae, many):
     rows = vae.sample(2000, where={"load": 2.25})
     assert set(rows["load"]) == {2.25}
     assert_alike(
-        rows.drop("load").with_columns(load=0), many.filter((pl.col("load") - 2.25).abs() < 0.05).with_columns(load=0)
+        rows.drop("load").with_columns(load=0), many.filter((pl.col("load") - 2.25).abs() < 0.03).with_columns(load=0)
     )
 
 
 def test_the_refinement_leaves_the_distribution_and_forgets_where_it_began(vae, many):
-    wanted = vae.schema_.conditions({"site": ["north", "south"], "load": (0.5, 9)})
+    wanted = vae.schema_.conditions({"site": ["north", "south"], "load": (0, 3)})
     pool = conditioning.pool(vae.model_, wanted.conditions, 3, 1000)
     assert vae.schema_.event.missing
     begun = np.zeros(2000, np.int64)  # one proposal, two thousand times
     rows = Batch(pool.x[begun], mask=np.ones((2000, pool.x.shape[1]), bool))
     given = rows, pool.z[begun], np.arange(2000, dtype=np.uint32)
+    counted = conditioning.counts(wanted.conditions, pool.x)
+    assert 0 < (~counted).mean(0).max() < 1 and counted.all(1).any()  # some are no number, since the load is 0
     x = over_rows(conditioning.refined, vae.model_, given, jax.random.key(0), wanted.conditions, jnp.int32(150))
-    rule = pl.col("site").is_in(["north", "south"]) & pl.col("load").is_between(0.5, 9)
+    rule = pl.col("site").is_in(["north", "south"]) & pl.col("load").is_between(0, 3)
     assert_alike(vae.schema_.written(wanted.decode(x)), many.filter(rule))
 
 
@@ -110,7 +112,7 @@ def test_the_refinement_leaves_the_distribution_and_forgets_where_it_began(vae, 
 def linear() -> om.VAE:
     random = np.random.default_rng(0)
     X = random.normal(size=(600, 2)) @ random.normal(size=(2, 4)) * [1, 5, 0.2, 1] + random.normal(0, 0.4, (600, 4))
-    X = pl.DataFrame(X + [3, 0, -2, 100], schema=["a", "b", "c", "d"])
+    X = pl.DataFrame(X + np.array([3, 0, -2, 100]), schema=["a", "b", "c", "d"])
     return om.VAE(2, hidden=(), epochs=60, batch_size=100, learning_rate=0.02, verbose=0).fit(X)
 
 
@@ -244,7 +246,7 @@ def test_what_does_not_go_together_is_refused(vae, linear):
         vae.sample(5, where={"site": "east"}, mean=True)
     with pytest.raises(ParameterError, match="of: column 'site' is given by where"):
         vae.expect({"site": "east"}, of="site")
-    with pytest.raises(ParameterError, match="of: X has no column 'loud'. Did you mean 'load'"):
+    with pytest.raises(ParameterError, match=r"of: X has no column 'loud'\. Did you mean 'load'"):
         vae.expect({"site": "east"}, of="loud")
     with pytest.raises(ParameterError, match="where: X has no column 0"):
         linear.sample(5, where={0: 1.0})
@@ -262,7 +264,7 @@ def test_few_rows_worth_little_are_warned_of(vae, monkeypatch):
     with pytest.warns(
         UserWarning, match=r"where: the 9000 rows are taken from proposals that are worth only \d+ draws"
     ):
-        vae.sample(9000, where={"site": "west", "faults": (14, None)})
+        vae.sample(9000, where={"site": "west", "faults": (11, None)})
 
 
 def test_columns_of_an_array_have_numbers_and_a_density_has_its_support():
@@ -278,7 +280,7 @@ def test_a_point_mass_is_not_refined_and_a_context_is_one_for_all():
     random = np.random.default_rng(0)
     X, y = random.normal(size=(200, 3)), random.integers(0, 2, 200)
     X[:, 0] += 4 * y
-    vae = om.VAE(**SMALL, epochs=20, posterior="point").fit(X)
+    vae = om.VAE(**SMALL, epochs=20, posterior="point", objective="reconstruction").fit(X)
     assert vae.sample(30, where={1: (0, None)}).min(0)[1] >= 0
     told = om.VAE(**SMALL, epochs=20).fit(X, context=y)
     means = [told.sample(500, where={1: (0, None)}, context=label)[:, 0].mean() for label in (0, 1)]

@@ -186,7 +186,7 @@ class Where:
             choices[place, : len(entry.choices)] = entry.choices
         low = _inside(columns, np.array([entry.low for entry in entries]), up=True)
         high = _inside(columns, np.array([entry.high for entry in entries]), up=False)
-        conditions = Conditions(columns.encode(choices.T).T, low, high, decides, columns.encode(says[None])[0])
+        conditions = Conditions(columns.encode(choices.T).T, low, high, decides, columns.encode(says[None])[0, decides])
         given = frozenset(j for j, value in wanted.items() if not isinstance(value, Between | OneOf))
         return Where(conditions, exact, given, tuple(names), tuple(types), columns)
 
@@ -252,13 +252,12 @@ def _check_support(entry: Entry, support: Support, column: str) -> None:
 
 
 def _deciding(types: Sequence[_Type]) -> tuple[NDArray[np.int32], Values]:
-    """Return which entry decides whether each counts, and at which value: of two the first, with its last class."""
+    """Return which entry decides whether each counts, and its raw value at which they do: the last of its classes."""
     decides: list[int] = []
     says: list[float] = []
     for kind in types:
-        start = len(decides)
-        decides += [start] * len(kind.classes)
-        says += [np.nan] if len(kind.classes) == 1 else [np.nan, float(kind.classes[0] or 1) - 1]
+        decides += [len(decides)] * len(kind.classes)
+        says += [float(kind.classes[0] or np.nan) - 1] + [np.nan] * (len(kind.classes) - 1)
     return np.array(decides, np.int32), np.array(says)
 
 
