@@ -25,6 +25,7 @@ LAYERS = [
     [
         "annealing",
         "checkpoints",
+        "conditioning",
         "diagnostics",
         "ensemble",
         "inference",
@@ -51,6 +52,7 @@ BESIDE = {
     "flows": {"density"},
     "priors": {"posteriors"},
     "annealing": {"inference", "questions"},
+    "conditioning": {"inference", "questions"},
     "inference": {"questions"},
     "checkpoints": {"training"},
     "bounds": {"model"},

@@ -22,8 +22,20 @@ import numpy as np
 import polars as pl
 
 from omokage.data.columns import row_numbers
+from omokage.data.conditions import (
+    Between,
+    Entry,
+    ExpectedCategory,
+    ExpectedNumber,
+    OneOf,
+    no_set,
+    read_one,
+    rounded_to,
+    summary,
+    wrong,
+)
 from omokage.data.splines import Spline, Values
-from omokage.errors import DataError, FileFormatError, listing, shown
+from omokage.errors import DataError, FileFormatError, listing, shown, suggest
 from omokage.files.numbers import EVERY, PLAIN, Notation
 from omokage.files.times import times
 
@@ -125,6 +137,39 @@ class Number:
         if self.spline is not None:
             slopes[:, -1] = self.spline.log_slope(self.spline.back(entries[:, -1]))
         return slopes
+
+    def condition(self, wanted: Any, column: str) -> tuple[Entry, ...]:
+        """Return what a value or an interval of cells asks of their entries; see `omokage.data.conditions`.
+
+        Of an interval all numbers are meant that are written as one within it.
+        """
+        no_set(wanted, column, "a number, or an interval such as (30, 40)")
+        if not isinstance(wanted, Between):
+            found = read_one(self.read, wanted, column, "a number")
+            return tuple(Entry() if np.isnan(entry) else Entry((entry,)) for entry in found)
+
+        def number(end: Any) -> float:
+            return float(read_one(lambda one: self._numbers(one, "X"), end, column, "a number"))
+
+        ends = wanted.read(number, column)
+        low, high = rounded_to(ends, 0.0 if self.decimals is None else 10.0**-self.decimals)
+        spikes = [place for place, spike in enumerate(self.spikes) if ends[0] <= spike <= ends[1]]
+        if low > high and not spikes:
+            raise wrong(column, f"an interval with a number of {self.decimals} decimals in it", wanted)
+        other = Entry(low=self._entry(low), high=self._entry(high))
+        if not self.spikes:
+            return (other,)
+        none = [len(self.spikes)] if low <= high else []
+        return Entry(tuple(map(float, spikes + none))), other if none else Entry()
+
+    def _entry(self, value: float) -> float:
+        """Return what a number, or an infinite one, is to a model."""
+        return value if self.spline is None or np.isinf(value) else float(self.spline(np.array([value]))[0])
+
+    def expected(self, entries: Values, weight: Values, effective: float, column: str) -> ExpectedNumber:
+        """Return what weighted cells, as entries, (n, 1) or (n, 2), say of a cell."""
+        values = self.write(entries).cast(pl.Float64).to_numpy()
+        return ExpectedNumber(column, effective, *summary(values, weight))
 
     def _numbers(self, column: pl.Series, name: str) -> Values:
         """Return the numbers of a column, (n,), NaN where a cell is missing."""
@@ -248,6 +293,37 @@ class Category:
         distinct = _cells(column, like=self.levels[0]).drop_nulls().unique(maintain_order=True).to_list()
         return [level for level in distinct if level not in self._places]
 
+    def condition(self, wanted: Any, column: str) -> tuple[Entry, ...]:
+        """Return the places of a level, of some levels, or of the numbers in an interval."""
+        if isinstance(wanted, Between):
+            if isinstance(self.levels[0], str | bool):
+                raise wrong(column, "a level, or several in a set: levels have no order, so no interval", wanted)
+            ends = "a level that is a number"
+            low, high = wanted.read(lambda end: read_one(lambda one: one.cast(pl.Float64), end, column, ends), column)
+            places = [place for place, level in enumerate(self.levels) if low <= level <= high]  # type: ignore[operator]
+            if not places:
+                raise wrong(column, f"an interval with one of the levels {listing(self.levels)} in it", wanted)
+            return (Entry(tuple(map(float, places))),)
+        levels = wanted.values if isinstance(wanted, OneOf) else (wanted,)
+        return (Entry(tuple(dict.fromkeys(self._place(level, column) for level in levels))),)
+
+    def _place(self, level: Any, column: str) -> float:
+        """Return the place of a level that the fit saw."""
+        expected = f"a level of the fit, one of {listing(self.levels, 10)}"
+        known = [str(one) for one in self.levels]
+        cell = read_one(lambda one: _cells(one, like=self.levels[0]), level, column, expected)
+        if cell in self.rare:
+            raise wrong(column, f"{expected}, the last for {len(self.rare)} rare ones of which this is one", level)
+        if cell not in self._places:
+            raise wrong(column, expected, level, suggest(str(level), known))
+        return float(self._places[cell])
+
+    def expected(self, entries: Values, weight: Values, effective: float, column: str) -> ExpectedCategory:
+        """Return the probabilities of levels, from weighted places, (n, 1)."""
+        shares = np.bincount(entries[:, 0].astype(np.int64), weight, len(self.levels))[: len(self.levels)]
+        shares = shares / shares.sum()
+        return ExpectedCategory(column, effective, dict(zip(self.levels, shares.tolist(), strict=True)))
+
     def write(self, entries: Values) -> pl.Series:
         """Return the levels; null where an entry is NaN, or is no place of a level."""
         values = entries[:, 0]
@@ -336,11 +412,37 @@ class Time:
         since = (moments - pl.Series([self._first], dtype=moments.dtype)).dt.total_microseconds()
         return since.cast(pl.Float64).fill_null(float("nan")).to_numpy()[:, None] / 1e6
 
+    def condition(self, wanted: Any, column: str) -> tuple[Entry, ...]:
+        """Return what a time, or an interval of times, asks of seconds."""
+        expected = "a date, such as '2024-01-31'" if self.dates else "a time, such as '2024-01-31T23:00:00'"
+        no_set(wanted, column, f"{expected}, or an interval of two")
+
+        def second(value: Any) -> float:
+            return float(read_one(self.read, value, column, expected)[0])
+
+        if not isinstance(wanted, Between):
+            return (Entry((second(wanted),)),)
+        low, high = rounded_to(wanted.read(second, column), self._step)
+        if low > high:
+            raise wrong(column, f"an interval with a {'date' if self.dates else 'whole second'} in it", wanted)
+        return (Entry(low=low, high=high),)
+
+    def expected(self, entries: Values, weight: Values, effective: float, column: str) -> ExpectedNumber:
+        """Return what weighted seconds, (n, 1), say of a time; the deviation is a duration."""
+        mean, deviation, quantiles = summary(entries[:, 0], weight)
+        times = self.write(np.array([[mean], *([value] for value in quantiles.values())])).to_list()
+        spread = datetime.timedelta(seconds=round(deviation))
+        return ExpectedNumber(column, effective, times[0], spread, dict(zip(quantiles, times[1:], strict=True)))
+
+    @property
+    def _step(self) -> float:
+        """To how many seconds they are rounded where they are written."""
+        return 86_400.0 if self.dates else 1.0
+
     def write(self, entries: Values) -> pl.Series:
         """Return times; null where an entry is NaN."""
         values = entries[:, 0]
-        step = 86_400.0 if self.dates else 1.0
-        seconds = np.clip(np.round(np.nan_to_num(values) / step) * step, -1e11, 1e11)
+        seconds = np.clip(np.round(np.nan_to_num(values) / self._step) * self._step, -1e11, 1e11)
         first = self._first if not self.zone else self._first.astimezone(datetime.UTC).replace(tzinfo=None)
         since = pl.Series((seconds * 1e6).astype(np.int64)).cast(pl.Duration("us"))
         moments = pl.Series([first], dtype=pl.Datetime("us")) + since
