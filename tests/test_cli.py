@@ -652,7 +652,10 @@ def test_series_that_cannot_be_are_refused(refused, series, files, tmp_path):
         "--by-step, --window: only sequences have steps",
         "Leave them out",
     )
-    refused(["impute", files / "model", files / "parts.csv", *IDS, *out], "a model of 3 columns; only sequences")
+    refused(
+        ["impute", files / "model", files / "parts.csv", *IDS, *out],
+        "a model of 3 columns in which nothing can be missing",
+    )
     refused(
         ["reconstruct", series / "model", series / "runs.csv", "--id", "型", "--out", tmp_path / "o"], "end it in .csv"
     )
@@ -764,7 +767,7 @@ def test_pictures_that_cannot_be_are_refused(refused, folders, files, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").touch()
     refused(["sample", folders / "model", "--out", tmp_path / "full"], "full is there already", "name another")
-    refused(["impute", folders / "model", folders / "good", "--out", tmp_path / "o"], "only sequences can be imputed")
+    refused(["impute", folders / "model", folders / "good", "--out", tmp_path / "o"], "in which nothing can be missing")
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "1.png").write_bytes(b"no picture")
     refused(["score", folders / "model", tmp_path / "bad", *out], "1.png: not a picture that omokage reads")

@@ -69,7 +69,7 @@ def test_every_question_is_a_program_for_any_number_of_rows(kind):
     if kind == "autoencoder":  # whose posterior is a point
         expected -= {"deviations", "divergences", "log_likelihood"}
     assert set(fit.questions) == expected
-    sizes = {"row": (), "latent": (2,), "event": X.shape[1:]}
+    sizes = {"row": (), "latent": (2,), "event": X.shape[1:], "events": (2, *X.shape[1:])}
     for name, question in fit.questions.items():
         program = exported(fit.model_of_raw_rows, name, X.shape[1:])
         given = jax.tree.unflatten(program.out_tree, program.out_avals)

@@ -17,18 +17,19 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from omokage import data, errors, likelihoods, nets, objectives, plots, posteriors, priors, report
     from omokage.data import datasets
-    from omokage.estimators import VAE, AnomalyDetector, AutoEncoder, evaluate_detector, load
+    from omokage.estimators import VAE, AnomalyDetector, AutoEncoder, Imputer, evaluate_detector, load
     from omokage.files.opening import read
 
 __all__ = [
-    "VAE", "AnomalyDetector", "AutoEncoder", "data", "datasets", "errors", "evaluate_detector", "likelihoods", "load",
-    "nets", "objectives", "plots", "posteriors", "priors", "read", "report",
+    "VAE", "AnomalyDetector", "AutoEncoder", "Imputer", "data", "datasets", "errors", "evaluate_detector",
+    "likelihoods", "load", "nets", "objectives", "plots", "posteriors", "priors", "read", "report",
 ]  # fmt: skip
 
 _HOMES = {
     "VAE": "omokage.estimators",
     "AnomalyDetector": "omokage.estimators",
     "AutoEncoder": "omokage.estimators",
+    "Imputer": "omokage.estimators",
     "evaluate_detector": "omokage.estimators",
     "load": "omokage.estimators",
     "data": "omokage.data",

@@ -21,6 +21,7 @@ class Batch(NamedTuple):
         inputs: What the encoder sees where that is not x itself, or the view of it, as in denoising.
         mask: Which entries of x were observed, boolean, like x; `None`: all that there are. Those that were not are
             0 in x.
+        hidden: Which entries of x the encoder is not shown although they count, boolean, like x; `None`: none.
         lengths: How many steps each row has, (B,), where rows are sequences of unlike lengths; `None`: all T.
         context: What the model is conditioned on, (B, C).
         weight: How much each row counts, (B,); `None`: one each.
@@ -30,6 +31,7 @@ class Batch(NamedTuple):
     x: Any
     inputs: Any = None
     mask: Any = None
+    hidden: Any = None
     lengths: Any = None
     context: Any = None
     weight: Any = None
@@ -115,3 +117,31 @@ class Event:
     def size(self) -> int:
         """The number of entries in a row."""
         return int(np.prod(self.shape))
+
+
+class Cells(NamedTuple):
+    """What the cells of a table are made of, where a cell is more than one entry, or another number than its entry.
+
+    A cell has the value of the class that it is, or where it is no class its number: the entry's, along a curve.
+    Values are in units of the cells' own. W is as `omokage.model.places_of` has it: a place for each number, and for
+    each class.
+
+    Attributes:
+        values: The value of each class in the column that it is of, else 0, (W, D).
+        other: 1 for the class "none of them" in its column, else 0, (W, D).
+        always: 1 where a column has a number and no classes, else 0, (D,).
+        number: The place of the number of each column, (D,); any where it has none.
+        low, step: Where curves start, and how far their points are apart, in the units of x, (D,) each.
+        curve: Values at these points, (D, points).
+        nodes, shares: The points of a quadrature by the standard normal, and their weights, (G,) each.
+    """
+
+    values: Any
+    other: Any
+    always: Any
+    number: Any
+    low: Any
+    step: Any
+    curve: Any
+    nodes: Any
+    shares: Any

@@ -19,7 +19,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from omokage import questions
-from omokage.batch import Batch
+from omokage.batch import Batch, Cells
 from omokage.data.rows import hashes
 from omokage.draws import Draws, numbers
 from omokage.model import Model, check_defined
@@ -139,7 +139,15 @@ def log_likelihood(model: Model, rows: Batch, samples: int, seed: int = 0) -> di
 
 
 def impute(model: Model, rows: Batch, rounds: int, samples: int, seed: int = 0) -> NDArray[np.float32]:
-    """Return x with what was not observed replaced by its mean given what was, (n, *event).
+    """Return x with what was not observed replaced by its mean given what was, (n, *event); see `imputation`."""
+    found: NDArray[np.float32] = imputation(model, rows, rounds, samples, seed)["mean"]
+    return found
+
+
+def imputation(
+    model: Model, rows: Batch, rounds: int, samples: int, seed: int = 0, cells: Cells | None = None
+) -> dict[str, NDArray[np.float32]]:
+    """Return moments of what was not observed given what was; see `omokage.imputation`.
 
     K draws from a posterior are weighted by p(x_observed, z) / q(z), and the decoder's means averaged with these
     weights (Mattei and Frellsen, "MIWAE", 2019, equation 14). With many draws this is right for whatever q; how many
@@ -155,8 +163,19 @@ def impute(model: Model, rows: Batch, rounds: int, samples: int, seed: int = 0) 
         rounds: How often holes are filled before, where they are.
         samples: K.
         seed: Of the draws.
+        cells: What the cells of a table are made of.
     """
-    return over_rows(questions.imputation, model, rows, jnp.int32(rounds), Draws.of(seed, samples))
+    return over_rows(questions.imputation, model, rows, jnp.int32(rounds), Draws.of(seed, samples), cells)
+
+
+def completions(model: Model, rows: Batch, rounds: int, samples: int, seed: int, count: int) -> NDArray[np.float32]:
+    """Return rows with what was not observed drawn given what was, (n, count, *event).
+
+    A draw depends on the seed, its number, the row's content, and how many rows before are equal to it.
+    """
+    numbers = jnp.arange(count, dtype=jnp.uint32)
+    given = (rows, _occurrences(rows))
+    return over_rows(questions.completions, model, given, jnp.int32(rounds), Draws.of(seed, samples), numbers)
 
 
 def _checked(values: NDArray[Any], model: Any, part: str, moment: str) -> NDArray[Any]:

@@ -101,7 +101,7 @@ class Model(eqx.Module):
 
     def visible(self, batch: Batch) -> Array | None:
         """Return which entries of what the encoder sees were observed, like it or (B, T, 1); `None`: all."""
-        observed = batch.observed
+        observed = shown(batch)
         if observed is None or self.view is None or observed.shape != batch.x.shape:
             return observed
         widened: Array = self.view.widened(observed)
@@ -110,12 +110,15 @@ class Model(eqx.Module):
     def _shown(self, batch: Batch) -> Batch:
         """Return the rows as networks are told of them: their context, and which entries are there and known."""
         told = self.told(batch)
+        if batch.hidden is not None and told.mask is not None:
+            told = told._replace(mask=shown(batch))
         if self.view is None or not getattr(self.posterior.network, "missing", 0):
             return told
         known = self.view.known(told.x)
         if known is None:
             return told
-        return told._replace(mask=known if told.observed is None else known & told.observed)
+        seen = shown(told)
+        return told._replace(mask=known if seen is None else known & seen)
 
     def decode(self, z: Array, batch: Batch | None = None) -> Distribution:
         """Return p(x|z) for z of shape (..., L): batch shape (rows of z, *event), leading dimensions folded.
@@ -184,6 +187,13 @@ class Model(eqx.Module):
         """Return log p(x|z) of every row, (K, B), for z of shape (K, B, L)."""
         densities = self.log_likelihoods(z, batch)
         return densities.sum(tuple(range(2, densities.ndim)))
+
+
+def shown(batch: Batch) -> Array | None:
+    """Return which entries of x the encoder sees, like `Batch.observed`; `None`: all."""
+    if batch.hidden is None:
+        return batch.observed
+    return ~batch.hidden if batch.observed is None else batch.observed & ~batch.hidden
 
 
 def repeated(model: Model) -> Model:
@@ -259,6 +269,27 @@ def expected_of(density: Density, given: Distribution) -> Array:
         return expected
     places = density.family.places(given.base.batch_shape[-1])
     return given.base.expected * given.scale[..., places] + given.location[..., places]
+
+
+def variance_of(density: Density, given: Distribution) -> Array:
+    """Return the variance of each of `expected_of`, (B, *places), given z; NaN where it is not known."""
+    base, scale = (given.base, given.scale) if isinstance(given, Decoded) else (given, 1.0)
+    try:
+        variance = base.expected_variance if hasattr(density.family, "usual") else base.variance
+    except NotImplementedError:
+        shape = jax.eval_shape(lambda: expected_of(density, given)).shape
+        return jnp.full(shape, jnp.nan)
+    if isinstance(given, Decoded):
+        scale = given.scale[..., places_of(density, given.base.batch_shape[-1])]
+    return jnp.broadcast_to(variance * jnp.square(scale), expected_of(density, given).shape)
+
+
+def places_of(density: Density, entries: int) -> NDArray[np.int64]:
+    """Return which of so many entries, on the last axis, each of `expected_of` is of."""
+    found: NDArray[np.int64] = (
+        density.family.places(entries) if hasattr(density.family, "usual") else np.arange(entries)
+    )
+    return found
 
 
 def usual(density: Density, expected: Array) -> Array:

@@ -6,7 +6,7 @@ and it does not average: the training loop does. `epoch` is the time in epochs a
 in the course of training. At its end (validation, scoring) it is infinite.
 
     AE          loss = -log p(x|z),  z = the code
-    denoising   the same, the code of a corrupted x
+    denoising   the same, the code of a corrupted x; masking: of a part of its entries
     ELBO        loss = -E_q log p(x|z) + β KL(q‖p); STL: the same with a gradient of less noise
     IWAE        loss = -log mean w,  w = p(x,z) / q(z|x); DReG, MIWAE, PIWAE, CIWAE: its relatives
     WAE, InfoVAE, TCVAE, DIPVAE: a term on all the codes of a batch is added or put in the place of the KL
@@ -156,6 +156,44 @@ class Denoising(Wrapping):
             corrupted = jnp.where(visible, corrupted, seen)
         objective = self.objective or self.settled(kl_form(model) == "none").objective
         return objective(model, batch._replace(inputs=corrupted), key, epoch)
+
+
+@dataclass(frozen=True)
+class Masking(Wrapping):
+    """Any objective, with a share of the entries hidden from the encoder in each step; all that are there count.
+
+    So the encoder learns to say what is likely from any part of a row, and the decoder what the hidden part then is:
+    for `impute`. An encoder that is told which entries are missing is told of the hidden ones as well.
+
+    Source: Collier, Nazabal and Williams, "VAEs in the Presence of Missing Data", 2020.
+
+    Attributes:
+        amount: The mean share; that of each row is drawn from 0 to twice this, or to 1.
+        objective: The loss inside; `None`: the ELBO, or for a point mass the reconstruction.
+    """
+
+    amount: float = 0.3
+    objective: Objective | None = None
+
+    def __post_init__(self) -> None:
+        """Check the settings, which are used long after."""
+        super().__post_init__()
+        check_numbers(self, "amount", low=0.0, high=1.0)
+
+    @property
+    def meaning(self) -> Meaning | None:
+        """That of the objective, for posteriors of rows with holes."""
+        inner = None if self.objective is None else meaning_of(self.objective)
+        rows = "It is that with the posteriors of rows with hidden entries, and so not the one that `terms` gives."
+        return None if inner is None else dataclasses.replace(inner, rows=rows if inner.bound else "")
+
+    def __call__(self, model: Model, batch: Batch, key: Array, epoch: Array) -> Terms:
+        """Return the terms of `objective`."""
+        key, shares, noise = jax.random.split(key, 3)
+        most = min(2 * self.amount, 1.0)
+        share = jax.random.uniform(shares, (len(batch.x), *[1] * (batch.x.ndim - 1)), maxval=most)
+        objective = self.objective or self.settled(kl_form(model) == "none").objective
+        return objective(model, batch._replace(hidden=jax.random.bernoulli(noise, share, batch.x.shape)), key, epoch)
 
 
 @dataclass(frozen=True)

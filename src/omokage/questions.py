@@ -20,7 +20,9 @@ from jax import Array
 from omokage.batch import Batch
 from omokage.draws import Draws, content, over_draws
 from omokage.errors import ParameterError
-from omokage.model import Model, centre, check_moment, divergence, expected_of, is_point_mass, mean_of, spread, usual
+from omokage.imputation import completions as completions
+from omokage.imputation import imputation as imputation
+from omokage.model import Model, centre, check_moment, divergence, expected_of, is_point_mass, mean_of, spread
 from omokage.model import divergences as by_dimension
 
 
@@ -118,43 +120,6 @@ def entries(model: Model, batch: Batch, draws: Draws) -> Array:
     return over_draws(more, jnp.zeros(batch.x.shape), model, batch, draws) / draws.count
 
 
-def imputation(model: Model, batch: Batch, rounds: Array, draws: Draws) -> Array:
-    """Return x with what was not observed replaced by its mean given what was, (B, *event); see `inference.impute`."""
-    known = batch.mask if batch.mask is not None else jnp.ones(batch.x.shape, bool)
-    shown = batch
-    if not getattr(model.posterior.network, "missing", False):
-
-        def filled(_: Any, x: Array) -> Array:
-            return jnp.where(known, batch.x, reconstruction(model, batch._replace(x=x, mask=None)))
-
-        # At first as it is, so that holes are in the middle of what a view shows.
-        first = jnp.where(known, batch.x, reconstruction(model, batch))
-        first = jnp.where(rounds > 0, first, batch.x)
-        shown = batch._replace(x=jax.lax.fori_loop(1, rounds, filled, first), mask=None)
-    posterior, prior = model.encode(shown), model.latent(batch)
-    if is_point_mass(posterior):
-        return jnp.where(known, batch.x, mean_of(model.likelihood, model.decode(posterior.mean, batch)))
-
-    def more(total: tuple[Array, Array, Array], z: Array, log_q: Array, kept: Array) -> tuple[Array, Array, Array]:
-        top, mass, sums = total
-        # By the density of what was observed alone.
-        weights = jnp.where(kept, model.log_likelihood(z, batch) + prior.log_prob(z) - log_q, -jnp.inf)  # (k, B)
-        means = expected_of(model.likelihood, model.decode(z, batch))
-        means = means.reshape(*z.shape[:2], *means.shape[1:])
-        now = jnp.maximum(top, weights.max(0))
-        shares, before = jnp.exp(weights - now), jnp.exp(top - now)
-        sums = before.reshape(-1, *entry) * sums + (shares.reshape(*shares.shape, *entry) * means).sum(0)
-        return now, before * mass + shares.sum(0), sums
-
-    entry = [1] * (batch.x.ndim - 1)
-    lowest = jnp.full(batch.x.shape[0], jnp.finfo(jnp.float32).min)
-    z = jnp.zeros((batch.x.shape[0], posterior.event_shape[0]))
-    blank = jax.eval_shape(lambda: expected_of(model.likelihood, model.decode(z, batch)))
-    start = (lowest, jnp.zeros(batch.x.shape[0]), jnp.zeros((batch.x.shape[0], *blank.shape[1:])))
-    _, mass, sums = over_draws(more, start, model, batch, draws, rows=shown)
-    return jnp.where(known, batch.x, usual(model.likelihood, sums / mass.reshape(-1, *entry)))
-
-
 def terms(model: Model, batch: Batch, draws: Draws) -> dict[str, Array]:
     """Return the parts of the bound, (B,) each, in nats: "reconstruction", "kl" and "elbo".
 
@@ -212,8 +177,8 @@ class Answer:
     """What is given for each row.
 
     Attributes:
-        of: "row", one number; "latent", (L,); "event", as long and as wide as the row.
-        unit: "nats", "unit of x", or "" for numbers without one, such as codes.
+        of: "row", one number; "latent", (L,); "event", as long and as wide as the row; "events", some of them.
+        unit: "nats", "unit of x", its square, or "" for numbers without one, such as codes.
     """
 
     of: str
@@ -227,7 +192,7 @@ class Question:
     Attributes:
         function: `(model, rows, *options)`; `rows` is a pair where `of` names two things.
         of: What there is one of for each answer: "rows", "codes" (z), "numbers" (of draws), "occurrences".
-        options: The same for all rows: "key", "draws" (`Draws`), "rounds" (int32).
+        options: The same for all rows: "key", "draws" (`Draws`), "rounds" (int32), "numbers" (of draws).
         gives: By name; a question with one answer has it under "".
         density: Whether q(z|x) must be a density, and no point mass.
     """
@@ -251,6 +216,7 @@ class Question:
             "rounds": lambda: jnp.int32(1),
         }
         first = made[self.of[0]]() if len(self.of) == 1 else tuple(made[name]() for name in self.of)
+        made["numbers"] = lambda: jnp.arange(2, dtype=jnp.uint32)
         return first, *(made[name]() for name in self.options)
 
 
@@ -268,7 +234,12 @@ QUESTIONS: Mapping[str, Question] = {
     "terms": Question(terms, ("rows",), ("draws",), {"reconstruction": _NATS, "kl": _NATS, "elbo": _NATS}),
     "entries": Question(entries, ("rows",), ("draws",), {"": Answer("event", "nats")}),
     "log_likelihood": Question(log_likelihood, ("rows",), ("draws",), {"bound": _NATS, "error": _NATS}, density=True),
-    "imputation": Question(imputation, ("rows",), ("rounds", "draws"), {"": _EVENT}),
+    "imputation": Question(
+        imputation, ("rows",), ("rounds", "draws"), {"mean": _EVENT, "variance": Answer("event", "unit of x, squared")}
+    ),
+    "completions": Question(
+        completions, ("rows", "occurrences"), ("rounds", "draws", "numbers"), {"": Answer("events", "unit of x")}
+    ),
     "samples": Question(samples, ("numbers", "rows"), ("key",), {"": _EVENT}),
     "sample_means": Question(sample_means, ("numbers", "rows"), ("key",), {"": _EVENT}),
 }

@@ -68,6 +68,43 @@ def write_like(question: Callable[[Any, Any, Any], Any], estimator: Any, source:
     return missing
 
 
+def write_filled(
+    question: Callable[[Any, Any], Any], estimator: Any, source: Source, out: Path, drawn: bool, std: Path | None
+) -> int:
+    """Write `question(rows, context)`, rows like X; return how many entries of X were missing.
+
+    Args:
+        question: Gives rows, or where `drawn` a list of them, or where there is `std` rows and their standard errors.
+        estimator: The model.
+        source: Where rows are.
+        out: Where they are written; draws behind their number in a column "draw", or along a first axis.
+        drawn: See `question`.
+        std: Where standard errors are written.
+    """
+    schema, files = estimator.schema_, [out] if std is None else [out, std]
+    for file in files:
+        check_apart(source.data, file)
+        form = check_output(schema, file)
+    if std is not None:
+        check_apart(str(out), std)
+    given = _given(schema, source)
+    if given.frame is not None and form == "array":
+        check_table(out)
+    with named(source.data):
+        answers = question(given.rows, told_of_given(given, source, estimator))
+        missing = schema.missing(given)
+    if not drawn:
+        for file, answer in zip(files, [answers] if std is None else answers, strict=True):
+            write_output(schema, answer, file, given)
+    elif form == "array":
+        write_output(schema, np.stack(answers) if isinstance(answers[0], np.ndarray) else answers, out)
+    else:
+        tables = [schema.to_table(answer, given) for answer in answers]
+        numbered = [table.select(pl.lit(j + 1).alias("draw"), pl.all()) for j, table in enumerate(tables)]
+        write_table(out, pl.concat(numbered))
+    return missing
+
+
 def write_steps(
     question: Callable[[Any, Any], Columns], estimator: Any, schema: Schema, source: Source, out: Path
 ) -> None:

@@ -106,7 +106,7 @@ class Number:
         Raises:
             DataError: Naming the first cell that is no number.
         """
-        values = self._numbers(column, name)
+        values = self.numbers(column, name)
         place = np.searchsorted(self.spikes, values) if self.spikes else np.zeros(len(values), np.int64)
         place = np.minimum(place, max(len(self.spikes) - 1, 0))
         spiked = np.array([*self.spikes, np.nan])[place] == values
@@ -126,6 +126,12 @@ class Number:
             spiked = (place >= 0) & (place < len(self.spikes))
             values = np.where(spiked, np.array(self.spikes)[np.where(spiked, place, 0)], other)
             values = np.where(np.isnan(entries[:, 0]), np.nan, values)
+        return self.written(values)
+
+    def written(self, values: Values, rounding: bool = True) -> pl.Series:
+        """Return numbers, (n,), with as many decimals as those of the fit, or as they are; null for NaN."""
+        if not rounding:
+            return pl.Series(values).fill_nan(None)
         rounded = values if self.decimals is None else np.round(values, self.decimals)
         column = pl.Series(rounded).fill_nan(None)
         within = np.abs(np.nan_to_num(rounded)).max(initial=0.0) < 2**53
@@ -149,7 +155,7 @@ class Number:
             return tuple(Entry() if np.isnan(entry) else Entry((entry,)) for entry in found)
 
         def number(end: Any) -> float:
-            return float(read_one(lambda one: self._numbers(one, "X"), end, column, "a number"))
+            return float(read_one(lambda one: self.numbers(one), end, column, "a number"))
 
         ends = wanted.read(number, column)
         low, high = rounded_to(ends, 0.0 if self.decimals is None else 10.0**-self.decimals)
@@ -171,7 +177,7 @@ class Number:
         values = self.write(entries).cast(pl.Float64).to_numpy()
         return ExpectedNumber(column, effective, *summary(values, weight))
 
-    def _numbers(self, column: pl.Series, name: str) -> Values:
+    def numbers(self, column: pl.Series, name: str = "X") -> Values:
         """Return the numbers of a column, (n,), NaN where a cell is missing."""
         if column.null_count() == len(column):  # of whatever type
             return np.full(len(column), np.nan)

@@ -95,18 +95,24 @@ class Encoded:
             return {name: self._in_order([result[name] for result in results]) for name in results[0]}
         return self._in_order(results)
 
-    def each_padded(self, function: Callable[[Batch, NDArray[np.int64]], NDArray[Any]]) -> Any:
+    def each_padded(self, function: Callable[[Batch, NDArray[np.int64]], Any]) -> Any:
         """Return `function` of rows and their places, where it gives something for each step, in the order of X.
 
-        An array (n, ...) where rows are of one shape, else a list of arrays (T, ...), each of the length of its row.
+        An array (n, ...) where rows are of one shape, else a list of arrays (T, ...), each of the length of its row; or
+        a dict of such.
         """
+        results = [function(batch, index) for index, batch in self.groups]
+        if isinstance(results[0], dict):
+            return {name: self._unpadded([result[name] for result in results]) for name in results[0]}
+        return self._unpadded(results)
+
+    def _unpadded(self, parts: list[Any]) -> Any:
         if len(self.groups) == 1 and self.groups[0][1].lengths is None:
-            index, batch = self.groups[0]
-            return function(batch, index)
+            return parts[0]
         rows: list[Any] = [None] * self.count
-        for index, batch in self.groups:
+        for (index, batch), part in zip(self.groups, parts, strict=True):
             lengths = batch.lengths if batch.lengths is not None else [batch.x.shape[1]] * len(index)
-            for place, length, row in zip(index, lengths, function(batch, index), strict=True):
+            for place, length, row in zip(index, lengths, part, strict=True):
                 rows[place] = row[:length]
         return np.stack(rows) if len({len(row) for row in rows}) == 1 else rows
 

@@ -3,7 +3,8 @@
 from omokage.estimators.autoencoder import AutoEncoder
 from omokage.estimators.detector import AnomalyDetector
 from omokage.estimators.evaluating import evaluate_detector
+from omokage.estimators.imputer import Imputer
 from omokage.estimators.loading import load
 from omokage.estimators.vae import VAE
 
-__all__ = ["VAE", "AnomalyDetector", "AutoEncoder", "evaluate_detector", "load"]
+__all__ = ["VAE", "AnomalyDetector", "AutoEncoder", "Imputer", "evaluate_detector", "load"]

@@ -183,7 +183,20 @@ class ColumnsBeside(dist.Distribution):
     @property
     def expected(self) -> Array:
         """What may be averaged of each entry, group after group: means, and of classes the probability of each."""
-        parts: list[Any] = [part.expected if hasattr(part, "expected") else part.mean for part in self.parts]
+        return self._beside("expected", "mean")
+
+    @property
+    def expected_variance(self) -> Array:
+        """The variance of each of `expected`; NaN where it is not known."""
+        return self._beside("expected_variance", "variance")
+
+    def _beside(self, name: str, otherwise: str) -> Array:
+        parts: list[Any] = []
+        for part in self.parts:
+            try:
+                parts.append(getattr(part, name if hasattr(part, "expected") else otherwise))
+            except NotImplementedError:
+                parts.append(jnp.full(jnp.shape(part.mean), jnp.nan))
         rows = jnp.broadcast_shapes(*(np.shape(part)[:-1] for part in parts))
         return jnp.concatenate([jnp.broadcast_to(part, (*rows, part.shape[-1])) for part in parts], -1)
 

@@ -144,6 +144,12 @@ class Levels(dist.Distribution):
         return jnp.exp(Segments(self.classes).log_softmax(self.logits))
 
     @property
+    def expected_variance(self) -> Array:
+        """The variance of being each class, (..., S)."""
+        share = self.expected
+        return share * (1 - share)
+
+    @property
     def mean(self) -> Array:
         """The most likely class of each entry."""
         return Segments(self.classes).argmax(self.logits)

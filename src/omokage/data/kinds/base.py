@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from omokage.batch import Batch, Event
+from omokage.batch import Batch, Cells, Event
 from omokage.data.columns import ColumnSchema, Moments, Standardization, check_names
 from omokage.data.conditions import Where
 from omokage.data.containers import values
@@ -347,6 +347,31 @@ class Schema(ABC):
     def written(self, raw: NDArray[np.float64]) -> Any:
         """Return rows in the shape of X, from raw entries, (n, E)."""
         raise NotImplementedError  # of kinds that have conditions
+
+    def cells(self, places: NDArray[np.int64]) -> Cells | None:
+        """Return what cells are made of, where they are not their entries.
+
+        Args:
+            places: Which entry each number or class that a likelihood speaks of belongs to, (W,).
+        """
+        return None
+
+    def filled(self, found: Mapping[str, Any], rows: Encoded, rounding: bool = True) -> Any:
+        """Return rows like X in which what is missing is its mean.
+
+        Args:
+            found: As `omokage.imputation.imputation` gives it.
+            rows: Those that it answers.
+            rounding: Whether numbers are written as those of the fit.
+        """
+        return self.decode(found["mean"], rows)
+
+    def deviations(self, X: Any, found: Mapping[str, Any], rows: Encoded) -> Any:
+        """Return the standard error of each entry that was filled, in the shape of X; 0 for the others.
+
+        See `filled`. Of classes it is the probability of another one.
+        """
+        raise NotImplementedError  # of kinds whose entries can be missing
 
     def kept(self, X: Any, filled: Any) -> Any:
         """Return `filled`, in the shape of X, with the entries that X has as X has them, to the bit."""

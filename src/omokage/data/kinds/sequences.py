@@ -265,6 +265,18 @@ class SequenceSchema(Schema):
         result = [np.where(np.isnan(given), new, given) for given, new in pairs]
         return np.stack(result) if isinstance(filled, np.ndarray) else result
 
+    def deviations(self, X: Any, found: Mapping[str, Any], rows: Encoded) -> Any:
+        """Return the standard error of each entry that was filled, in the layout of X; see `Schema.deviations`.
+
+        Of windows that overlap it is the mean of theirs.
+        """
+
+        def raw(variance: NDArray[Any]) -> NDArray[Any]:
+            return np.sqrt(np.asarray(variance, np.float64)) * self.columns.scale
+
+        variance = found["variance"]
+        return self.by_entry([raw(one) for one in variance] if isinstance(variance, list) else raw(variance), rows)
+
     def blank(self, count: int, length: Any = None) -> Encoded:
         """Return empty series for a decoder to fill, of this length or these lengths; by default the longest."""
         lengths = lengths_of(length, count) if length is not None else np.array(self.buckets[-1])
