@@ -17,7 +17,6 @@ from omokage.plots.checks import numbers
 from omokage.plots.style import (
     HEAT,
     INK,
-    MUTED,
     SMALL,
     TRAINING,
     VALIDATION,
@@ -61,7 +60,8 @@ def marginals(real: Mapping[str, ArrayLike], made: Mapping[str, ArrayLike]) -> F
         pair = [np.asarray(values) for values in (real[name], made[name])]
         axes = plain_axes(figure.add_subplot(down, min(_ACROSS, len(real)), number + 1))
         if all(values.dtype.kind in "OUS" for values in pair):
-            _draw_levels(axes, *(values[values.astype(str) != ""].astype(str) for values in pair), name)
+            first, second = (values[values.astype(str) != ""].astype(str) for values in pair)
+            _draw_levels(axes, first, second, name)
         elif all(values.dtype.kind == "M" for values in pair):
             days = [values.astype("datetime64[s]")[~np.isnat(values)].astype(np.float64) / 86_400 for values in pair]
             _draw_histogram(axes, days[0], days[1], name)
@@ -69,7 +69,7 @@ def marginals(real: Mapping[str, ArrayLike], made: Mapping[str, ArrayLike]) -> F
             axes.xaxis.set_major_formatter(FuncFormatter(lambda day, _: str(np.datetime64(int(day), "D"))))
         else:
             found = [numbers(values, name) for values in pair]
-            _draw_histogram(axes, *(values[np.isfinite(values)] for values in found), name)
+            _draw_histogram(axes, found[0][np.isfinite(found[0])], found[1][np.isfinite(found[1])], name)
         titles(axes, title=shortened(str(name), 30))
     handles = [Patch(color=TRAINING, alpha=0.5), Patch(facecolor="none", edgecolor=VALIDATION)]
     legend(figure, handles, ["real rows", "made rows"], loc="outside upper right", ncols=2)
@@ -113,13 +113,15 @@ def _shares_along(axis: Any) -> None:
     axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
 
 
-def pair_heat_map(trends: Mapping[tuple[str, str], float]) -> Figure:
-    """Draw how far each pair of columns is from hanging together as in real rows: 0 is alike, 1 is as unlike as can be.
+def pair_heat_map(gaps: Mapping[tuple[str, str], float], *, unit: str = "") -> Figure:
+    """Draw a number for each pair of columns, such as how far it is from hanging together as in real rows.
 
-    Of more than 30 columns the 30 are drawn whose pairs are the farthest. A pair without a number stays empty.
+    0 and less is pale. Of more than 30 columns the 30 are drawn whose pairs have the largest numbers. A pair without a
+    number stays empty.
 
     Args:
-        trends: How alike they are, for each pair of names, as `omokage.synthetic.pair_trends` gives it.
+        gaps: The numbers, for each pair of names, such as one minus those of `omokage.synthetic.pair_trends`.
+        unit: What they are, for the title.
 
     Raises:
         DataError: If there is no pair.
@@ -128,25 +130,25 @@ def pair_heat_map(trends: Mapping[tuple[str, str], float]) -> Figure:
         >>> len(pair_heat_map({("a", "b"): 0.9, ("a", "c"): 0.5, ("b", "c"): 1.0}).axes)
         2
     """
-    if not trends:
-        raise DataError("trends: expected at least one pair of columns; got none.")
-    names = list(dict.fromkeys(name for pair in trends for name in pair))
-    gaps = np.full((len(names), len(names)), np.nan)
-    for (one, two), trend in trends.items():
+    if not gaps:
+        raise DataError("gaps: expected at least one pair of columns; got none.")
+    names = list(dict.fromkeys(name for pair in gaps for name in pair))
+    matrix = np.full((len(names), len(names)), np.nan)
+    for (one, two), gap in gaps.items():
         j, k = names.index(one), names.index(two)
-        gaps[j, k] = gaps[k, j] = 1 - trend
+        matrix[j, k] = matrix[k, j] = gap
     kept = np.arange(len(names))
     if len(names) > _MOST:
-        kept = np.sort(np.argsort(-np.nan_to_num(gaps).max(1), kind="stable")[:_MOST])
-    gaps = gaps[np.ix_(kept, kept)]
+        kept = np.sort(np.argsort(-np.nan_to_num(matrix).max(1), kind="stable")[:_MOST])
+    matrix = matrix[np.ix_(kept, kept)]
     shown = [shortened(str(names[j]), 18) for j in kept]
     figure = blank_figure(min(1.6 + 0.27 * len(kept), 6.2))
     axes = figure.add_subplot()
     axes.set_facecolor("none")
     for spine in axes.spines.values():
         spine.set_visible(False)
-    most = max(float(np.nanmax(gaps, initial=0.0)), 0.1)
-    mesh = axes.pcolormesh(np.ma.masked_invalid(gaps), cmap=HEAT, vmin=0, vmax=most, edgecolors="none")
+    most = max(float(np.nanmax(matrix, initial=0.0)), 0.1)
+    mesh = axes.pcolormesh(np.ma.masked_invalid(matrix), cmap=HEAT, vmin=0, vmax=most, edgecolors="none")
     axes.invert_yaxis()
     axes.set_aspect("equal")
     places = np.arange(len(kept)) + 0.5
@@ -156,7 +158,7 @@ def pair_heat_map(trends: Mapping[tuple[str, str], float]) -> Figure:
     axes.set_yticks(places, shown, **text)
     plain_bar(figure.colorbar(mesh, ax=axes, shrink=0.7, pad=0.02))
     part = f", the farthest {_MOST} of {len(names)} columns" if len(names) > _MOST else ""
-    titles(axes, title=f"1 − trend{part}")
+    titles(axes, title=f"{unit}{part}")
     return figure
 
 

@@ -84,11 +84,19 @@ class Form:
         kinds: dict[str, list[str]] = {"made anew": [], "left empty": []}
         for name, kind in self.types.items():
             if isinstance(kind, LeftOut):
-                kinds["made anew" if are_keys(self.rows[name]) else "left empty"].append(f"{name!r} ({kind.why})")
+                anew = are_keys(self.rows[name])
+                text = not anew and self.rows[name].dtype == pl.String and kind.why.startswith("a key")
+                kinds["made anew" if anew else "left empty"].append(f"{name!r} ({'free text' if text else kind.why})")
         return "; ".join(f"{what}: {', '.join(names)}" for what, names in kinds.items() if names)
 
-    def finished(self, drawn: pl.DataFrame, seed: int) -> pl.DataFrame:
-        """Return draws of a model as rows like those of the table: its columns, types, ranges, levels and holes."""
+    def finished(self, drawn: pl.DataFrame, seed: int, known: pl.DataFrame) -> pl.DataFrame:
+        """Return draws of a model as rows like those of the table: its columns, types, ranges, levels and holes.
+
+        Args:
+            drawn: Draws, with the columns of `given`.
+            seed: Of new keys.
+            known: Rows of the table, none of whose keys is made again.
+        """
         random = np.random.default_rng([seed, 7])
         columns = []
         for name, kind in self.types.items():
@@ -96,7 +104,7 @@ class Form:
             if not isinstance(kind, LeftOut):
                 cells = self._within(kind, rows, drawn[name], random)
             elif are_keys(rows):
-                cells = new_keys(rows, drawn.height, random)
+                cells = new_keys(readable(known.select(name), self.kind)[name], drawn.height, random)
             else:
                 cells = pl.Series([None] * drawn.height, dtype=rows.dtype)
             if name in self.flags:
@@ -117,7 +125,27 @@ class Form:
             return pl.select(pl.when(shared).then(chosen).otherwise(drawn)).to_series()
         plain = dataclasses.replace(kind, spikes=(), spline=None) if isinstance(kind, Number) else kind
         real, made = plain.read(rows), plain.read(drawn)
-        return plain.write(np.clip(made, np.nanmin(real), np.nanmax(real)))
+        return plain.write(_reflected(made, float(np.nanmin(real)), float(np.nanmax(real)), _step(kind)))
+
+
+def _step(kind: Number | Time) -> float:
+    """Return the distance of neighbouring values, 0 for numbers of any decimals."""
+    if isinstance(kind, Time):
+        return 86_400.0 if kind.dates else 1.0
+    return 0.0 if kind.decimals is None else 10.0**-kind.decimals
+
+
+def _reflected(values: NDArray[np.float64], low: float, high: float, step: float = 0.0) -> NDArray[np.float64]:
+    """Return values within a range: those beyond an end as far inside of it, so that they do not pile up there.
+
+    Example:
+        >>> _reflected(np.array([-1.0, 4.0, 12.0, 99.0]), 0.0, 10.0).tolist()
+        [1.0, 4.0, 8.0, 0.0]
+        >>> _reflected(np.array([-1.0, 0.0, 12.0]), 0.0, 10.0, step=1.0).tolist()
+        [0.0, 0.0, 9.0]
+    """
+    values = np.where(values < low, 2 * low - step - values, values)
+    return np.clip(np.where(values > high, 2 * high + step - values, values), low, high)
 
 
 def readable(source: pl.DataFrame, kind: Columns) -> pl.DataFrame:
@@ -173,7 +201,7 @@ def _written(cells: pl.Series, source: pl.Series, notation: Notation) -> pl.Seri
         if value is None:
             return None
         shown = f"{value:,.{fixed}f}" if fixed is not None else f"{value:,.6f}".rstrip("0").rstrip(".")
-        return shown.translate(str.maketrans({",": grouped, ".": notation.decimal}))
+        return "".join({",": grouped, ".": notation.decimal}.get(letter, letter) for letter in shown)
 
     return pl.Series([text(value) for value in cells.to_list()], dtype=pl.String)
 

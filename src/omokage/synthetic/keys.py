@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 _KEYS = 0.95  # share of different cells, from which a column is one of keys
-_ROUNDS = 20  # in which keys are drawn before they are made longer
+_ROUNDS = 8  # in which keys are drawn before more of them changes
 _CLASSES = ("0123456789", "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
@@ -27,7 +27,8 @@ def new_keys(column: pl.Series, count: int, random: np.random.Generator) -> pl.S
     """Return new keys of the type of a column.
 
     Whole numbers go on from the greatest. In text, digits and Latin letters are drawn anew, from those that stand in
-    the column, but for a place that has the same one in all keys of its length; all else stays.
+    the column, but for a place that has the same one in all keys of its length; all else stays. Where there are no more
+    such keys, all digits of a key are drawn, from 0 to 9, and then more of them stand behind it.
 
     Args:
         column: Keys.
@@ -44,7 +45,7 @@ def new_keys(column: pl.Series, count: int, random: np.random.Generator) -> pl.S
     """
     filled = column.drop_nulls()
     if column.dtype.is_integer():
-        first = int(filled.max()) + 1  # type: ignore[arg-type, call-overload]
+        first = int(filled.max()) + 1  # type: ignore[arg-type]
         return pl.Series([first + number for number in range(count)], dtype=pl.Int64).cast(column.dtype)
     known = filled.to_list()
     letters = set("".join(known))
@@ -52,23 +53,20 @@ def new_keys(column: pl.Series, count: int, random: np.random.Generator) -> pl.S
         letter: [other for other in alphabet if other in letters] for alphabet in _CLASSES for letter in alphabet
     }
     fixed = _fixed(known)
-    taken, made = set(known), list[str]()
-    for _ in range(_ROUNDS):
-        patterns = random.integers(0, len(known), count - len(made))
-        for pattern in patterns:
-            key = _drawn(known[pattern], fixed[len(known[pattern])], drawn_from, random)
+    taken, made, turn = set(known), list[str](), 0
+    while len(made) < count:
+        for pattern in random.integers(0, len(known), count - len(made)):
+            key = known[pattern]
+            stays = fixed[len(key)]
+            if turn >= _ROUNDS:
+                drawn_from |= dict.fromkeys(_CLASSES[0], list(_CLASSES[0]))
+                stays = [keeps and letter not in _CLASSES[0] for keeps, letter in zip(stays, key, strict=True)]
+            key = _drawn(key, stays, drawn_from, random)
+            key += "".join(map(str, random.integers(0, 10, max(turn - 2 * _ROUNDS, 0))))
             if key not in taken:
                 taken.add(key)
                 made.append(key)
-        if len(made) == count:
-            break
-    digits = [letter for letter in _CLASSES[0] if letter in letters] or list(_CLASSES[0])
-    while len(made) < count:  # there are no more of that length
-        key = made[random.integers(len(made))] if made else known[random.integers(len(known))]
-        key += str(random.choice(digits))
-        if key not in taken:
-            taken.add(key)
-            made.append(key)
+        turn += 1
     return pl.Series(made, dtype=pl.String)
 
 

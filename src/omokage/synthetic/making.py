@@ -35,7 +35,7 @@ def synthesize(
     data: Any = "auto",
     **settings: Any,
 ) -> Any:
-    """Return made rows like those of a table: a VAE is fitted to it, and a density to its codes, from which rows are drawn.
+    """Return made rows like those of a table, drawn from a VAE that is fitted to it and a density of its codes.
 
     They have all columns of the table, in its order, in its types and its container: numbers within the range seen and
     with as many decimals, levels that were seen, missing cells where rows like them have some. Keys are made anew:
@@ -118,11 +118,12 @@ def synthesize(
         warnings.warn(f"X: columns of which nothing is learned: {form.left_out}.", stacklevel=2)
     chosen = defaults.settings_for(len(training)) | settings
     usual = chosen.pop("density")
-    vae = VAE(**{"random_state": seed} | chosen, data=form.asked)
+    parameters: dict[str, Any] = {"random_state": seed, **chosen, "data": form.asked}
+    vae = VAE(**parameters)
     given = form.given(form.source)
     vae.fit(given).fit_density(given, usual if density is None else density, seed=seed)
     looked_at = 0 if page is None else min(max(len(training), len(apart)), defaults.ROWS)
-    made = form.finished(vae.sample(max(n, looked_at), seed=seed), seed)
+    made = form.finished(vae.sample(max(n, looked_at), seed=seed), seed, source)
     if page is not None:
         from omokage.synthetic.page import quality_page
         from omokage.synthetic.quality import evaluate

@@ -122,7 +122,7 @@ def _correlation(pair: NDArray[np.float64]) -> float:
     pair = pair[~np.isnan(pair).any(1)]
     if len(pair) < 2 or (pair.min(0) == pair.max(0)).any():
         return float("nan")
-    return float(np.corrcoef(pair.T)[0, 1])
+    return float(np.asarray(np.corrcoef(pair.T))[0, 1])
 
 
 def mean_of(scores: dict[Any, float]) -> float:

@@ -15,8 +15,8 @@ from omokage.synthetic.quality import Quality
 _PANELS, _PAIRS = 8, 10
 _LIMITS = (
     "A good answer here is no proof. The three tests look for rows that were learned by heart; none of them is a "
-    "guarantee such as differential privacy gives. A level or a number that only one person has, and that is made again, "
-    "can still say something about this person."
+    "guarantee such as differential privacy gives. A level or a number that only one person has, and that is made "
+    "again, can still say something about this person."
 )
 
 
@@ -49,8 +49,8 @@ def quality_page(
     _, rows, rest = coded(train, made, held_out, types=types)
     first, second, third = quality.rows
     lead = (
-        f"Rows made like those of {title}. A model was trained on {first:,} rows; {second:,} made rows are compared with "
-        f"{third:,} rows that it has not seen. Beside each figure stands what real rows reach among themselves."
+        f"Rows made like those of {title}. A model was trained on {first:,} rows; {second:,} made rows are compared "
+        f"with {third:,} rows that it has not seen. Beside each figure stands what real rows reach among themselves."
     )
     figures = Table(["figure", "made rows", "real rows", "ideal"], quality.table, _library(quality))
     sections = [
@@ -83,8 +83,8 @@ def _columns(quality: Quality, rows: Coded, rest: Coded, types: Types) -> Sectio
         cells.append((name, kind, _number(quality.shapes[name]), _number(quality.real_shapes[name]), missing))
     table = Table(["column", "holds", "made rows", "real rows", "missing (of real rows)"], cells)
     text = (
-        "How alike a column by itself is distributed: of numbers and times one minus the Kolmogorov-Smirnov statistic, of "
-        "levels one minus the total variation distance, as in SDMetrics. 1 is alike."
+        "How alike a column by itself is distributed: of numbers and times one minus the Kolmogorov-Smirnov statistic, "
+        "of levels one minus the total variation distance, as in SDMetrics. 1 is alike."
     )
     if not drawn:
         return Section("Columns", [text], table=table)
@@ -110,8 +110,9 @@ def _values(table: Coded, name: str, kind: Any) -> NDArray[Any]:
 
 def _pairs(quality: Quality) -> Section:
     text = (
-        "How alike two columns hang together: of numbers and times one minus half the difference of their correlations, "
-        "of others one minus the total variation distance of their joint shares, as in SDMetrics. 1 is alike."
+        "How alike two columns hang together: of numbers and times one minus half the difference of their "
+        "correlations, of others one minus the total variation distance of their joint shares, as in SDMetrics. 1 is "
+        "alike."
     )
     gaps = [(pair, quality.real_trends[pair] - trend) for pair, trend in quality.trends.items() if np.isfinite(trend)]
     gaps.sort(key=lambda gap: -np.nan_to_num(gap[1]))
@@ -120,16 +121,17 @@ def _pairs(quality: Quality) -> Section:
         for (one, two), _ in gaps[:_PAIRS]
     ]
     caption = "The darker a pair, the less it hangs together as in real rows."
-    picture = Picture(plots.pair_heat_map(quality.trends), "How far each pair of columns is from real rows.", caption)
+    figure = plots.pair_heat_map(dict(gaps), unit="trend of real rows − trend of made rows")
+    picture = Picture(figure, "How far each pair of columns is from real rows.", caption)
     table = Table(["pair", "made rows", "real rows"], cells, "The pairs that are farthest.")
     return Section("Pairs of columns", [text], [picture], table)
 
 
 def _privacy(quality: Quality) -> Section:
     text = (
-        "If made rows lie closer to the rows that the model was trained on than new real rows do, it has learned rows by "
-        "heart. The distance of two rows is the sum of the differences of numbers, each as a share of its range, and 2 "
-        "for each level that differs."
+        "If made rows lie closer to the rows that the model was trained on than new real rows do, it has learned rows "
+        "by heart. The distance of two rows is the sum of the differences of numbers, each as a share of its range, "
+        "and 2 for each level that differs."
     )
     caption = "Distances of made rows are to be like those of held-out rows: not smaller, and hardly larger."
     picture = Picture(

@@ -151,8 +151,8 @@ class Quality:
             return None
         use = self.useful
         text = (
-            f"A model that predicts {use.target!r} has {use.score} {_shown(use.of_made)} on real rows when it is trained "
-            f"on made rows, and {_shown(use.of_real)} when it is trained on as many real rows."
+            f"A model that predicts {use.target!r} has {use.score} {_shown(use.of_made)} on real rows when it is "
+            f"trained on made rows, and {_shown(use.of_real)} when it is trained on as many real rows."
         )
         figures = {"made": use.of_made, "real": use.of_real}
         return Finding("use", _verdict(use.of_real - use.of_made, 0.03, 0.1), text, figures)
@@ -176,9 +176,9 @@ class Quality:
         excess = max(self.nearer, self.closer_share) - 0.5
         verdict = _verdict(excess - 3 * error, 0.05, 0.15)
         text = (
-            f"{_percent(self.closer_share)} of the made rows are closer to training rows than to as many held-out rows; "
-            f"50 % is ideal. A made row is closer to the training rows than a held-out row is with a probability of "
-            f"{_percent(self.nearer)}."
+            f"{_percent(self.closer_share)} of the made rows are closer to training rows than to as many held-out "
+            f"rows; 50 % is ideal. A made row is closer to the training rows than a held-out row is with a "
+            f"probability of {_percent(self.nearer)}."
         )
         text += "" if verdict == "good" else " Rows seem to be learned by heart: train for fewer epochs."
         return Finding("closest rows", verdict, text, {"share": self.closer_share, "nearer": self.nearer})
@@ -280,7 +280,7 @@ def _verdict(gap: float, good: float, bad: float) -> Verdict:
 
 
 def _gaps(real: dict[Any, float], made: dict[Any, float]) -> list[tuple[Any, float]]:
-    """Return how far made rows are behind real ones, the farthest first; where either is not defined they are left out."""
+    """Return how far made rows are behind real ones, the farthest first, where both are defined."""
     gaps = [(name, real[name] - made[name]) for name in made]
     return sorted((gap for gap in gaps if np.isfinite(gap[1])), key=lambda gap: -gap[1])
 
