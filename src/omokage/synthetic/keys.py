@@ -59,7 +59,7 @@ def new_keys(column: pl.Series, count: int, random: np.random.Generator) -> pl.S
             key = known[pattern]
             stays = fixed[len(key)]
             if turn >= _ROUNDS:
-                drawn_from |= dict.fromkeys(_CLASSES[0], list(_CLASSES[0]))
+                drawn_from |= {letter: list(_CLASSES[0]) for letter in _CLASSES[0]}
                 stays = [keeps and letter not in _CLASSES[0] for keeps, letter in zip(stays, key, strict=True)]
             key = _drawn(key, stays, drawn_from, random)
             key += "".join(map(str, random.integers(0, 10, max(turn - 2 * _ROUNDS, 0))))

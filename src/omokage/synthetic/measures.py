@@ -20,6 +20,7 @@ from scipy.stats import rankdata
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
+from threadpoolctl import threadpool_limits
 
 from omokage.errors import DataError, suggest
 from omokage.synthetic.coded import Coded, Types, coded
@@ -156,11 +157,17 @@ def told_apart(real: Any, made: Any, *, types: Types | None = None, seed: int = 
     rows = np.concatenate([one.drawn(least, seed).values, two.drawn(least, seed).values])
     kinds = np.repeat([0, 1], least)
     scores = []
-    for training, rest in StratifiedKFold(_FOLDS, shuffle=True, random_state=seed).split(rows, kinds):
-        trees = HistGradientBoostingClassifier(categorical_features=_categories(one), random_state=seed)
-        trees.fit(rows[training], kinds[training])
-        scores.append(roc_auc_score(kinds[rest], trees.predict_proba(rows[rest])[:, 1]))
+    with _one_thread():
+        for training, rest in StratifiedKFold(_FOLDS, shuffle=True, random_state=seed).split(rows, kinds):
+            trees = HistGradientBoostingClassifier(categorical_features=_categories(one), random_state=seed)
+            trees.fit(rows[training], kinds[training])
+            scores.append(roc_auc_score(kinds[rest], trees.predict_proba(rows[rest])[:, 1]))
     return float(np.mean(scores))
+
+
+def _one_thread() -> threadpool_limits:
+    """Return a context in which trees are grown by one thread: several wait for one another for most of the time."""
+    return threadpool_limits(1, user_api="openmp")
 
 
 def _categories(table: Coded) -> list[int]:
@@ -220,7 +227,8 @@ def usefulness(
     least = min(len(real), len(other))
     score, found = "R²", []
     for table in (real.drawn(least, seed), other.drawn(least, seed)):
-        score, value = _predicted(table, rest, j, seed)
+        with _one_thread():
+            score, value = _predicted(table, rest, j, seed)
         found.append(value)
     return Usefulness(target, score, *found)
 
