@@ -48,7 +48,8 @@ def test_each_block_runs_as_a_file_of_its_own(page, block, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "README.ja.md", "docs/data.md", "docs/anomalies.md", "docs/conditional.md"]
+    "page",
+    ["README.md", "README.ja.md", "docs/data.md", "docs/anomalies.md", "docs/conditional.md", "docs/synthetic.md"],
 )
 def test_python_in_pages(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -38,7 +38,7 @@ LAYERS = [
     ["build", "fitted", "latent_density", "names", "saving", "trial"],
     ["detection"],
     ["estimators"],
-    ["__main__", "classic", "cli", "commands", "demo", "experiments", "plots", "report", "testing"],
+    ["__main__", "classic", "cli", "commands", "demo", "experiments", "plots", "report", "synthetic", "testing"],
 ]
 # What imports a module of its own layer, and which.
 BESIDE = {
@@ -66,7 +66,8 @@ BESIDE = {
     "classic": {"plots"},
     "demo": {"plots", "report"},
     "experiments": {"classic", "plots", "report"},
-    "commands": {"demo", "experiments", "report"},
+    "synthetic": {"plots", "report"},
+    "commands": {"demo", "experiments", "report", "synthetic"},
     "cli": {"commands"},
     "__main__": {"cli"},
 }
