@@ -26,6 +26,7 @@ Run: `OMOKAGE_DATA=... python benchmarks/tables.py`, in an environment with `ben
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -170,31 +171,31 @@ def judge(name: str, train: pl.DataFrame, made: pl.DataFrame, rest: pl.DataFrame
 
 
 # ------------------------------------------------------------------------------------------------------ contenders
-# Each takes training rows, how many rows to make, and a seed, and returns a frame with the same columns.
+# Each takes training rows, how many rows to make, a seed and perhaps epochs, and returns a frame with the same columns.
 
 
-def omokage(train: pl.DataFrame, rows: int, seed: int) -> pl.DataFrame:
+def omokage(train: pl.DataFrame, rows: int, seed: int, **settings: Any) -> pl.DataFrame:
     """Return draws of a VAE whose latent density is a mixture."""
     import omokage as om
 
-    vae = om.VAE(latent_dim=16, random_state=seed, verbose=0).fit(train)
+    vae = om.VAE(latent_dim=16, random_state=seed, verbose=0, **settings).fit(train)
     vae.fit_density(train, "mixture")
     made: pl.DataFrame = vae.sample(rows)
     return made
 
 
-def tvae(train: pl.DataFrame, rows: int, seed: int) -> pl.DataFrame:
+def tvae(train: pl.DataFrame, rows: int, seed: int, epochs: int = 300) -> pl.DataFrame:
     """Return rows of ctgan's TVAE with its defaults."""
     from ctgan import TVAE
 
-    return _of_ctgan(TVAE(verbose=True), train, rows, seed)
+    return _of_ctgan(TVAE(epochs=epochs, verbose=True), train, rows, seed)
 
 
-def ctgan(train: pl.DataFrame, rows: int, seed: int) -> pl.DataFrame:
+def ctgan(train: pl.DataFrame, rows: int, seed: int, epochs: int = 300) -> pl.DataFrame:
     """Return rows of ctgan's CTGAN with its defaults."""
     from ctgan import CTGAN
 
-    return _of_ctgan(CTGAN(verbose=True), train, rows, seed)
+    return _of_ctgan(CTGAN(epochs=epochs, verbose=True), train, rows, seed)
 
 
 def _of_ctgan(model: Any, train: pl.DataFrame, rows: int, seed: int) -> pl.DataFrame:
@@ -214,7 +215,7 @@ def independent_columns(train: pl.DataFrame, rows: int, seed: int) -> pl.DataFra
     return train.select(column[random.integers(0, train.height, rows)] for column in train)
 
 
-CONTENDERS: dict[str, Callable[[pl.DataFrame, int, int], pl.DataFrame]] = {
+CONTENDERS: dict[str, Callable[..., pl.DataFrame]] = {
     "train copy": train_copy,
     "independent columns": independent_columns,
     "tvae": tvae,
@@ -224,20 +225,26 @@ CONTENDERS: dict[str, Callable[[pl.DataFrame, int, int], pl.DataFrame]] = {
 HELD_OUT = "held-out rows"  # needs what no contender sees
 
 
-def run(contender: str, name: str, seed: int, held_out: float, folder: Path | None) -> dict[str, Any]:
-    """Return the figures of one contender on one table, and what making the rows took."""
+def run(contender: str, name: str, seed: int, held_out: float, folder: Path | None, **settings: Any) -> dict[str, Any]:
+    """Return the figures of one contender on one table, and the seconds and processor seconds that making rows took."""
     train, rest = split(name, held_out)
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     if contender == HELD_OUT:
         made, rest = rest[::2], rest[1::2]
     else:
-        made = CONTENDERS[contender](train, train.height, seed)
-    seconds = time.perf_counter() - began
+        made = CONTENDERS[contender](train, train.height, seed, **settings)
+    took = {"seconds": time.perf_counter() - began, "cpu": time.process_time() - began_cpu}
+    called = title(contender, settings)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        made.write_csv(folder / f"{contender.replace(' ', '-')}_{name}_{seed}.csv")
-    where = {"set": name, "contender": contender, "seed": seed, "held_out": held_out, "seconds": seconds}
+        made.write_csv(folder / f"{re.sub('[ ,=]+', '-', called)}_{name}_{seed}.csv")
+    where = {"set": name, "contender": called, "seed": seed, "held_out": held_out, **took}
     return {**where, **judge(name, train, made, rest, seed)}
+
+
+def title(contender: str, settings: dict[str, Any]) -> str:
+    """Return what a contender with other than its own settings is called."""
+    return ", ".join([contender, *(f"{value} {key}" for key, value in settings.items())])
 
 
 def table(results: list[dict[str, Any]], name: str) -> str:
@@ -247,12 +254,15 @@ def table(results: list[dict[str, Any]], name: str) -> str:
     for contender in dict.fromkeys(one["contender"] for one in here):
         several = [one for one in here if one["contender"] == contender]
         cells = [f"{np.mean([one[figure] for one in several]):.4f}" for figure in FIGURES]
-        times = [one["seconds"] for one in several if one["seconds"] is not None]
-        rows.append((contender, *cells, str(len(several)), f"{np.median(times):.0f}" if times else ""))
+        times = [
+            f"{np.median([one[kind] for one in several]):.0f}" if kind in several[0] else ""
+            for kind in ("seconds", "cpu")
+        ]
+        rows.append((contender, *cells, str(len(several)), *times))
     for called, figures in PUBLISHED[name].items():
         blank = [""] * (len(FIGURES) - len(figures))
-        rows.append((f"{called}, published", *(f"{figure:.4f}" for figure in figures), *blank, "5", ""))
-    return measure.table(("rows", *FIGURES.values(), "seeds", "seconds"), rows)
+        rows.append((f"{called}, published", *(f"{figure:.4f}" for figure in figures), *blank, "5", "", ""))
+    return measure.table(("rows", *FIGURES.values(), "seeds", "seconds", "CPU s"), rows)
 
 
 def main() -> None:
@@ -263,6 +273,7 @@ def main() -> None:
     parser.add_argument("--contenders", nargs="+", choices=names, default=names)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--held-out", type=float, default=0.1, help="share of the rows that do not train")
+    parser.add_argument("--epochs", type=int, help="of contenders that train in epochs, in the place of their default")
     parser.add_argument("--made", type=Path, metavar="FILE.csv", help="judge these rows, of one of the `--sets`")
     parser.add_argument("--called", default="made", help="what to call the maker of `--made`")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write made rows there")
@@ -273,18 +284,23 @@ def main() -> None:
         parser.error("--made needs --sets with the one table that its rows are of")
     lines = chosen.results.read_text(encoding="utf-8").splitlines() if chosen.results.exists() else []
     results = [json.loads(line) for line in lines]
+    settings = {} if chosen.epochs is None else {"epochs": chosen.epochs}
     done = {(one["set"], one["contender"], one["seed"], one["held_out"]) for one in results}
     contenders = [chosen.called] if chosen.made else chosen.contenders
     jobs = [(name, contender, seed) for name in chosen.sets for contender in contenders for seed in chosen.seeds]
     for name, contender, seed in [] if chosen.table else jobs:
-        if (name, contender, seed, chosen.held_out) in done:
+        if (name, title(contender, settings), seed, chosen.held_out) in done:
             continue
         if chosen.made:
             (train, rest), made = split(name, chosen.held_out), pl.read_csv(chosen.made, infer_schema=False)
-            where = {"set": name, "contender": contender, "seed": seed, "held_out": chosen.held_out, "seconds": None}
+            where = {"set": name, "contender": contender, "seed": seed, "held_out": chosen.held_out}
             found = {**where, **judge(name, train, made, rest, seed)}
         else:
-            found = run(contender, name, seed, chosen.held_out, chosen.keep)
+            try:
+                found = run(contender, name, seed, chosen.held_out, chosen.keep, **settings)
+            except ImportError as error:
+                measure.progress(f"{contender}: not installed ({error})")
+                continue
         measure.progress(
             ", ".join(f"{key} {value:.4f}" if key in FIGURES else f"{value}" for key, value in found.items())
         )
