@@ -87,6 +87,24 @@ def test_made_values_outside_are_a_category_of_their_own(metrics):
     assert len(set(metrics._coded(train, train, NUMERIC)[0])) == 10
 
 
+def test_trends_of_a_worked_example(metrics):
+    train = pd.DataFrame({"a": [0.0, 1, 2, 10], "b": [0.0, 1, 2, 10], "c": ["x", "x", "y", "y"]})
+    made = pd.DataFrame({"a": [0.0, 1, 2, 30], "b": [-0.0, -1, -2, -30], "c": ["x", "x", "y", "y"]})
+    # Correlations of 1 and −1: 0. Column a with c: the value outside is in the bin of the greatest: 1. Column b with c:
+    # all made values but one are below the least training value: 1/4.
+    assert metrics.trend_in_same_bins(train, made, NUMERIC) == pytest.approx((0 + 1 + 1 / 4) / 3)
+    assert metrics.trend_in_same_bins(train, train, NUMERIC) == pytest.approx(1)
+
+
+def test_trends_know_torn_columns(metrics):
+    train = drawn(0)
+    r = np.corrcoef(train["a"], train["b"])[0, 1]
+    assert metrics.trend_in_same_bins(train, drawn(1), NUMERIC) > 0.9
+    assert metrics.trend_in_same_bins(train[["a", "b"]], torn(train)[["a", "b"]], NUMERIC) == pytest.approx(
+        1 - r / 2, abs=0.05
+    )
+
+
 def test_distances_of_a_worked_example(metrics):
     train = pd.DataFrame({"a": [0.0, 10], "c": ["x", "y"]})
     rows = pd.DataFrame({"a": [1.0, 10, 20], "c": ["x", "y", "x"]})
