@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "VAE", "AnomalyDetector", "AutoEncoder", "Imputer", "data", "datasets", "errors", "evaluate_detector",
-    "likelihoods", "load", "nets", "objectives", "plots", "posteriors", "priors", "read", "report", "synthesize", "synthetic",
+    "likelihoods", "load", "nets", "objectives", "plots", "posteriors", "priors", "read", "report", "synthesize",
+    "synthetic",
 ]  # fmt: skip
 
 _HOMES = {
