@@ -857,7 +857,9 @@ def test_a_row_that_cannot_be_scored_is_reported_and_left_empty(command, refused
     assert found["anomaly_score"].is_null().arg_true().to_list() == [3, 17, 59]
     good = found["anomaly_score"].is_not_null()
     assert found.filter(good).equals(whole.filter(good)) and found.columns == whole.columns
-    refused((*score, "--strict"), "圧力", "row 3")
+    status, _, err = command(*score, "--strict")
+    note, error = err.splitlines()  # of what is found in the file, and then of the row
+    assert (status, "'broken'" in note) == (1, True) and "圧力" in error and "row 3" in error
     (tmp_path / "none.csv").write_text("\n".join([lines[0], lines[4]]), encoding="utf-8")
     refused((*score[:2], tmp_path / "none.csv", *score[3:]), "圧力")
 

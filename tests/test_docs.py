@@ -47,7 +47,10 @@ def test_each_block_runs_as_a_file_of_its_own(page, block, tmp_path, monkeypatch
     exec(compile(block, page, "exec"), {"__name__": "__main__"})
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.ja.md", "docs/data.md", "docs/anomalies.md"])
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", "README.ja.md", "docs/data.md", "docs/anomalies.md", "docs/conditional.md", "docs/synthetic.md"],
+)
 def test_python_in_pages(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)

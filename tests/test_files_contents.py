@@ -108,6 +108,7 @@ def test_arrays_and_parquet_are_read_whatever_their_name(tmp_path):
     ("content", "what"),
     [
         (zipped(**{"[Content_Types].xml": "", "xl/workbook.xml": ""}), "Excel"),
+        (zipped(**{"[Content_Types].xml": "", "word/document.xml": ""}), "Office"),
         (zipped(mimetype="application/vnd.oasis.opendocument.spreadsheet"), "Office"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100), "old Excel"),
         (b"%PDF-1.7\n", "PDF"),
@@ -123,7 +124,7 @@ def test_arrays_and_parquet_are_read_whatever_their_name(tmp_path):
         (b"\x80\x04\x95" + bytes(100), "pickle"),
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "picture"),
         (b"SQLite format 3\0" + bytes(100), "SQLite"),
-        (saved(lambda stream: pl.DataFrame({"x": [1]}).write_ipc(stream)), "Arrow"),
+        (saved(lambda stream: pl.DataFrame({"x": [1]}).write_ipc_stream(stream)), "Arrow"),
         (zipped(**{"a.csv": "x\n1\n", "b.csv": "x\n1\n"}), "2 files"),
         (bytes(257) + b"ustar" + bytes(300), "tar"),
         (bytes(range(256)) * 4, "not text|NUL"),

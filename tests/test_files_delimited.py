@@ -211,7 +211,6 @@ def test_separators_follow_the_extension_or_the_setting(tmp_path):
         ('a,b\n1,5" pipe\n2,6" pipe\n3,4\n', ["line 2", "quotation mark"]),
         ('a,b\n1,2\n3,"x" y\n', ["line 3", "quotation mark"]),
         ('a,b\n1,2\n3, "x,y"\n', ["line 3", "quotation mark"]),
-        ("a,b,a,c,c\n1,2,3,4,5\n", ["'a', 'c'", "more than once"]),
         ("a,b\n1,\0\n", ["NUL"]),
     ],
 )

@@ -122,7 +122,7 @@ def test_a_first_line_that_cannot_be():
     with pytest.raises(DataError, match="no lines"):
         open_lines([])
     with pytest.raises(FileFormatError, match="repeat"):
-        open_lines(["a,a\n"])
+        open_lines(["a,a\n"], Options(text=("a",)))
     with pytest.raises(FileFormatError, match="PDF"):
         open_lines([b"%PDF-1.7\n"])
     with pytest.raises(FileFormatError, match=r"byte 0 is not text"):

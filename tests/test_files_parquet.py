@@ -1,4 +1,4 @@
-"""Parquet: batches are the whole, at flat memory, and damage is named."""
+"""Parquet and Arrow: batches are the whole, at flat memory, and damage is named."""
 
 import datetime as dt
 import json
@@ -157,3 +157,60 @@ def test_numbers_beyond_float64_are_rounded_to_the_nearest(tmp_path):
         read = open_table(write_table(tmp_path / name, frame)).read().cast(pl.Float64)
         for column in read.get_columns():
             assert column.to_list() == [float(number) for number in numbers]
+
+
+# ---------------------------------------------------------------------------------- columns of every type
+
+SINGLE = {
+    "decimal": pl.Series(["1.50", "2.00"]).cast(pl.Decimal(10, 2)),
+    "day": pl.Series([dt.date(2024, 1, 31), None]),
+    "clock": pl.Series([dt.time(10, 5), None]),
+    "moment": pl.Series([0, 1]).cast(pl.Datetime("ns", "Europe/Berlin")),
+    "span": pl.Series([dt.timedelta(days=1), None]),
+    "category": pl.Series(["a", None], dtype=pl.Categorical),
+    "level": pl.Series(["a", "b"], dtype=pl.Enum(["a", "b"])),
+    "none": pl.Series([None, None]),
+    "flag": pl.Series([True, None]),
+    "small": pl.Series([1, 2], dtype=pl.UInt8),
+    "text": pl.Series(["a", None]),
+}
+SEVERAL = {
+    "list": pl.Series([[1], [2, 3]]),
+    "array": pl.Series([[1.0, 2.0], [3.0, 4.0]], dtype=pl.Array(pl.Float64, 2)),
+    "struct": pl.Series([{"a": 1}, {"a": 2}]),
+    "bytes": pl.Series([b"\xff", b"b"]),
+}
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow", "a.feather", "a.csv"])
+def test_columns_of_every_type_come_as_they_are_and_those_of_several_values_are_named(tmp_path, name):
+    frame = pl.DataFrame({**SINGLE, **SEVERAL})
+    path = tmp_path / name
+    frame.write_parquet(path) if "parquet" in name else frame.write_ipc(path, compression="zstd")
+    table = open_table(path, columns=list(SINGLE))
+    assert table.read().equals(frame.select(list(SINGLE))) and table.read().schema == frame.select(list(SINGLE)).schema
+    assert joined(table, 1).equals(frame.select(list(SINGLE)))
+    assert open_table(path, Options(text=("level",))).names == tuple(frame.columns)
+    for several in SEVERAL:
+        for use in (lambda one: one.read(), lambda one: list(one.batches(1))):
+            with refused(FileFormatError, name, f"'{several}'", "--id"):
+                use(open_table(path, columns=["text", several]))
+
+
+def test_arrow_batches_are_the_file_and_damage_is_named(tmp_path):
+    frame = pl.DataFrame({"n": range(500), "x": np.arange(500) / 3, "__index_level_0__": range(500)})
+    folder = tmp_path / "speed=3" / "[ab]*"
+    folder.mkdir(parents=True)
+    frame.write_ipc(folder / "a?.arrow")
+    table = open_table(folder / "a?.arrow")
+    assert (table.rows(), table.names) == (500, ("n", "x")) and "index" in table.notes[0]
+    assert joined(table, 97).equals(frame.select("n", "x"))
+    whole = (folder / "a?.arrow").read_bytes()
+    for size in (8, 20, len(whole) // 2, len(whole) - 9):
+        with refused(FileFormatError, "half.arrow", "damaged"):
+            open_table(put(tmp_path, "half.arrow", whole[:size])).read()
+    with refused(FileFormatError, "empty.arrow", "no rows"):
+        frame.clear().write_ipc(tmp_path / "empty.arrow")
+        open_table(tmp_path / "empty.arrow")
+    with refused(FileFormatError, "Feather file of the old version 1"):
+        open_table(put(tmp_path, "old.feather", b"FEA1" + bytes(50)))

@@ -25,6 +25,7 @@ LAYERS = [
     [
         "annealing",
         "checkpoints",
+        "conditioning",
         "diagnostics",
         "ensemble",
         "imputation",
@@ -37,7 +38,7 @@ LAYERS = [
     ["build", "fitted", "latent_density", "names", "saving", "trial"],
     ["detection"],
     ["estimators"],
-    ["__main__", "classic", "cli", "commands", "demo", "experiments", "plots", "report", "testing"],
+    ["__main__", "classic", "cli", "commands", "demo", "experiments", "plots", "report", "synthetic", "testing"],
 ]
 # What imports a module of its own layer, and which.
 BESIDE = {
@@ -52,6 +53,7 @@ BESIDE = {
     "flows": {"density"},
     "priors": {"posteriors"},
     "annealing": {"inference", "questions"},
+    "conditioning": {"inference", "questions"},
     "inference": {"questions"},
     "questions": {"imputation"},
     "checkpoints": {"training"},
@@ -64,7 +66,8 @@ BESIDE = {
     "classic": {"plots"},
     "demo": {"plots", "report"},
     "experiments": {"classic", "plots", "report"},
-    "commands": {"demo", "experiments", "report"},
+    "synthetic": {"plots", "report"},
+    "commands": {"demo", "experiments", "report", "synthetic"},
     "cli": {"commands"},
     "__main__": {"cli"},
 }

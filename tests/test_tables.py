@@ -190,7 +190,7 @@ def test_pandas_and_arrays_come_back_as_they_came(frame):
     X = np.array([[1.5, np.nan, 3.0], [2.5, 1.0, np.nan], [0.5, 2.25, 1.0]] * 20)
     array = om.VAE(**SMALL | {"epochs": 1}, data=om.data.Columns()).fit(X)
     assert isinstance(array.impute(X), np.ndarray) and array.sample(3).shape == (3, 3)
-    with pytest.raises(DataError, match="NaN.*missing='mask'"):
+    with pytest.raises(DataError, match=r"NaN.*missing='mask'"):
         om.VAE(**SMALL).fit(X)
 
 
@@ -271,7 +271,7 @@ def test_tables_that_nothing_can_be_learned_of_are_named():
     ):
         with pytest.raises(DataError, match=words):
             om.VAE(**SMALL).fit(rows)
-    with pytest.raises(DataError, match="types name columns that it does not have: 'machin'. Did you mean 'machine'?"):
+    with pytest.raises(DataError, match=r"types name columns that it does not have: 'machin'\. Did you mean 'machine'"):
         om.VAE(**SMALL, data=om.data.Columns(types={"machin": "number"})).fit(parts(10))
 
 

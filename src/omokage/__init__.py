@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from omokage import data, errors, likelihoods, nets, objectives, plots, posteriors, priors, report
+    from omokage import data, errors, likelihoods, nets, objectives, plots, posteriors, priors, report, synthetic
     from omokage.data import datasets
     from omokage.estimators import VAE, AnomalyDetector, AutoEncoder, Imputer, evaluate_detector, load
     from omokage.files.opening import read
+    from omokage.synthetic import synthesize
 
 __all__ = [
     "VAE", "AnomalyDetector", "AutoEncoder", "Imputer", "data", "datasets", "errors", "evaluate_detector",
-    "likelihoods", "load", "nets", "objectives", "plots", "posteriors", "priors", "read", "report",
+    "likelihoods", "load", "nets", "objectives", "plots", "posteriors", "priors", "read", "report", "synthesize",
+    "synthetic",
 ]  # fmt: skip
 
 _HOMES = {
@@ -43,6 +45,8 @@ _HOMES = {
     "priors": "omokage.priors",
     "read": "omokage.files.opening",
     "report": "omokage.report",
+    "synthesize": "omokage.synthetic",
+    "synthetic": "omokage.synthetic",
 }
 
 

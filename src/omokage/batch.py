@@ -59,6 +59,24 @@ class Batch(NamedTuple):
         return Batch(*(None if array is None else function(array) for array in self))
 
 
+class Conditions(NamedTuple):
+    """What rows are to fulfil, for each of E entries, in units of x; a pytree of arrays, so one program serves all.
+
+    Attributes:
+        choices: The values that an entry may have, (E, M), where these are named; NaN beyond them, and in all places
+            where none are.
+        low, high: The ends between which an entry lies, both included, (E,); infinite where there is none.
+        decides: Which entry decides whether this one counts, (E,); its own number where it always does.
+        says: The value of that entry at which it does, (E,).
+    """
+
+    choices: Any
+    low: Any
+    high: Any
+    decides: Any
+    says: Any
+
+
 @dataclass(frozen=True, eq=False)
 class Event:
     """What one row is.

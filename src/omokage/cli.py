@@ -1,4 +1,4 @@
-"""The command line: `omokage demo | fit | encode | reconstruct | score | evaluate | sample | impute | info | ...`.
+"""The command line: `omokage demo | fit | encode | reconstruct | score | evaluate | sample | synthesize | ...`.
 
 Each command is a module of `omokage.commands`. Here stands what all share: how errors end, with which exit status.
 """
@@ -23,6 +23,7 @@ from omokage.commands.reconstruct import reconstruct
 from omokage.commands.reproduce import reproduce
 from omokage.commands.sample import sample
 from omokage.commands.score import score
+from omokage.commands.synthesize import synthesize
 from omokage.errors import OmokageError, one_line
 
 FAILED, INTERRUPTED = 1, 130  # exit statuses
@@ -36,7 +37,7 @@ app = App(
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
 )
-for _command in (demo, fit, encode, reconstruct, score, evaluate, impute, sample, info, reproduce):
+for _command in (demo, fit, encode, reconstruct, score, evaluate, impute, sample, synthesize, info, reproduce):
     app.command(_command)
 
 

@@ -87,7 +87,7 @@ def codes(model: Model, rows: tuple[Batch, Array], key: Array) -> Array:
 def samples(model: Model, rows: tuple[Array, Batch | None], key: Array) -> Array:
     """Return draws from p(x), (B, *event), for the numbers of the draws, (B,), and what they are conditioned on."""
     numbers, batch = rows
-    z, keys = _prior_draws(model, numbers, key, batch)
+    z, keys = prior_draws(model, numbers, key, batch)
     outputs = model.likelihood.outputs(z, None if batch is None else model.told(batch))
     drawn = model.likelihood.draw(outputs, keys)[0].astype(jnp.float32)
     return drawn if model.codec is None else model.codec.decode(drawn)
@@ -96,10 +96,10 @@ def samples(model: Model, rows: tuple[Array, Batch | None], key: Array) -> Array
 def sample_means(model: Model, rows: tuple[Array, Batch | None], key: Array) -> Array:
     """Return the means of p(x|z) at draws of z, (B, *event); see `samples`."""
     numbers, batch = rows
-    return decoded(model, (_prior_draws(model, numbers, key, batch)[0], batch))
+    return decoded(model, (prior_draws(model, numbers, key, batch)[0], batch))
 
 
-def _prior_draws(model: Model, numbers: Array, key: Array, batch: Batch | None) -> tuple[Array, Array]:
+def prior_draws(model: Model, numbers: Array, key: Array, batch: Batch | None) -> tuple[Array, Array]:
     """Return a z for each number, (B, L), and a key for what comes after it, (B,)."""
     keys = jax.vmap(lambda number: jax.random.split(jax.random.fold_in(key, number)))(numbers)
     if model.prior.network is None:

@@ -25,7 +25,7 @@ def whole(kind: Any, tokens: Sequence[Token]) -> Any:
     return convert(kind, tokens)
 
 
-DATA_HELP = "CSV, Parquet, .npy, .npz or IDX file; a folder of pictures; or digits, mnist, fashion_mnist."
+DATA_HELP = "CSV, Excel, Parquet, Arrow, .npy, .npz or IDX file; a folder of pictures; or digits, mnist, fashion_mnist."
 Data = Annotated[str, Parameter(help=DATA_HELP)]
 Out = Annotated[Path, Parameter(help="File to write: .csv or .parquet.")]
 OutLike = Annotated[Path, Parameter(help="File to write: .csv, .parquet, or .npy; of images a folder, or .npy.")]
@@ -40,8 +40,8 @@ class Reading:
     Attributes:
         id: Columns to pass through, not to use.
         context: Columns of which the model is told; see `omokage.commands.context`.
-        separator, decimal, thousands, encoding, header, array, missing, index: As `omokage.files.options.Options` has
-            them.
+        separator, decimal, thousands, encoding, header, array, missing, index, units, skip, sheet, empty: As
+            `omokage.files.options.Options` has them.
     """
 
     id: Annotated[
@@ -72,6 +72,18 @@ class Reading:
         Literal["auto", "keep", "drop"], Parameter(help="Row numbers beside the columns, as pandas writes them.")
     ] = "auto"
     array: Annotated[str | None, Parameter(help="Which array of an .npz file.")] = None
+    sheet: Annotated[str | None, Parameter(help="Which sheet of an Excel file.")] = None
+    units: Annotated[
+        bool | None,
+        Parameter(negative="--no-units", help="Whether the line under the names of columns holds their units."),
+    ] = None
+    skip: Annotated[
+        int | None, Parameter(converter=whole, help="How many lines above the names of columns to leave out.")
+    ] = None
+    empty: Annotated[
+        Literal["auto", "keep"],
+        Parameter(help="Rows at the end without a value, and columns without a name and a value."),
+    ] = "auto"
 
     def source(self, data: str, estimator: Any = None) -> "Source":
         """Return where rows come from, and how they are read: as is said, else as at the fit of an estimator."""

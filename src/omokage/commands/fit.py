@@ -94,7 +94,7 @@ def fit(
     own: Own = NONE,
 ) -> None:
     """Learn from the rows of a file, or the pictures of a folder, and save the model."""
-    values = (_read_config(config) if config else {}) | given(settings)
+    values = (read_config(config) if config else {}) | given(settings)
     in_settings = _names(values.pop("context", ()))
     unused = {"valid": valid, "checkpoint": checkpoint, "resume": resume or None}
     judging = _judging(task, values, given(detector), [name for name, value in unused.items() if value is not None])
@@ -193,7 +193,8 @@ def _judging(task: str, values: dict[str, Any], said: dict[str, Any], unused: li
     return judging
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the settings of a TOML file; raises FileFormatError if it is none."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -41,7 +41,7 @@ class Spline:
         """Return the spline of some values, (n,); `None` where fewer than four of their quantiles differ."""
         farthest = min(3.0, ndtri(1 - 0.5 / len(values)))
         places = np.concatenate([[0.0], ndtr(np.linspace(-farthest, farthest, knots)), [1.0]])  # more in the tails
-        found, first = np.unique(np.quantile(values, places, method="hazen"), return_index=True)
+        found = np.unique(np.quantile(values, places, method="hazen"))
         if len(found) < 4:
             return None
         count = len(values)

@@ -1,14 +1,17 @@
 """The variational autoencoder."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omokage import inference
+from omokage import conditioning, inference, memory
 from omokage.annealing import annealed_log_likelihood
 from omokage.batch import Batch
+from omokage.data.conditions import Expected
+from omokage.data.context import encoded
 from omokage.data.encoded import Encoded
 from omokage.errors import ParameterError
 from omokage.estimators.base import Estimator
@@ -154,6 +157,141 @@ class VAE(Estimator):
         verbose: int = 1,
     ):
         self._store(locals())
+
+    def sample(
+        self,
+        n: int = 1,
+        *,
+        context: Any = None,
+        mean: bool = False,
+        seed: int = 0,
+        length: Any = None,
+        where: Mapping[Any, Any] | None = None,
+        return_ess: bool = False,
+    ) -> Any:
+        """Return draws from p(x), or from p(x|context), in the units and the shape of X; see also `expect`.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        context : value, row, or like that of `fit`
+            What the draws are conditioned on, where the model is: one for all, or one for each; with `where` one for
+            all.
+        mean : bool
+            Return the decoder means of drawn z, without the noise of p(x|z).
+        seed : int
+            Of the draws; the first of 10 are the same as the first of 1,000, but for those with `where`.
+        length : int or array of shape (n,), optional
+            Where X is sequences, how many steps each draw shall have; by default drawn from the lengths of the fit.
+        where : dict, optional
+            Of tables and vectors, conditions on columns, by name, or by number where there are no names: a value, an
+            interval `(30, 40)` with both ends (`None`: no end), or of categories a set of levels. In the units of X;
+            dates as such or as text. Draws are then from the model's distribution of rows under these conditions.
+        return_ess : bool
+            With `where`, also return the effective sample size of the proposals that the draws are taken from: how many
+            independent draws they are worth.
+
+        Returns
+        -------
+        rows like X, or with `return_ess` a pair of them and a number
+
+        Raises
+        ------
+        ParameterError
+            If a condition cannot be read, or rows that fulfil all of them are so rare that the proposals are worth
+            fewer than 20 draws.
+
+        Warns
+        -----
+        UserWarning
+            If they are worth less than a tenth of n, so that rows resemble each other.
+
+        Notes
+        -----
+        Importance resampling, and after it five rounds of Metropolis within Gibbs with q(z|x) as the proposal, none for
+        posterior="point": see `omokage.conditioning`, and docs/conditional.md.
+
+        Examples
+        --------
+        >>> import numpy as np, omokage
+        >>> X = np.random.default_rng(0).normal(size=(64, 3))
+        >>> vae = omokage.VAE(latent_dim=2, hidden=(), epochs=2, verbose=0).fit(X)
+        >>> rows = vae.sample(5, where={0: 1.5, 2: (0, None)})
+        >>> rows[:, 0].tolist(), bool((rows[:, 2] >= 0).all())
+        ([1.5, 1.5, 1.5, 1.5, 1.5], True)
+        """
+        return_ess = flag("return_ess", return_ess)
+        if where is None:
+            if return_ess:
+                raise ParameterError("return_ess=True: only draws with where= have an effective sample size.")
+            return super().sample(n, context=context, mean=mean, seed=seed, length=length)
+        if flag("mean", mean):
+            raise ParameterError("mean=True: with where= there are draws only; see also expect.")
+        fit, n, seed = self._fit, count("n", n), seeded(seed)
+        fit.schema.blank(0, length)  # raises where a length is given
+        wanted = fit.schema.conditions(where, fit.accepts)
+        memory.check_room(3 * n * fit.schema.event.size, f"n={n}", "Draw fewer at a time, with a seed for each.")
+        told, holes = encoded(fit.context, context, 1), fit.schema.event.missing > 0
+        with self._device():
+            x, ess = conditioning.sample(fit.model, wanted.conditions, n, seed, context=told, holes=holes)
+        if ess < min(n, conditioning.ENOUGH) / 10:
+            warnings.warn(
+                f"where: the {n} rows are taken from proposals that are worth only {ess:.0f} draws, so some resemble "
+                "each other. Take wider intervals or fewer conditions, or fewer rows.",
+                stacklevel=2,
+            )
+        rows = fit.schema.written(wanted.decode(x))
+        return (rows, ess) if return_ess else rows
+
+    def expect(self, where: Mapping[Any, Any], of: Any, *, context: Any = None, seed: int = 0) -> Any:
+        """Return what the model expects of a column of a row of which others are known.
+
+        Parameters
+        ----------
+        where : dict
+            Conditions on columns, as of `sample`.
+        of : str, int, or list of them
+            The column, or several, by name or number.
+        context : value or row
+            What the rows are conditioned on, where the model is.
+        seed : int
+            Of the draws.
+
+        Returns
+        -------
+        omokage.data.conditions.ExpectedCategory or ExpectedNumber, or a dict of them by column
+            Of a category the probabilities of its levels and the `likeliest`; of numbers and times mean, standard
+            deviation and quantiles, in the units of X. Each has `effective`, how many independent draws it is worth,
+            10,000 where they can be had. They print as tables.
+
+        Raises
+        ------
+        ParameterError
+            As `sample` does, and if the column is one that `where` gives.
+
+        Notes
+        -----
+        By the weighted proposals of `omokage.conditioning`.
+
+        Examples
+        --------
+        >>> import omokage as om, polars
+        >>> frame = polars.DataFrame({"lot": ["A", "B", "A", "B"] * 8, "width": [1.5, 2.5, 1.25, 2.0] * 8})
+        >>> vae = om.VAE(1, hidden=(), epochs=2, verbose=0).fit(frame)
+        >>> found = vae.expect({"width": (2.0, None)}, of="lot")
+        >>> round(sum(found.probabilities.values()), 6), list(found.probabilities)
+        (1.0, ['A', 'B'])
+        """
+        fit, seed = self._fit, seeded(seed)
+        wanted = fit.schema.conditions(where, fit.accepts)
+        places, several = wanted.asked(of)
+        told = encoded(fit.context, context, 1)
+        with self._device():
+            pool = conditioning.pool(fit.model, wanted.conditions, seed, conditioning.ENOUGH, told)
+        raw = wanted.decode(pool.x)
+        found: list[Expected] = [wanted.expected(j, raw, pool.weight, pool.effective) for j in places]
+        return {one.column: one for one in found} if several else found[0]
 
     def terms(self, X: Any, *, context: Any = None, samples: int = 16, seed: int = 0) -> dict[str, NDArray[np.float64]]:
         """Return the parts of the bound for each row, in nats of raw data, (n,) each.

@@ -3,7 +3,7 @@
 | packed with | read |
 |---|---|
 | gzip, bzip2, xz | whatever the name |
-| zip | if it holds a single file, or arrays (.npz) |
+| zip | if it holds a single file, arrays (.npz), or a spreadsheet (.xlsx, .ods) |
 | zstd, 7z, rar, tar | no; the message says which it is |
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from omokage.errors import FileFormatError, listing
-from omokage.files.formats import FORMATS, PARQUET, first_line
+from omokage.files.formats import ARROW, EXCEL, FORMATS, PARQUET, first_line
 
 # What a damaged packing makes its reader raise; a damaged zip may ask for methods that do not exist.
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError)
@@ -35,17 +35,25 @@ _PACKED = (
 )
 _EXTENSIONS = {"gzip": (".gz", ".gzip"), "bzip2": (".bz2",), "xz": (".xz",), "zip": (".zip",)}
 _SHEET = "Save the sheet as CSV (UTF-8) first."
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # of old Office documents, and of locked new ones
+_LARGEST_OLE = 2**28  # bytes that are searched for what it is
+LOCKED = "it is locked with a password. Open it in Excel, and save it without one."
 FOREIGN = (  # first bytes, what it is, and what to do
     (b"(\xb5/\xfd", "packed with zstd", "Unpack it first (zstd -d)."),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "Unpack it first."),
     (b"Rar!\x1a", "a RAR archive", "Unpack it first."),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel file or another Office document", _SHEET),
+    (_OLE, "an old Excel file or another Office document", _SHEET),
     (b"%PDF-", "a PDF document", "Get the table as CSV from where the document comes from."),
     (b"{\\rtf", "a rich text document", "Save it as plain text."),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file (also netCDF and MATLAB 7.3)", "Write the rows as Parquet or .npy first."),
     *((b"CDF%c" % kind, "a netCDF file", "Write the rows as Parquet or .npy first.") for kind in (1, 2, 5)),
     (b"MATLAB 5.0 MAT-file", "a MATLAB file", "Write the rows as CSV or .npy first."),
-    (b"ARROW1\0\0", "an Arrow (Feather) file", "Write the rows as Parquet first."),
+    (b"FEA1", "a Feather file of the old version 1", "Write it as Feather 2 (Arrow) or Parquet first."),
+    (
+        b"\xff\xff\xff\xff",
+        "a stream of Arrow or another binary file",
+        "Write the rows as an Arrow file or Parquet first.",
+    ),
     (b"Obj\x01", "an Avro file", "Write the rows as Parquet first."),
     (b"SQLite format 3\0", "an SQLite database", "Write the rows as Parquet or CSV first."),
     (b"SIMPLE  =", "a FITS file", "Write the rows as Parquet or .npy first."),
@@ -81,11 +89,13 @@ class Content:
         path: The file.
         packing: With what it is packed: "gzip", "bzip2", "xz" or "zip"; `None` where it is not.
         member: Which file of a zip archive is meant.
+        workbook: Whether it is an Excel file or another spreadsheet.
     """
 
     path: Path
     packing: str | None = None
     member: str | None = None
+    workbook: bool = False
 
     def open(self) -> BinaryIO:
         """Return the stream of what is packed."""
@@ -111,8 +121,8 @@ class Content:
 
     @property
     def renamed(self) -> bool:
-        """Whether it is text that is named as an array or as Parquet: lines without control characters."""
-        named = PurePosixPath(self.name).suffix in (".npy", ".npz", *PARQUET)
+        """Whether it is text that is named as another format: lines without control characters."""
+        named = PurePosixPath(self.name).suffix in (".npy", ".npz", *PARQUET, *ARROW, *EXCEL)
         return named and _TEXT.fullmatch(self.head) is not None
 
     @property
@@ -147,6 +157,8 @@ def content_of(path: Path) -> Content:
     """
     with path.open("rb") as stream:
         head = stream.read(16)
+    if head.startswith(_OLE):
+        return Content(path, workbook=_is_old_workbook(path))
     packing = next((name for magic, name in _PACKED if head.startswith(magic)), None)
     if packing != "zip":
         return Content(path, packing)
@@ -162,10 +174,16 @@ def content_of(path: Path) -> Content:
     with archive:
         names = [info.filename for info in archive.infolist() if not info.is_dir()]
         locked = any(info.flag_bits & 1 for info in archive.infolist())
+        kind = _mimetype(archive) if "mimetype" in names else b""
     if any(name.endswith(".npy") for name in names):
         return Content(path)  # .npz, a format of its own
+    if "xl/workbook.xml" in names or kind.startswith(b"application/vnd.oasis.opendocument.spreadsheet"):
+        return Content(path, workbook=True)
     if "[Content_Types].xml" in names or "mimetype" in names:
-        raise FileFormatError(f"{path}: it is an Excel file or another Office document. {_SHEET}")
+        what = (
+            "a binary Excel file" if "xl/workbook.bin" in names else "an Office document that is no .xlsx or .ods file"
+        )
+        raise FileFormatError(f"{path}: it is {what}. {_SHEET}")
     names = [
         name for name in names if not name.startswith("__MACOSX/") and not PurePosixPath(name).name.startswith(".")
     ]
@@ -179,12 +197,32 @@ def content_of(path: Path) -> Content:
     return Content(path, "zip", names[0])
 
 
+def _mimetype(archive: zipfile.ZipFile) -> bytes:
+    with archive.open("mimetype") as stream:
+        return stream.read(99)
+
+
+def _is_old_workbook(path: Path) -> bool:
+    """Return whether an old Office document is of Excel.
+
+    Raises:
+        FileFormatError: If it is a new one that is locked with a password.
+    """
+    with path.open("rb") as stream:
+        content = stream.read(_LARGEST_OLE)
+    if "EncryptedPackage".encode("utf-16-le") in content:
+        raise FileFormatError(f"{path}: {LOCKED}")
+    return any(name.encode("utf-16-le") in content for name in ("Workbook", "Book\0"))
+
+
 def check_known(content: Content) -> None:
     """Check that what is packed is not of a format that is known and not read.
 
     Raises:
         FileFormatError: Saying what it is, and what to do.
     """
+    if content.workbook:
+        return
     head = content.head
     for magic, what, cure in FOREIGN:
         if head.startswith(magic):

@@ -7,37 +7,27 @@ them), and a cell that does not fit can be named by its line.
 
 import bisect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, NoReturn
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from omokage.errors import DataError, FileFormatError, listing
+from omokage.errors import FileFormatError, listing, shown
 from omokage.files.contents import Content
+from omokage.files.conversion import Block, Conversion
 from omokage.files.dialect import Dialect, dialect_of
 from omokage.files.encodings import encoding_of
+from omokage.files.formats import ERRORS
 from omokage.files.indexes import are_keys
-from omokage.files.numbers import Evidence, Notation, possible
+from omokage.files.numbers import Notation
 from omokage.files.options import Options
 from omokage.files.records import layout, line_of, records
 
 _HEAD = 2**16  # bytes by which the layout is told, and more where they come together
-_GUESSES = (pl.Int64, pl.Float64, pl.Boolean)
-_AFTER: dict[Any, tuple[Any, ...]] = {  # what a column may be, after what its values were so far
-    None: _GUESSES,
-    pl.Int64: (pl.Int64, pl.Float64),
-    pl.Float64: (pl.Float64,),
-    pl.Boolean: (pl.Boolean,),
-}
-_CALLED: dict[Any, str] = {
-    pl.Boolean: "true or false",
-    pl.Float64: "a number",
-    pl.Float32: "a number",
-    pl.Int64: "a whole number",
-}
+_NULLS = 65_536  # rows without any value that are handed on at once
 
 
 def open_text(
@@ -63,17 +53,14 @@ def open_text(
         if len(head) >= _HEAD:
             break
     dialect = dialect_of(content.path, head or b"\n", usual, options)
+    keys = {*options.text, *options.kept}
+    if twice := sorted(keys & {*dialect.renamed.values()}):
+        raise FileFormatError(
+            f"{content.path}: the column name {listing(twice)} comes more than once, so it cannot be told which one is "
+            "meant. Rename the columns."
+        )
     text = TextFile(content, encoding, dialect, options, types, dialect.names, notes + dialect.notes)
-    return text.without_index({*options.text, *(columns or ())})
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """How the cells of a file are read, which all of it tells: its numbers, its columns, and what to say of them."""
-
-    notation: Notation
-    types: dict[str, Any]
-    notes: tuple[str, ...] = ()
+    return text.narrowed({*keys, *(columns or ())})
 
 
 @dataclass(frozen=True)
@@ -84,8 +71,9 @@ class TextFile:
         content: The file and what is packed in it.
         encoding, dialect: How it is written.
         options, types: As asked for.
-        names: The columns, without an index that is left out.
+        names: The columns, without an index and empty ones that are left out.
         opening_notes: What was found when it was opened, a line each.
+        empty: Columns without a name that are left out since they hold no value; a value in one is an error.
     """
 
     content: Content
@@ -96,33 +84,84 @@ class TextFile:
     names: tuple[str, ...]
     opening_notes: tuple[str, ...]
 
-    def without_index(self, asked: set[str]) -> "TextFile":
-        """Return the file without the nameless columns at its beginning that are an index, but for those asked for."""
-        first = self.dialect.names[: self.dialect.nameless]
+    empty: tuple[str, ...] = ()
+    _seen: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)  # by a pass through all rows
+
+    def narrowed(self, asked: set[str]) -> "TextFile":
+        """Return the file without columns that hold nothing and those that are an index, but for those asked for."""
         _, _, cells = next(self._frames())
+        return self._without_empty(asked, cells)._without_index(asked, cells)
+
+    def _without_empty(self, asked: set[str], cells: pl.DataFrame) -> "TextFile":
+        """Return the file without columns that have neither a name nor a value."""
+        padding = self.dialect.names[len(self.dialect.names) - self.dialect.padding :]
+        empty = [
+            name
+            for name in self.dialect.blank
+            if name in padding or (self.options.empty == "auto" and name not in asked and not _holds_any(cells[name]))
+        ]
+        names = tuple(name for name in self.names if name not in empty)
+        if not empty or not names:
+            return self
+        what = f"{len(empty)} columns" if len(empty) > 1 else "one column"
+        note = f"{self.content.path}: {what} without a name and without any value, left out ({listing(empty)})."
+        otherwise = "" if len(padding) == len(empty) else " empty='keep' (--empty keep) says otherwise."
+        return replace(self, names=names, empty=tuple(empty), opening_notes=(*self.opening_notes, note + otherwise))
+
+    def _without_index(self, asked: set[str], cells: pl.DataFrame) -> "TextFile":
+        """Return the file without the nameless columns at its beginning that are an index, but for those asked for."""
+        first = [name for name in self.dialect.names[: self.dialect.nameless] if name not in self.empty]
         leading = [name for name in first if name not in asked]
         if not leading or self.options.index == "keep":
-            return self
+            return self._called_by_place()
         one = "the first column, which has no name, is"
         place = one if len(leading) == 1 else f"the first {len(leading)} columns, which have no names, are"
         if self.options.index == "auto" and not are_keys([cells[name] for name in leading]):
             note = f"{self.content.path}: {place} read as data. For an index pass index='drop' (--index drop)."
-            return replace(self, opening_notes=(*self.opening_notes, note))
+            return replace(self, opening_notes=(*self.opening_notes, note))._called_by_place()
         names = tuple(name for name in self.names if name not in leading)
         if not names:
             return self
         note = f"{place} taken for row numbers, and left out. Pass index='keep' (--index keep) otherwise."
-        return replace(self, names=names, opening_notes=(*self.opening_notes, f"{self.content.path}: {note}"))
+        notes = (*self.opening_notes, f"{self.content.path}: {note}")
+        return replace(self, names=names, opening_notes=notes)._called_by_place()
+
+    def _called_by_place(self) -> "TextFile":
+        """Return the file with a note on columns without a name behind the first ones."""
+        later = self.dialect.names[self.dialect.nameless :]
+        called = [name for name in self.dialect.blank if name in later and name in self.names]
+        if not called:
+            return self
+        note = f"{self.content.path}: columns without a name are called by their place: {listing(called)}."
+        return replace(self, opening_notes=(*self.opening_notes, note))
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What was found in the file, a line each; reads all of it, to know how its numbers are written."""
-        return (*self.opening_notes, *(f"{self.content.path}: {note}" for note in self._reading.notes))
+        notes = self.conversion.notes
+        if "rows" not in self._seen:
+            for _ in self._frames():
+                pass
+        later = []
+        if errors := self._seen["errors"] & set(self.options.missing):
+            later.append(f"the cells {listing(sorted(errors))} are errors of a spreadsheet, and count as missing.")
+        if count := self._seen["rows"]:
+            what = (
+                "the last row has no value, and is" if count == 1 else f"the last {count} rows have no values, and are"
+            )
+            later.append(f"{what} left out; empty='keep' (--empty keep) says otherwise.")
+        return (*self.opening_notes, *notes, *(f"{self.content.path}: {note}" for note in later))
 
     @property
     def notation(self) -> Notation:
         """How its numbers are written."""
-        return self._reading.notation
+        return self.conversion.reading.notation
+
+    @cached_property
+    def conversion(self) -> Conversion:
+        """The cells, and how they become columns with types."""
+        comma = self.dialect.separator == ";"  # which is there to leave the comma to decimals
+        return Conversion(self.content.path, self.names, self._blocks, self.options, self.types, comma)
 
     def batches(self, names: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
         """Yield frames of `rows` rows with these columns."""
@@ -151,110 +190,72 @@ class TextFile:
             FileFormatError: If the text does not decode, or a line has more or fewer cells than the first.
             DataError: If a cell does not have the type that was asked for.
         """
-        notation, found = self._reading.notation, self._reading.types
-        types = {name: found[name] for name in names if name in found and name not in self.options.kept}
-        kinds = list(dict.fromkeys(types.values()))
+        for block in self._blocks():
+            yield self.conversion.convert(block, names)
+
+    def _blocks(self) -> Iterator[Block]:
         for body, line, cells in self._frames():
-            columns: dict[str, pl.Series] = {name: cells[name] for name in names if name not in types}
-            for kind in kinds:
-                alike = [name for name in names if types.get(name) == kind]
-                text, values = self._converted(cells, alike, kind, notation)
-                if values.null_count() != text.null_count():
-                    self._misfit(cells, alike, kind, notation, body, line)
-                columns |= {
-                    name: values[place * cells.height : (place + 1) * cells.height].alias(name)
-                    for place, name in enumerate(alike)
-                }
-            yield pl.DataFrame({name: columns[name] for name in names})
+            yield Block(cells, partial(self._where, body, line))
 
-    @cached_property
-    def _reading(self) -> _Reading:
-        """How numbers are written, and the type of each column but for those that are text as it stands."""
-        asked, before = self.options.asked, self.options.remembered
-        types = self._types(asked)
-        open_names = [name for name, kind in types.items() if name not in self.types and kind != pl.Int64]
-        doubtful = (pl.String,) if before is None else (pl.String, pl.Float64)  # 3.001 was three thousand before
-        if not any(types[name] in doubtful for name in open_names):
-            return _Reading(asked, types)
-        ways = possible(self.options.decimal, self.options.thousands)
-        evidence = Evidence(ways)
-        for _, _, cells in self._frames() if len(ways) > 1 else ():
-            for name in open_names:
-                text, missing = self._bare(cells[name])
-                evidence.see(name, text.filter(~missing))
-            if not any(evidence.fitting[name] and types[name] in doubtful for name in open_names):
-                break  # columns of text, and no other ones
-        found = evidence.found(before)
-        comma = before is None or before.decimal == ","
-        if len(found) == 2 and self.dialect.separator == ";" and comma:  # which is there to leave the comma to decimals
-            found = tuple(one for one in found if one.decimal == ",")
-        if len(found) > 1:
-            raise DataError(
-                f"{self.content.path}: {evidence.example()!r} may have a decimal mark or one between thousands, and no "
-                "other cell tells. Say which: decimal=',' or decimal='.' (--decimal)."
-            )
-        notation = found[0] if found else before or asked
-        if notation == asked and not (before and evidence.example()):
-            return _Reading(asked, types)
-        beside = "" if before is None else f", not as at the fit ({before.called()})"
-        if notation == before:
-            beside = ", as at the fit"
-        note = f"its numbers are read with {notation.called()}{beside}; decimal= and thousands= say otherwise."
-        return _Reading(notation, types if notation == asked else self._types(notation), (note,))
-
-    def _types(self, notation: Notation) -> dict[str, Any]:
-        """Return the type of each column: as given, else the first of `_GUESSES` that fits every value."""
-        wanted = [name for name in self.names if name not in self.options.text]
-        found: dict[str, Any] = {name: None for name in wanted if name not in self.types}
-        for _, _, cells in self._frames() if found else ():
-            open_names = [name for name, kind in found.items() if kind != pl.String]
-            for kind in _GUESSES:
-                alike = [name for name in open_names if kind in _AFTER[found[name]]]
-                if not alike:
-                    continue
-                text, values = self._converted(cells, alike, kind, notation)
-                filled = text.is_not_null().to_numpy().reshape(len(alike), -1)
-                fits = (filled == values.is_not_null().to_numpy().reshape(filled.shape)).all(1)
-                for place in np.flatnonzero(fits):
-                    found[alike[place]] = kind if filled[place].any() else found[alike[place]]
-                fitting = {alike[place] for place in np.flatnonzero(fits)}
-                open_names = [name for name in open_names if name not in fitting]
-            found |= dict.fromkeys(open_names, pl.String)
-        return {name: self.types.get(name, found.get(name) or pl.String) for name in wanted}
-
-    def _converted(
-        self, cells: pl.DataFrame, names: Sequence[str], kind: Any, notation: Notation
-    ) -> tuple[pl.Series, pl.Series]:
-        """Return columns one under the other, as text and as `kind`; null in the second is not of that kind.
-
-        One under the other, since a thousand columns would take thousands of expressions.
-        """
-        raw = pl.concat([cells[name] for name in names])
-        bare, missing = self._bare(raw)
-        text = pl.select(pl.when(~missing).then(raw if kind == pl.String else bare)).to_series()
-        if kind == pl.Boolean:
-            lower = text.str.to_lowercase()
-            return text, pl.select(pl.when(lower.is_in(["true", "false"])).then(lower == "true")).to_series()
-        return text, text if kind == pl.String else notation.plain(text).cast(kind, strict=False)
-
-    def _bare(self, raw: pl.Series) -> tuple[pl.Series, pl.Series]:
-        """Return cells without the spaces around them, and which of them are missing."""
-        bare = raw.str.strip_chars()
-        return bare, bare.is_in(self.options.missing)
+    def _where(self, body: bytes, line: int, row: int) -> str:
+        """Return what messages call a row of some records."""
+        ends, filled = self._checked(body, line)
+        return f"line {line_of(body, ends, int(np.flatnonzero(filled)[row]), line)}"
 
     def _frames(self) -> Iterator[tuple[bytes, int, pl.DataFrame]]:
-        """Yield the records of each block as they stand, the line of the first, and their cells as text."""
-        line, skip, any_rows = 1, self.dialect.skip, False
+        """Yield the records of each block as they stand, the line of the first, and their cells as text.
+
+        Rows without any value are held back until one with a value follows; those at the end are not given.
+        """
+        held, any_rows = 0, False
+        errors: set[str] = set()
+        for body, line, cells in self._every_frame():
+            errors |= {error for error in ERRORS if error.encode() in body} if b"#" in body else set()
+            kept = cells.height - self._empty_at_end(cells)
+            if kept == 0:
+                held += cells.height
+                continue
+            for start in range(0, held, _NULLS):
+                yield b"", line, cells.clear(min(_NULLS, held - start))
+            held, any_rows = cells.height - kept, True
+            yield body, line, cells[:kept]
+        if not any_rows:
+            rows = "rows" if not held else "rows with a value"
+            raise FileFormatError(f"{self.content.path}: has a header ({listing(self.dialect.names)}) and no {rows}.")
+        self._seen.update(rows=held, errors=errors)
+
+    def _empty_at_end(self, cells: pl.DataFrame) -> int:
+        """Return how many of the last rows hold nothing at all, in a table of several columns."""
+        if self.options.empty == "keep" or cells.width == 1 or any(value is not None for value in cells.row(-1)):
+            return 0
+        filled = pl.select(pl.any_horizontal(column.is_not_null() for column in cells.get_columns())).to_series()
+        places = filled.arg_true()
+        return cells.height - 1 - int(places[-1]) if len(places) else cells.height
+
+    def _every_frame(self) -> Iterator[tuple[bytes, int, pl.DataFrame]]:
+        """Yield what `_frames` does, with rows that hold nothing."""
+        line, skip = 1, self.dialect.skip
         for block in records(self.content, self.encoding, self.dialect.separator):
             line += block[:skip].count(b"\n")
-            body, skip = block[skip:], 0
+            body, skip = block[skip:], max(0, skip - len(block))
             cells = self._cells(body, line)
+            self._check_empty(body, line, cells)
             if cells.height:
-                any_rows = True
                 yield body, line, cells
             line += body.count(b"\n")
-        if not any_rows:
-            raise FileFormatError(f"{self.content.path}: has a header ({listing(self.dialect.names)}) and no rows.")
+
+    def _check_empty(self, body: bytes, line: int, cells: pl.DataFrame) -> None:
+        """Check that columns hold nothing that are left out for that."""
+        for name in self.empty:
+            if _holds_any(cells[name]):
+                row = int((cells[name].str.strip_chars() != "").fill_null(False).arg_true()[0])
+                place = self.dialect.names.index(name) + 1
+                raise FileFormatError(
+                    f"{self.content.path}, {self._where(body, line, row)}: cell {place} is {shown(cells[name][row])}, "
+                    f"in a column that has no name and was empty before, or beyond the {len(self.names)} columns with "
+                    "a name. Give the column a name, or put quotation marks around a cell that holds "
+                    f"{self.dialect.separator!r}."
+                )
 
     def _cells(self, body: bytes, line: int) -> pl.DataFrame:
         """Return whole records as cells of text; blank lines are rows in a single column, else nothing."""
@@ -313,17 +314,7 @@ class TextFile:
             )
         return ends, filled
 
-    def _misfit(
-        self, cells: pl.DataFrame, names: Sequence[str], kind: Any, notation: Notation, body: bytes, line: int
-    ) -> NoReturn:
-        """Raise for the first cell that is not of the type it has to be."""
-        text, values = self._converted(cells, names, kind, notation)
-        wrong = (text.is_not_null() & values.is_null()).arg_true()
-        column, row = divmod(int(wrong[0]), cells.height)
-        ends, filled = self._checked(body, line)
-        at = line_of(body, ends, int(np.flatnonzero(filled)[row]), line)
-        more = f" {len(wrong) - 1} more cells near it are like that." if len(wrong) > 1 else ""
-        raise DataError(
-            f"{self.content.path}, line {at}, column {names[column]!r}: expected {_CALLED.get(kind, kind)}, got "
-            f"{text[int(wrong[0])]!r}. Correct the cell, or leave it empty if the value is missing.{more}"
-        )
+
+def _holds_any(cells: pl.Series) -> bool:
+    """Return whether any cell has more than spaces."""
+    return bool((cells.drop_nulls().str.strip_chars() != "").any())

@@ -1,4 +1,4 @@
-"""How a text lays out its table: the separator, lines before the header, the header, columns that are indexes.
+"""How a text lays out its table: the separator, lines around the header, the header, columns that are indexes.
 
 Each is taken from the options, else found in the first records. What leaves a doubt is an error that names the option,
 or is read as usual with a note.
@@ -7,16 +7,27 @@ or is read as usual with a note.
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omokage.errors import FileFormatError, listing
-from omokage.files.numbers import is_number, share_of_numbers
+from omokage.errors import FileFormatError, listing, shown
+from omokage.files.headers import (
+    MOST_BELOW,
+    are_units,
+    column_names,
+    is_data,
+    is_like_a_header,
+    is_nameless,
+    leading,
+    shown_units,
+    titles_above,
+)
+from omokage.files.numbers import share_of_numbers
 from omokage.files.options import Options
 from omokage.files.records import layout, spaced_once
 
@@ -28,7 +39,6 @@ _LONGEST_HEADER = 2**24  # bytes
 _SAMPLE = 1000  # records by which a separator is found
 MARKS = (",", ";", "\t", "|")
 _CALLED = {"\t": "tabs", " ": "spaces"}
-_NAMELESS = re.compile(r"Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
 _EXCEL = re.compile(rb"sep=(.)\n")  # Excel's own first line
 
 
@@ -42,6 +52,9 @@ class Dialect:
         skip: Bytes before the first row, counted in records of this separator.
         nameless: How many columns at the beginning have no name, where the others have one.
         notes: What was found, a line each.
+        blank: The columns without a name, as they are called; none where there is no header.
+        padding: How many columns at the end are there only because all rows end in more separators than the header.
+        renamed: Names that were changed since they come more than once, and what they were.
     """
 
     separator: str
@@ -49,6 +62,9 @@ class Dialect:
     skip: int
     nameless: int
     notes: tuple[str, ...]
+    blank: tuple[str, ...] = ()
+    padding: int = 0
+    renamed: dict[str, str] = field(default_factory=dict)
 
 
 def dialect_of(path: Path, head: bytes, usual: str, options: Options) -> Dialect:
@@ -64,26 +80,38 @@ def dialect_of(path: Path, head: bytes, usual: str, options: Options) -> Dialect
         FileFormatError: If the first line is not one of names or cells, or the separator is in doubt.
     """
     notes: list[str] = []
-    start, excel = _start(head)
+    skipped = len(head) - len(_after(head, options.skip or 0))
+    start, excel = _start(head, skipped)
     if start == len(head):
         raise FileFormatError(f"{path}: only blank lines. Write or copy the file again.")
     if b"\n" not in head[start : start + _LONGEST_HEADER]:
         raise FileFormatError(f"{path}: a first line of more than {_LONGEST_HEADER // 2**20} MiB. It may be no table.")
     separator = options.separator or excel
     commented = _comments(head[start:])
+    below = _after(head[start:], commented)
+    if below.strip() and not len(layout(below, ",")[0]):
+        raise FileFormatError(f"{path}: a quotation mark is never closed, or skip= ends within a cell. Correct it.")
+    if not below.strip():
+        raise FileFormatError(f"{path}: only blank lines and comments. Write or copy the file again.")
+    marks = (separator,) if separator else tuple(dict.fromkeys((usual, *MARKS)))
+    asked = options.skip is not None or options.header is not None or separator == " "
+    if not asked and (titles := _titles(below, marks, options)):
+        notes.append(_of_titles(path, below[:titles]))
+        start, commented, below = len(head) - len(below) + titles, 0, below[titles:]
     if separator is None:
-        separator = _separator(path, _after(head[start:], commented), usual, options)
+        separator = _separator(path, below, usual, options)
         if separator != usual:
             called = _CALLED.get(separator, repr(separator))
             notes.append(f"{path}: read with {called} between cells; separator= (--separator) says otherwise.")
     if separator == " ":
         head = spaced_once(head)
-        start, _ = _start(head)
+        start, _ = _start(head, len(head) - len(_after(head, options.skip or 0)))
     start, cells, stop, note = _first(path, head, start, commented, separator)
     notes += note
     nameless = separator == " " and _is_one_short(head[stop:], cells)
     data = is_data(cells) if options.header is None else not options.header
-    if options.header is None and data and _is_like_a_header(cells, head[stop:], separator):
+    rows = _rows(head[stop:], separator)
+    if options.header is None and data and is_like_a_header(cells, rows[0] if rows else []):
         notes.append(
             f"{path}: the first line holds numbers, and is read as data. If they are the names of the columns, pass "
             "header=True (--header true)."
@@ -91,16 +119,98 @@ def dialect_of(path: Path, head: bytes, usual: str, options: Options) -> Dialect
     cells = ["", *cells] if nameless else cells
     if len(cells) > MOST_COLUMNS:
         raise FileFormatError(f"{path}: more than {MOST_COLUMNS:,} columns. It may not be a table of text.")
-    names = tuple(f"column_{place}" if data or not cell else cell for place, cell in enumerate(cells, 1))
-    if len(set(names)) < len(names):
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        raise FileFormatError(f"{path}: the column names {listing(repeated)} come more than once. Rename them.")
-    return Dialect(separator, names, start if data else stop, 0 if data else leading(cells), tuple(notes))
+    padding = 0
+    if not data and separator != " ":
+        cells, padding = _as_wide_as(cells, rows)
+    if not data and rows and options.units is not False and (options.units or _has_units(rows, cells, options)):
+        record = len(head) - len(head[stop:].lstrip(b"\n"))
+        line = head.count(b"\n", 0, record) + 1
+        notes.append(
+            f"{path}: line {line} holds the units of the columns ({shown_units(rows[0])}), and is left out; "
+            "units=False (--no-units) says otherwise."
+        )
+        _, stop = _cells(path, head, record, separator)
+    names, renamed = column_names(cells, data)
+    blank = () if data else tuple(name for name, cell in zip(names, cells, strict=True) if is_nameless(cell))
+    if renamed:
+        changed = listing([f"{old} → {new}" for new, old in renamed.items()])
+        notes.append(
+            f"{path}: names of columns come more than once. The first keeps its name, and later ones get a number: "
+            f"{changed}. They are told apart by their order alone."
+        )
+    skip = start if data else stop
+    return Dialect(separator, names, skip, 0 if data else leading(cells), tuple(notes), blank, padding, renamed)
 
 
-def _start(head: bytes) -> tuple[int, str | None]:
+def _of_titles(path: Path, titles: bytes) -> str:
+    """Return a note on lines above the names."""
+    lines = titles.count(b"\n")
+    first = next((line for line in titles.decode(errors="replace").split("\n") if line.strip()), "")
+    which = "the first line" if lines == 1 else f"the first {lines} lines"
+    stand = ("stands", "is") if lines == 1 else ("stand", "are")
+    return (
+        f"{path}: {which} ({shown(first[:60])}) {stand[0]} above the names of the columns, and {stand[1]} left out; "
+        "skip=0 (--skip 0) says otherwise."
+    )
+
+
+def _titles(head: bytes, marks: Sequence[str], options: Options) -> int:
+    """Return how many bytes stand above the names of the columns, where the first line cannot be these."""
+    sample = _sample(head)
+    if all((_counts(sample, mark) < 2).all() for mark in marks):
+        return 0
+    found: list[tuple[int, int]] = []
+    for mark in marks:
+        ends, _ = layout(sample, mark)
+        filled = np.flatnonzero(np.diff(ends, prepend=-1) > 1)[: 2 * MOST_BELOW]
+        starts = [int(ends[record - 1]) + 1 if record else 0 for record in filled]
+        rows = _rows(sample, mark, 2 * MOST_BELOW)
+        if len(rows) == len(starts) and (place := titles_above(rows, options.missing)):
+            found.append((sum(map(bool, rows[place])), starts[place]))
+        elif rows and len(rows[0]) > 1 and sum(map(bool, rows[0])) > 1 and len({len(row) for row in rows}) == 1:
+            return 0  # a table from its first line on
+    return max(found, key=lambda one: one[0])[1] if found else 0
+
+
+def _rows(body: bytes, separator: str, most: int = MOST_BELOW + 1) -> list[list[str]]:
+    """Return the bare cells of the first records that are not blank; none where they cannot be split."""
+    ends, _ = layout(body[: 2**22], separator)
+    filled = np.flatnonzero(np.diff(ends, prepend=-1) > 1)[:most]
+    rows: list[list[str]] = []
+    for record in filled:
+        text = body[int(ends[record - 1]) + 1 if record else 0 : int(ends[record])].decode(errors="replace")
+        try:
+            cells = next(csv.reader(io.StringIO(text), delimiter=separator), [])
+        except csv.Error:
+            return []
+        rows.append([cell.strip() for cell in cells])
+    return rows
+
+
+def _as_wide_as(cells: list[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], int]:
+    """Return the names for as many columns as rows have where only separators at the ends of lines differ.
+
+    And how many of the columns are there only for such separators.
+    """
+    widths = {len(row) for row in (rows[1:] or rows)}
+    if len(widths) != 1 or widths == {len(cells)}:
+        return cells, 0
+    width = widths.pop()
+    if width > len(cells):
+        more = width - len(cells)
+        empty = not any(any(row[len(cells) :]) for row in rows)
+        return ([*cells, *[""] * more], more) if empty else (cells, 0)
+    return (cells, 0) if any(cells[width:]) else (cells[:width], 0)
+
+
+def _has_units(rows: Sequence[Sequence[str]], cells: Sequence[str], options: Options) -> bool:
+    widths = Counter(map(len, rows))
+    return len(widths) < 3 and len(rows[0]) <= len(cells) and are_units(rows[0], rows[1:], options.missing)
+
+
+def _start(head: bytes, skipped: int = 0) -> tuple[int, str | None]:
     """Return where the first line that is not blank starts, and the separator where Excel's own line names it."""
-    start = len(head) - len(head.lstrip(b"\n"))
+    start = len(head) - len(head[skipped:].lstrip(b"\n"))
     excel = _EXCEL.match(head, start)
     return (excel.end(), excel[1].decode()) if excel and excel[1].isascii() else (start, None)
 
@@ -147,9 +257,10 @@ def _comments(head: bytes) -> int:
 
 
 def _after(head: bytes, lines: int) -> bytes:
+    start = 0
     for _ in range(lines):
-        head = head[head.index(b"\n") + 1 :]
-    return head
+        start = head.find(b"\n", start) + 1 or len(head)
+    return head[start:]
 
 
 def _separator(path: Path, head: bytes, usual: str, options: Options) -> str:
@@ -211,29 +322,3 @@ def _is_one_short(rows: bytes, cells: Sequence[str]) -> bool:
     """Return whether a header lacks the name of the first column, as R and pandas write it with spaces between."""
     counts = _counts(_sample(rows), " ")
     return len(counts) > 0 and bool((counts == len(cells) + 1).all())
-
-
-def is_data(cells: Sequence[str]) -> bool:
-    """Return whether a first line holds numbers, and not the 0, 1, 2... that pandas writes over an array."""
-    filled = [cell for cell in cells if cell]
-    counting = len(filled) >= 3 and filled == [str(place) for place in range(len(filled))]
-    return bool(filled) and not counting and all(map(is_number, filled))
-
-
-def _is_like_a_header(cells: Sequence[str], below: bytes, separator: str) -> bool:
-    """Return whether numbers look like names: ascending, as wavelengths and years do, or whole above fractions."""
-    if len(cells) < 2 or not all(cell.lstrip("+-").replace(".", "", 1).isdecimal() for cell in cells):
-        return False
-    values = [float(cell) for cell in cells]
-    ascending = len(cells) > 2 and all(one < after for one, after in pairwise(values))
-    second = below.lstrip(b"\n").split(b"\n", 1)[0].decode(errors="replace").split(separator)
-    whole = all(cell.isdecimal() for cell in cells) and len(set(cells)) == len(cells)
-    return ascending or (whole and all("." in cell for cell in second))
-
-
-def leading(cells: Sequence[str]) -> int:
-    """Return how many cells at the beginning are empty, or what pandas calls a column that has no name."""
-    nameless = [
-        not cell or re.fullmatch(r"Unnamed: \d+(_level_\d+)?|__index_level_\d+__", cell) is not None for cell in cells
-    ]
-    return nameless.index(False) if False in nameless else 0

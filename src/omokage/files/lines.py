@@ -15,9 +15,11 @@ import polars as pl
 
 from omokage.errors import DataError, FileFormatError, listing
 from omokage.files.contents import FOREIGN
-from omokage.files.dialect import MARKS, is_data, leading
+from omokage.files.dialect import MARKS
+from omokage.files.headers import column_names, is_data, leading
 from omokage.files.numbers import Notation, is_number
 from omokage.files.options import Options
+from omokage.files.signs import without_sign
 
 LONGEST = 2**24  # characters of a line
 _PIECE = 2**16  # characters of the rest of a longer one, which is passed over
@@ -62,6 +64,7 @@ class LineReader:
         """Yield each row as soon as its last line came; blank lines are passed over, unless there is one column."""
         options, width = self.options, len(self.names) + self._left_out
         notation = options.remembered or options.asked
+        units, set_aside = options.units and not self._first, False
         keys = {place for place, name in enumerate(self.names) if name in options.text}
         for number, line in self._all():
             if isinstance(line, FileFormatError):
@@ -69,15 +72,18 @@ class LineReader:
                 continue
             if not line.strip() and width > 1:
                 continue
+            if units and not set_aside:
+                set_aside = True
+                continue
             try:
                 cells = split(line, options.separator or ",")
             except csv.Error as error:
                 yield Line(number, (), f"line {number}: cannot be split into cells ({error}).")
                 continue
-            if len(cells) != width:
+            if any(map(str.strip, cells[width:])) or len(cells) < width:  # separators alone may stand behind the last
                 yield Line(number, (), f"line {number}: {len(cells)} cells where the first line has {width}.")
                 continue
-            cells = cells[self._left_out :]
+            cells = cells[self._left_out : width]
             read = tuple(_cell(cell, place in keys, options, notation) for place, cell in enumerate(cells))
             if wrong := [place for place, cell in enumerate(read) if isinstance(cell, _Otherwise)]:
                 yield Line(
@@ -117,6 +123,8 @@ def open_lines(
     numbered = _decoded(_bounded(lines), options.encoding or "utf-8")
     if names is not None:
         return LineReader(names, replace(options, separator=options.separator or ","), 0, (), numbered)
+    for _ in zip(range(options.skip or 0), numbered, strict=False):  # lines above the names
+        pass
     number, first = _next(numbered)
     if excel := re.fullmatch(r"sep=([\x00-\x7f])", first.rstrip("\n")):  # Excel's own first line
         options = replace(options, separator=options.separator or excel[1])
@@ -135,13 +143,15 @@ def open_lines(
     row = ((number, first),)
     cells = named if above else cells
     data = is_data(cells) if options.header is None else not options.header
-    header = [f"column_{place}" if data or not cell else cell for place, cell in enumerate(cells, 1)]
-    if twice := sorted({name for name in header if header.count(name) > 1}):
+    while not data and len(cells) > 1 and not cells[-1] and options.empty == "auto":  # a separator behind the last name
+        cells = cells[:-1]
+    header, renamed = column_names(cells, data)
+    if twice := sorted({*renamed.values()} & {*options.text, *options.kept}):
         raise FileFormatError(f"-: names of columns must differ; {listing(twice)} repeat.")
     options = replace(options, separator=separator)
     nameless = 0 if data or options.index == "keep" else leading(cells)
     left_out = nameless if nameless < len(header) and not set(header[:nameless]) & set(options.text) else 0
-    return LineReader(tuple(header[left_out:]), options, left_out, row if data or above else (), numbered)
+    return LineReader(header[left_out:], options, left_out, row if data or above else (), numbered)
 
 
 def split(line: str, separator: str) -> list[str]:
@@ -188,6 +198,7 @@ def _cell(cell: str, key: bool, options: Options, notation: Notation) -> str | N
     bare = cell.strip()
     if bare in options.missing:
         return None
+    bare = without_sign(bare)
     if notation == Notation():
         return bare
     plain: str | None = notation.plain(pl.Series([bare]))[0]

@@ -118,10 +118,12 @@ def possible(decimal: str | None, thousands: str | None) -> tuple[Notation, ...]
     return tuple(fitting) or (Notation(decimal or ".", thousands or ""),)
 
 
-_NUMBER = re.compile(
-    r"[+-]?(?:\d+[.,]?\d*|[.,]\d+|\d{1,3}(?:[.,' ]\d{3})+(?:[.,]\d*)?)(?:e[+-]?\d+)?|[+-]?inf|nan",
-    re.ASCII | re.IGNORECASE,
+# In some notation, whatever its case; without an anchor, so that it can be a part of other expressions.
+NUMBER = (
+    r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+|[0-9]{1,3}(?:[.,' ][0-9]{3})+(?:[.,][0-9]*)?)(?:e[+-]?[0-9]+)?"
+    r"|[+-]?inf|nan"
 )
+_NUMBER = re.compile(NUMBER, re.ASCII | re.IGNORECASE)
 
 
 def is_number(cell: str) -> bool:

@@ -3,7 +3,9 @@
 | format | extensions | a batch is |
 |---|---|---|
 | delimited text | .csv, .txt, .dat, .data, .asc (comma), .tsv, .tab (tab) | a Polars frame |
+| Excel and OpenDocument | .xlsx, .xlsm, .xls, .ods (with `omokage[excel]`) | a Polars frame |
 | Parquet | .parquet, .pq | a Polars frame |
+| Arrow IPC, Feather | .arrow, .feather, .ipc | a Polars frame |
 | NumPy | .npy, .npz | an array (rows, ...) |
 | IDX | train-images-idx3-ubyte and the like | an array (rows, features) |
 
@@ -16,10 +18,14 @@ Rules for text. The types are those that fit the *whole* file: whole numbers, nu
 a column without any value is text. Spaces around a number do not count, and the cells in `MISSING` are
 missing. Columns of keys and labels (`Options.text`) stand as they are. A first line of numbers only is data, and the
 columns are then `column_1`, `column_2`...; but 0, 1, 2... (three cells or more) is a header, because pandas writes that
-over an array. Blank lines are passed over, unless there is one column.
+over an array. Blank lines are passed over, unless there is one column. Rows at the end that hold nothing but separators
+are left out, and so are columns that have neither a name nor a value (`Options.empty`). Names that come more than once
+get a number. A sign of percent or currency that all numbers of a column have is left out. Cells of text in a sheet of
+Excel follow the same rules; a sheet is held as a whole.
 
 What is not told in `Options` is found, where there is no doubt: the separator, the encoding, the marks in numbers,
-whether the first line is a header, and a first column that is an index. `TableFile.notes` says what was found.
+whether the first line is a header, titles above it, units below it, and a first column that is an index.
+`TableFile.notes` says what was found.
 """
 
 import os
@@ -37,12 +43,14 @@ from numpy.typing import NDArray
 
 from omokage.errors import FileFormatError, ParameterError, listing, suggest
 from omokage.files.arrays import ArrayFile, open_idx, open_npy, open_npz
+from omokage.files.arrow import MAGIC, open_arrow
 from omokage.files.contents import DAMAGED, Content, check_known, content_of
 from omokage.files.delimited import open_text
 from omokage.files.formats import FORMATS, PARQUET, TEXT, first_line
 from omokage.files.numbers import Notation
 from omokage.files.options import Options
-from omokage.files.parquet import open_parquet
+from omokage.files.parquet import ColumnFile, open_parquet
+from omokage.files.workbooks import open_workbook
 from omokage.paths import as_path
 
 Batch = pl.DataFrame | NDArray[Any]
@@ -172,6 +180,10 @@ def open_table(
         _check_file(path)
         content = content_of(path)
         check_known(content)
+        if content.workbook:
+            return _sheet_table(content, columns, types or {}, options)
+        if content.packing is None and content.head.startswith(MAGIC):
+            return _column_table(open_arrow(path, options, columns), columns, options)
         array = _open_array(content, options)
         if array is not None:
             return _array_table(array, content, columns, options)
@@ -179,7 +191,7 @@ def open_table(
         if (extension in TEXT and not content.head.startswith(b"PAR1")) or content.renamed:
             return _text_table(content, TEXT.get(extension, ","), columns, types or {}, options)
         if content.packing is None and (extension in PARQUET or content.head.startswith(b"PAR1")):
-            return _parquet_table(path, columns, options)
+            return _column_table(open_parquet(path, options, columns), columns, options)
     what = f" (with {content.packing} unpacked, {content.name})" if content.packing else ""
     raise FileFormatError(f"{path}: not a format that omokage reads{what}. It reads {FORMATS}.")
 
@@ -190,8 +202,8 @@ def read(path: str | os.PathLike[str], *, columns: Sequence[str] | None = None, 
     Args:
         path: The file.
         columns: The columns to take, in this order; all when `None`, but for an index.
-        options: Those of `omokage.files.options.Options`: separator, decimal, thousands, encoding, header, array,
-            missing, index, text.
+        options: Those of `omokage.files.options.Options`: separator, decimal, thousands, encoding, header, units, skip,
+            sheet, array, missing, index, empty, text.
 
     Raises:
         FileFormatError: If the file is missing, empty, damaged, or not of a format that is read here.
@@ -243,13 +255,22 @@ def _array_table(source: ArrayFile, content: Content, columns: Sequence[str] | N
     )  # fmt: skip
 
 
-def _parquet_table(path: Path, columns: Sequence[str] | None, options: Options) -> TableFile:
-    file = open_parquet(path, options, columns)
-    names = _chosen(path, file.names, columns)
+def _column_table(file: ColumnFile, columns: Sequence[str] | None, options: Options) -> TableFile:
+    names = _chosen(file.path, file.names, columns)
     batches, reading = partial(file.batches, names), partial(file.read, names)
     return TableFile(
-        path, names, None, False, options, file.rows, batches, reading,
+        file.path, names, None, False, options, file.rows, batches, reading,
         lambda limit: file.rows * len(names) * 8 <= limit, lambda: file.notes,
+    )  # fmt: skip
+
+
+def _sheet_table(content: Content, columns: Sequence[str] | None, types: Types, options: Options) -> TableFile:
+    sheet = open_workbook(content, options, types, columns)
+    names = _chosen(content.path, sheet.names, columns)
+    batches, reading = partial(sheet.batches, names), partial(sheet.read, names)
+    return TableFile(
+        content.path, names, None, False, options, sheet.rows, batches, reading,
+        lambda limit: sheet.rows * len(names) * 8 <= limit, lambda: sheet.notes, lambda: sheet.notation,
     )  # fmt: skip
 
 

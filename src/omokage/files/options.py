@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from omokage.errors import FileFormatError, ParameterError, in_unicode, listing, suggest
+from omokage.errors import FileFormatError, ParameterError, in_unicode, is_count, listing, suggest
 from omokage.files.formats import MISSING
 from omokage.files.numbers import Notation, possible
 
 INDEXES = ("auto", "keep", "drop")
+EMPTIES = ("auto", "keep")
 DECIMALS = (".", ",")
+MOST_SKIPPED = 100_000  # lines
 THOUSANDS = ("", ",", ".", " ", "'", "_")
 
 
@@ -33,6 +35,11 @@ class Options:
         text: Columns that are keys or labels: read as text, as it stands in the file. Never a number, never missing
             but for an empty cell.
         kept: Columns of text that are numbers, true or false, and are handed on as they stand in the file all the same.
+        units: Whether the line under the names of the columns holds their units, and is left out.
+        skip: How many lines above the names of the columns are left out, such as a title; of Excel, rows.
+        sheet: Which sheet of an Excel file; when `None` the first one that is not empty.
+        empty: What to do with rows without any value at the end, and with columns that have neither a name nor a value.
+            "auto" leaves them out, "keep" takes them.
         notation: The decimal mark and the mark between groups of three digits that were found in files read before, as
             (",", "."). Where the two are not given, numbers are read so if they all can be.
 
@@ -52,6 +59,10 @@ class Options:
     text: tuple[str, ...] = ()
     notation: tuple[str, str] | None = None
     kept: tuple[str, ...] = ()
+    units: bool | None = None
+    skip: int | None = None
+    sheet: str | None = None
+    empty: Literal["auto", "keep"] = "auto"
 
     def __post_init__(self) -> None:
         if self.separator in ("tab", "\\t"):  # as one writes it on a command line
@@ -63,17 +74,29 @@ class Options:
             raise ParameterError(f"separator: expected one ASCII character such as ',' or ';', or 'tab', got {mark!r}.")
         self._check("decimal", DECIMALS)
         self._check("thousands", THOUSANDS)
-        if not (isinstance(self.index, str) and self.index in INDEXES):
-            near = suggest(str(self.index), INDEXES)
-            raise ParameterError(f"index: expected one of {listing(INDEXES)}, got {self.index!r}.{near}")
+        for name, choices in (("index", INDEXES), ("empty", EMPTIES)):
+            given = getattr(self, name)
+            if not (isinstance(given, str) and given in choices):
+                near = suggest(str(given), choices)
+                raise ParameterError(f"{name}: expected one of {listing(choices)}, got {given!r}.{near}")
         if self.decimal == (self.thousands or "none"):
             raise ParameterError(f"thousands: {self.thousands!r} is the decimal mark; they must differ.")
         if self.separator is not None and self.separator == self.decimal == ",":
             raise ParameterError("separator, decimal: ',' cannot be both. Name the separator, such as ';'.")
-        if not (self.header is None or isinstance(self.header, bool)):
-            raise ParameterError(f"header: expected True, False or None, got {self.header!r}.")
-        if self.array is not None and not isinstance(self.array, str):
-            raise ParameterError(f"array: expected the name of an array, got {self.array!r}.")
+        for name in ("header", "units"):
+            given = getattr(self, name)
+            if not (given is None or isinstance(given, bool)):
+                raise ParameterError(f"{name}: expected True, False or None, got {given!r}.")
+        if self.units and self.header is False:
+            raise ParameterError("units: a table without names of columns (header=False) has no units under them.")
+        for name in ("array", "sheet"):
+            given = getattr(self, name)
+            if given is not None and not isinstance(given, str):
+                raise ParameterError(f"{name}: expected the name of the {name}, got {given!r}.")
+        if self.skip is not None and not (is_count(self.skip, 0) and self.skip <= MOST_SKIPPED):
+            raise ParameterError(f"skip: expected a whole number from 0 to {MOST_SKIPPED:,}, got {self.skip!r}.")
+        if self.skip is not None:
+            object.__setattr__(self, "skip", int(self.skip))
         for name in ("missing", "text", "kept"):
             given = getattr(self, name)
             if isinstance(given, str) or not isinstance(given, Sequence) or not all(map(_is_text, given)):

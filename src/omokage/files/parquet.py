@@ -1,11 +1,13 @@
-"""Parquet at flat memory, read by Polars."""
+"""Parquet at flat memory, read by Polars; and what is common to it and other files of columns with types."""
 
+import errno
 import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -18,7 +20,7 @@ _NAMELESS = re.compile(r"__index_level_\d+__")  # what pandas calls an index wit
 _FRAME = 96 * 2**20  # bytes of a frame that are taken at once
 
 
-def open_parquet(path: Path, options: Options, columns: Sequence[str] | None) -> "ParquetFile":
+def open_parquet(path: Path, options: Options, columns: Sequence[str] | None) -> "ColumnFile":
     """Read the footer of a Parquet file.
 
     Args:
@@ -37,13 +39,36 @@ def open_parquet(path: Path, options: Options, columns: Sequence[str] | None) ->
     if head != b"PAR1" or tail != b"PAR1":
         what = "does not end as Parquet does, so it was cut short" if head == b"PAR1" else "is not Parquet"
         raise FileFormatError(f"{path}: the file {what}. Write or copy it again.")
-    with _errors(path):
+    with errors(path, "Parquet"):
         scan = pl.scan_parquet(path.resolve(), glob=False, hive_partitioning=False)
         every = tuple(scan.collect_schema())
         index = named_by_pandas(pl.read_parquet_metadata(path))
         rows = int(scan.select(pl.len()).collect().item())
     if rows == 0:
         raise FileFormatError(f"{path}: has the columns {listing(every)} and no rows.")
+    return column_file(path, scan, rows, index, options, columns, "Parquet")
+
+
+def column_file(
+    path: Path,
+    scan: pl.LazyFrame,
+    rows: int,
+    index: Sequence[str],
+    options: Options,
+    columns: Sequence[str] | None,
+    kind: str,
+) -> "ColumnFile":
+    """Return an open file of columns with types, without an index of pandas.
+
+    Args:
+        path, options, columns: As in `omokage.files.opening.open_table`.
+        scan: Its columns, not yet read.
+        rows: How many rows it has.
+        index: The columns that its metadata call an index.
+        kind: What messages call the format.
+    """
+    schema = scan.collect_schema()
+    every = tuple(schema)
     asked = {*options.text, *(columns or ())}
     index = tuple(dict.fromkeys([*index, *(name for name in every if _NAMELESS.fullmatch(name))]))
     out = [name for name in every if name in index and name not in asked]
@@ -54,42 +79,45 @@ def open_parquet(path: Path, options: Options, columns: Sequence[str] | None) ->
         f"{path}: {listing(out)} is the index of a pandas data frame, and left out. Pass index='keep' (--index keep) "
         "otherwise."
     )
-    return ParquetFile(path, scan, names, len(every), rows, options.text, (note,) if out else ())
+    return ColumnFile(path, scan, names, dict(schema), rows, options.text, (note,) if out else (), kind)
 
 
 def check_path(path: Path) -> None:
-    """Check that the path of a Parquet file is in Unicode; Polars takes no other."""
+    """Check that the path of a file that Polars reads is in Unicode; it takes no other."""
     if in_unicode(str(path.resolve())) != str(path.resolve()):
         raise FileFormatError(
-            f"{path}: the path of a Parquet file has to be text in Unicode. Rename the file or folder."
+            f"{path}: the path of such a file (Parquet, Arrow) has to be text in Unicode. Rename the file or folder."
         )
 
 
 @dataclass(frozen=True)
-class ParquetFile:
-    """A Parquet file whose footer was read.
+class ColumnFile:
+    """A file of columns with types, such as Parquet, whose schema was read.
 
     Attributes:
         path: The file.
         scan: Its columns, not yet read.
         names: Those that are no index.
-        width: How many columns the file has.
+        schema: All columns of the file, and their types.
         rows: How many rows.
         text: Columns that are keys or labels.
         notes: What was found, a line each.
+        kind: What messages call the format.
     """
 
     path: Path
     scan: pl.LazyFrame
     names: tuple[str, ...]
-    width: int
+    schema: dict[str, Any]
     rows: int
     text: tuple[str, ...]
     notes: tuple[str, ...]
+    kind: str
 
     def read(self, names: Sequence[str]) -> pl.DataFrame:
         """Return all rows of these columns."""
-        with _errors(self.path):
+        self._check(names)
+        with errors(self.path, self.kind):
             return self._as_text(self.scan.select(names).collect())
 
     def batches(self, names: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
@@ -98,11 +126,12 @@ class ParquetFile:
         Polars loads the packed row group of all columns that are asked for. So that this stays small, columns are
         asked for a few at a time: as many as would take `_FRAME` bytes if the file were a single row group.
         """
-        together = max(1, _FRAME * self.width // self.path.stat().st_size)
+        self._check(names)
+        together = max(1, _FRAME * len(self.schema) // self.path.stat().st_size)
         groups = [names[start : start + together] for start in range(0, len(names), together)]
         start, step = 0, rows
         while start < self.rows:
-            with _errors(self.path):
+            with errors(self.path, self.kind):
                 parts = [self.scan.select(group).slice(start, step).collect() for group in groups]
             frame = self._as_text(pl.concat(parts, how="horizontal"))
             if frame.height != min(step, self.rows - start):
@@ -114,6 +143,17 @@ class ParquetFile:
             for place in range(0, frame.height, rows):
                 yield frame[place : place + rows]
             del parts, frame  # before the next ones are read
+
+    def _check(self, names: Sequence[str]) -> None:
+        """Check that columns hold single values: numbers, text, times, true or false."""
+        wrong = [name for name in names if name not in self.text and _is_unusable(self.schema[name])]
+        if wrong:
+            types = ", ".join(f"{name!r} ({self.schema[name]})" for name in wrong[:5])
+            more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+            raise FileFormatError(
+                f"{self.path}: each cell of the columns {types}{more} holds a list, a structure or bytes, which is no "
+                "value. Write a column for each part, or leave these columns out: columns= (--id)."
+            )
 
     def _as_text(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return a frame whose keys and labels are text."""
@@ -143,11 +183,18 @@ def as_text(column: pl.Series, place: object) -> pl.Series:
         ) from None
 
 
+def _is_unusable(kind: Any) -> bool:
+    return kind.is_nested() or kind in (pl.Binary, pl.Object)
+
+
 @contextmanager
-def _errors(path: Path) -> Iterator[None]:
+def errors(path: Path, kind: str) -> Iterator[None]:
+    """Turn errors of Polars into ones that say that a file is damaged."""
     try:
         yield
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # which damaged content is to Polars
+            raise
         raise FileFormatError(
-            f"{path}: damaged, or not Parquet as specified ({first_line(error)}). Write or copy it again."
+            f"{path}: damaged, or not {kind} as specified ({first_line(error)}). Write or copy it again."
         ) from None

@@ -26,7 +26,7 @@ def records(content: Content, encoding: str, separator: str = ",") -> Iterator[b
 
 
 def _whole(content: Content, encoding: str) -> Iterator[bytes]:
-    rest, line = b"", 1
+    rest, line, whole = b"", 1, b""
     for block in utf8(content, encoding):
         rest += block
         cut = rest.rfind(b"\n") + 1
@@ -36,15 +36,17 @@ def _whole(content: Content, encoding: str) -> Iterator[bytes]:
             quoted = (quoted + rest.count(b'"', before, cut)) % 2
             cut = before
         if cut:
-            yield rest[:cut]
+            if whole:
+                yield whole
+            whole = rest[:cut]  # until more is known, so that a last line without an end comes with the others
             line += rest.count(b"\n", 0, cut)
             rest = rest[cut:]
         elif len(rest) > _LONGEST:
             break
     if rest.count(b'"') % 2 or len(rest) > _LONGEST:
         raise FileFormatError(_endless(content.path, line, b'"' in rest))
-    if rest:
-        yield rest + b"\n"
+    if whole or rest:
+        yield whole + rest + b"\n" * bool(rest)
 
 
 def _endless(path: Path, line: int, quoted: bool) -> str:

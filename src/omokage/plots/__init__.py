@@ -8,6 +8,7 @@
     space         codes in three dimensions, still or turning
     posterior     how far z moves for one x; whether all z together are normal
     codes         no pictures: the z that are worth decoding into some
+    tables        made rows of a table beside real ones
     weights       weights, layer by layer
     style, checks, files, mosaic    what they share
 
@@ -29,6 +30,7 @@ from omokage.plots.posterior import normality, posterior_jitter
 from omokage.plots.sequences import sequences
 from omokage.plots.space import latent_rotation, latent_scatter_3d
 from omokage.plots.style import CLASSES, INK, INK_ON_PAPER, MUTED, PAPER, RULE, TRAINING, VALIDATION, WIDTH
+from omokage.plots.tables import closest_row_histogram, marginals, pair_heat_map
 from omokage.plots.training import learning_curve
 from omokage.plots.weights import weight_panels
 
@@ -43,6 +45,7 @@ __all__ = [
     "VALIDATION",
     "WIDTH",
     "best_and_worst",
+    "closest_row_histogram",
     "codes_at_norms",
     "column_errors",
     "false_alarms",
@@ -56,7 +59,9 @@ __all__ = [
     "latent_scatter_3d",
     "learning_curve",
     "linear_path",
+    "marginals",
     "normality",
+    "pair_heat_map",
     "picture_rows",
     "posterior_jitter",
     "precision_recall",

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from omokage.batch import Batch, Cells, Event
 from omokage.data.columns import ColumnSchema, Moments, Standardization, check_names
+from omokage.data.conditions import Where
 from omokage.data.containers import values
 from omokage.data.encoded import Encoded
 from omokage.data.rows import RowSource
@@ -330,6 +331,22 @@ class Schema(ABC):
             ParameterError: If series were cut into other windows at the fit.
         """
         raise DataError(f"X: only sequences have steps, and this is a model of {self.kind.name}.")
+
+    def conditions(self, where: Any, support: Support = REAL) -> Where:
+        """Return conditions on columns, read and checked; see `omokage.data.conditions`.
+
+        Args:
+            where: By the name or the number of a column: a value, an interval, or a set of levels.
+            support: Where values must lie.
+
+        Raises:
+            ParameterError: If a condition cannot be read, or rows have no columns.
+        """
+        raise ParameterError(f"where: only rows of a table, or vectors, have columns; X was {self.kind.called}.")
+
+    def written(self, raw: NDArray[np.float64]) -> Any:
+        """Return rows in the shape of X, from raw entries, (n, E)."""
+        raise NotImplementedError  # of kinds that have conditions
 
     def cells(self, places: NDArray[np.int64]) -> Cells | None:
         """Return what cells are made of, where they are not their entries.

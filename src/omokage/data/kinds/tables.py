@@ -22,6 +22,7 @@ from omokage.data import column_types
 from omokage.data.arrays import is_numbers
 from omokage.data.column_types import LEVELS, Category, ColumnType, LeftOut, Number, Splined, Time
 from omokage.data.columns import ColumnSchema, Moments, Standardization, check_names
+from omokage.data.conditions import Where
 from omokage.data.containers import check_support, checked_weight, values
 from omokage.data.encoded import Encoded
 from omokage.data.frames import Container, frame_of, like, series_of, textual
@@ -203,6 +204,11 @@ class TableSchema(Schema):
         """Return the entries of the columns that are input, raw, (n, E), with NaN for those that are missing."""
         return np.column_stack([one.read(column, name) for one, column in zip(self.types, read, strict=True)])
 
+    def conditions(self, where: Any, support: Support = REAL) -> Where:
+        """Return conditions on columns, read and checked; see `Schema.conditions`."""
+        left_out = {name: f"is left out ({reason.why})" for name, reason in self.left_out.items()}
+        return Where.of(where, self._used, self.types, self.columns, support, left_out)
+
     def selected(self, read: list[pl.Series], name: str = "X") -> list[pl.Series]:
         """Return the columns that are input, in the order of the fit; raises DataError if there are others."""
         if self.names is None:
@@ -234,7 +240,10 @@ class TableSchema(Schema):
 
     def decode(self, x: Any, rows: Encoded | None = None) -> Any:
         """Return rows of a table, in the container of the fit, from standardised ones, (n, E)."""
-        raw = self.columns.decode(x)
+        return self.written(self.columns.decode(x))
+
+    def written(self, raw: Values) -> Any:
+        """Return rows of a table, in the container of the fit, from raw entries, (n, E)."""
         cells = [kind.write(raw[:, self.owner == j]).alias(self.table_names[j]) for j, kind in enumerate(self.types)]
         return self._like(pl.DataFrame(cells))
 

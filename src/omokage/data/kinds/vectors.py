@@ -14,7 +14,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from omokage.batch import Batch, Event
+from omokage.data.column_types import Number
 from omokage.data.columns import ColumnSchema, Moments, Standardization, check_names, row_numbers
+from omokage.data.conditions import Where
 from omokage.data.containers import Matrix, check_support, checked_weight, names_view, opened, to_matrix, values
 from omokage.data.encoded import Encoded
 from omokage.data.frames import textual
@@ -106,6 +108,15 @@ class VectorSchema(Schema):
     def decode(self, x: Any, rows: Encoded | None = None) -> Any:
         """Return raw rows, (..., D), from standardised ones."""
         return self.columns.decode(x)
+
+    def conditions(self, where: Any, support: Support = REAL) -> Where:
+        """Return conditions on columns, read and checked; see `Schema.conditions`."""
+        names = self.names or tuple(map(str, range(self.features)))
+        return Where.of(where, names, (Number(),) * self.features, self.columns, support)
+
+    def written(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return raw rows as they are."""
+        return raw
 
     def to_json(self) -> dict[str, Any]:
         """Return the schema as a JSON object."""
