@@ -151,6 +151,7 @@ def test_mixed_objects_are_text_or_refused_by_name():
     [
         ({"types": {"a": "colour"}}, "column 'a': expected one of 'number'"),
         ({"types": ["a"]}, "expected a dictionary"),
+        ({"types": 3}, "expected a dictionary"),
         ({"levels": 1}, "at least 2"),
         ({"levels": 2.5}, "whole number"),
         ({"missing": [1]}, "list of texts"),

@@ -218,11 +218,12 @@ def test_on_the_command_line(frame, tmp_path, command):
     assert pl.read_csv(out).columns == frame.columns[1:]
 
 
-def test_a_likelihood_that_is_named_is_that_of_the_numbers(frame):
+def test_a_likelihood_that_is_named_is_that_of_the_numbers(frame, tmp_path):
     vae = om.VAE(**SMALL | {"epochs": 1}, likelihood="student_t", data=om.data.Columns(types={"lot": "ignore"})).fit(
         frame
     )
-    families = vae.recipe_.likelihood.families
+    families, folder = vae.recipe_.likelihood.families, vae.save(tmp_path / "m")
+    assert om.load(folder).data == vae.data == om.data.Columns(types={"lot": "ignore"})
     count = len(vae.schema_.types[2].spikes) + 1  # few values, each a point mass; no number is left beside them
     assert families == (Categories((3,)), StudentT(), Categories((count,)), StudentT(), Categories((2,)), StudentT())
     assert isinstance(vae.recipe_.likelihood, ByColumn)

@@ -69,7 +69,7 @@ class Form:
     @property
     def asked(self) -> Columns:
         """How the input is read."""
-        types = {name: chosen for name, chosen in self.kind.types.items() if name in self.used}
+        types = {name: chosen for name, chosen in self.kind.asked.items() if name in self.used}
         return dataclasses.replace(self.kind, types=types)
 
     def given(self, source: pl.DataFrame) -> pl.DataFrame:

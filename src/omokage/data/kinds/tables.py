@@ -8,8 +8,8 @@ counts in no density, and networks are told that it is missing.
 import copy
 import math
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, get_args
 
@@ -46,7 +46,8 @@ class Columns(Kind):
 
     Attributes:
         types: What columns hold, by name, where their values do not say it: "number", "category" (also of whole
-            numbers), "time" or "ignore". Columns of an array are named by their number, counted from 0.
+            numbers), "time" or "ignore". Columns of an array are named by their number, counted from 0. A dictionary;
+            it is kept as pairs.
         missing: Cells of text that stand for a missing value, apart from spaces around them. Dashes and points do so
             without being named, where all other cells of the column have two letters or more.
         levels: How many levels a category has at most; the rarest beyond them share one.
@@ -64,7 +65,7 @@ class Columns(Kind):
         ['lot', 'width']
     """
 
-    types: Mapping[str, str] = field(default_factory=dict)
+    types: Mapping[str, str] | Sequence[tuple[str, str]] = ()
     missing: Sequence[str] = MISSING
     levels: int = LEVELS
     spline: Splined = "auto"
@@ -72,11 +73,12 @@ class Columns(Kind):
 
     def __post_init__(self) -> None:
         """Check the settings, and keep them in a form that can be compared and written down."""
-        if not isinstance(self.types, Mapping):
+        given = self.types.items() if isinstance(self.types, Mapping) else self.types
+        if not isinstance(given, Iterable) or not all(isinstance(one, tuple | list) and len(one) == 2 for one in given):
             raise ParameterError(
                 f"Columns(types={self.types!r}): expected a dictionary, such as {{'lot': 'category'}}."
             )
-        for column, chosen in self.types.items():
+        for column, chosen in given:
             if chosen not in column_types.NAMES:
                 raise ParameterError(
                     f"Columns: types: column {str(column)!r}: expected one of "
@@ -91,11 +93,13 @@ class Columns(Kind):
             raise ParameterError(f"Columns(levels={self.levels}): expected a whole number of at least 2.")
         if self.spline != "auto" and not isinstance(self.spline, bool):
             raise ParameterError(f"Columns(spline={self.spline!r}): expected 'auto', True or False.")
-        object.__setattr__(self, "types", {str(column): chosen for column, chosen in self.types.items()})
+        object.__setattr__(self, "types", tuple((str(column), chosen) for column, chosen in given))
         object.__setattr__(self, "missing", tuple(word.strip() for word in words))
 
-    def __hash__(self) -> int:
-        return hash((tuple(self.types.items()), self.missing, self.levels, self.spline))
+    @property
+    def asked(self) -> dict[str, str]:
+        """What columns hold, by name, where that was said."""
+        return dict(self.types)
 
     def rows(self, X: Any, sample_weight: Any = None, *, estimator: str = "") -> "TableRows":
         """Return training rows, read and checked; see `Kind.rows`."""
@@ -496,9 +500,7 @@ class TableSchema(Schema):
         return {
             "kind": self.kind.name,
             "columns": self.columns.to_json(),
-            "asked": [
-                [name, chosen] for name, chosen in self.kind.types.items()
-            ],  # names are no keys in a file of ours
+            "asked": [list(pair) for pair in self.kind.types],  # names are no keys in a file of ours
             "missing": list(self.kind.missing),
             "levels": self.kind.levels,
             "types": [kind.to_json() for kind in self.types],
@@ -516,7 +518,7 @@ class TableSchema(Schema):
         try:
             schema = TableSchema(
                 ColumnSchema.from_json(value["columns"]),
-                Columns(dict(value["asked"]), value["missing"], value["levels"], value["spline"]),
+                Columns(value["asked"], value["missing"], value["levels"], value["spline"]),
                 tuple(map(column_types.from_json, value["types"])),
                 {str(name): LeftOut(str(why)) for name, why in value["left_out"]},
                 np.array(value["observed"], np.float64),
@@ -560,7 +562,7 @@ class TableRows:
         self.container = container_of(X)
         self.textual = textual(X)
         self.order = tuple(column.name for column in read)
-        if unknown := [name for name in kind.types if name not in self.order]:
+        if unknown := [name for name in kind.asked if name not in self.order]:
             hints = "".join(suggest(name, self.order) for name in unknown[:_SHOWN])
             raise DataError(f"X: types name columns that it does not have: {listing(unknown)}.{hints}")
         if not read or len(read[0]) < 2:
@@ -700,7 +702,7 @@ def _decided(
     left_out: dict[str, LeftOut] = {}
     columns = []
     for column in read:
-        asked = kind.types.get(column.name)
+        asked = kind.asked.get(column.name)
         found: Number | Category | Time | LeftOut
         if asked is None and column.name in numbering:
             found = LeftOut("whole numbers that count the rows")
