@@ -1,5 +1,6 @@
 """`omokage synthesize`: made rows like those of a table, and how good they are."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,9 +67,7 @@ def synthesize(
         raise DataError(f"{data}: expected a table whose columns have names, such as a CSV or Parquet file.")
     if source.ids:
         asked = kind if isinstance(kind, Columns) else Columns()
-        kind = Columns(
-            {**asked.types, **dict.fromkeys(source.ids, "ignore")}, asked.missing, asked.levels, asked.spline
-        )
+        kind = replace(asked, types=asked.asked | dict.fromkeys(source.ids, "ignore"))
     with named(data):
         made = synthesized(
             frame,
