@@ -361,7 +361,7 @@ def test_kinds_of_numbers_are_accepted(dtype):
     ],
 )
 def test_missing_values_of_every_kind_of_table_are_named(X):
-    with refused(DataError, "X contains NaN", "at row 1, column '温度'. ", "Drop these rows, or fill them"):
+    with refused(DataError, "X contains NaN", "at row 1, column '温度'. ", "Drop these rows, fill them, or have"):
         to_matrix(X)
 
 

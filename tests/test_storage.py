@@ -690,7 +690,7 @@ def test_an_index_without_its_parts_is_refused(model, entries):
         ("history.json", b"[1, 2]", "history.json: expected a record for each epoch"),
         ("history.json", b"[" * 100_000, "history.json: not sound JSON"),
         ("schema.json", b"[]", "schema.json: expected a JSON object"),
-        ("schema.json", b"{}", "schema.json: expected a kind of vectors, images, sequences"),
+        ("schema.json", b"{}", "schema.json: expected a kind of vectors, table, images, sequences"),
         ("weights.safetensors", b"", "weights.safetensors: not a sound safetensors file"),
     ],
 )

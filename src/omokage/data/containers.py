@@ -220,7 +220,7 @@ def check_finite(matrix: NDArray[Any], names: tuple[str, ...] | None, first_row:
     raise DataError(
         f"{name} contains {value} ({reason}) at row {first_row + row}, column {where}"
         f"{f', and {bad.sum() - 1} more entries like it' if bad.sum() > 1 else ''}. "
-        "Drop these rows, or let missing entries be masked: data=omokage.data.Vectors(missing='mask')."
+        "Drop these rows, fill them, or have missing entries masked: data=omokage.data.Vectors(missing='mask')."
     )
 
 
