@@ -634,7 +634,7 @@ def test_series_that_cannot_be_are_refused(refused, series, files, tmp_path):
     refused([*fit, "--time", "時刻"], "expected series= as well")
     refused([*fit, "--data", "sequences"], "needs the column that tells series apart", "--series")
     refused([*fit, "--layout", "CNT", "--series", "号機"], "layout='CNT'")
-    refused([*fit, "--series", "号機", "--size", "8x8"], "--series and --size: some are for sequences and some for")
+    refused([*fit, "--series", "号機", "--size", "8x8"], "--series and --size: are for tables, sequences or pictures")
     refused([*fit, "--series", "号機", "--data", "images"], "--series: for data='sequences', and data is 'images'")
     refused([*fit, "--series", "号機", "--network", "mlp"], "network='mlp': takes vectors or images")
     runs().reverse().write_csv(tmp_path / "turned.csv")

@@ -216,6 +216,13 @@ def test_on_the_command_line(frame, tmp_path, command):
         assert pl.read_csv(out).height == 300
     assert command("sample", model, "-n", 7, "--out", out)[0] == 0
     assert pl.read_csv(out).columns == frame.columns[1:]
+    (tmp_path / "columns.toml").write_text('count = "category"\nday = "ignore"\n')
+    code, shown, noted = command("fit", data, "--out", model, "--columns", tmp_path / "columns.toml", *flags)
+    assert code == 0, noted
+    assert re.search(r"count +category .*day +left out +as asked for", shown, re.DOTALL)
+    (tmp_path / "columns.toml").write_text('count = "colour"\n')
+    code, _, noted = command("fit", data, "--out", model, "--columns", tmp_path / "columns.toml", *flags)
+    assert code and "column 'count': expected one of" in noted
 
 
 def test_a_likelihood_that_is_named_is_that_of_the_numbers(frame, tmp_path):

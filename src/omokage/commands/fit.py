@@ -30,8 +30,12 @@ _KIND = Group("Kind of data", sort_key=0)
 @Parameter(name="*", group=_KIND)
 @dataclass(frozen=True)
 class KindFlags:
-    """Settings of a kind of data, `omokage.data.Sequences` or `omokage.data.Images`."""
+    """Settings of a kind of data: `omokage.data.Columns`, `Sequences` or `Images`."""
 
+    columns: Annotated[
+        Path | None,
+        Parameter(help='TOML file that says what columns of a table hold: lines such as lot = "category".'),
+    ] = None
     series: Annotated[str | None, Parameter(help="Column of a table that tells series apart.")] = None
     time: Annotated[str | None, Parameter(help="Column by which the rows of a series ascend.")] = None
     layout: Annotated[str | None, Parameter(help="Axes of arrays of series: NTC or NCT.")] = None
@@ -46,26 +50,35 @@ class KindFlags:
 
     def applied(self, chosen: Any) -> Any:
         """Return the kind of data that was chosen, with what the flags say of how it is read."""
-        from omokage.data import Images, Sequences
+        from omokage.data import Columns, Images, Sequences
 
         said = {name: value for name, value in vars(self).items() if value is not None}
         if not said:
             return chosen
+        of_kinds: dict[str, Any] = {"size": Images, "colours": Images, "columns": Columns}
+        kinds = {of_kinds.get(name, Sequences) for name in said}
+        shown = " and ".join(f"--{name}" for name in said)
+        if len(kinds) > 1:
+            raise ParameterError(f"{shown}: are for tables, sequences or pictures; give those of one kind.")
+        if "columns" in said:
+            said = _read_columns(said["columns"])
         if "size" in said:
             sides = said["size"].lower().replace("×", "x").split("x")
             if len(sides) != 2 or not all(side.strip().isdecimal() for side in sides):
                 raise ParameterError(f"--size: expected HEIGHTxWIDTH, such as 64x64; got {said['size']!r}.")
             said["size"] = tuple(int(side) for side in sides)
-        kinds = {Images if name in ("size", "colours") else Sequences for name in said}
-        shown = " and ".join(f"--{name}" for name in said)
-        if len(kinds) > 1:
-            raise ParameterError(f"{shown}: some are for sequences and some for pictures; give those of one kind.")
         kind: Any = kinds.pop()
         if isinstance(chosen, kind):
             return replace(chosen, **said)
         if chosen not in ("auto", kind.name):
             raise ParameterError(f"{shown}: for data={kind.name!r}, and data is {chosen!r}.")
         return kind(**said)
+
+
+def _read_columns(path: Path) -> dict[str, Any]:
+    """Return the settings of `omokage.data.Columns` in a file: what columns hold, by name, or a table `types` of it."""
+    given = read_config(path)
+    return given if isinstance(given.get("types"), dict) else {"types": given}
 
 
 def fit(
