@@ -320,9 +320,16 @@ def test_a_detector_names_the_cell_that_is_to_blame(detector, frame):
     assert (p <= 0.1).mean() < 0.2
     planted = new[:20].with_columns(width=pl.lit(25.0))
     assert (detector.p_values(planted) <= 0.02).all()
-    assert (np.array(detector.explain(planted).top(1)) == "width").all()
+    found = detector.explain(planted)
+    assert (np.array(found.top(1)) == "width").all()
+    assert re.fullmatch(r"width = 25\.0, where -?\d+(\.\d+)? is expected", found.reasons(1)[0][0])
+    assert "width = 25.0" in str(found)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         unseen = detector.explain(new[:20].with_columns(machine=pl.lit("press")))
     assert (np.array(unseen.top(1)) == "machine").mean() >= 0.9
+    assert unseen.reasons(1)[0][0].startswith("machine has a level that the fit did not see, where '")
+    usual = detector.explain(frame[:20])
+    places = [reasons for reasons in usual.reasons(5) if any("machine = " in one for one in reasons)]
+    assert re.search(r"machine = '\w+': \d+(\.\d+)? % of rows like this have it", " ".join(places[0]))
     assert set(unseen.normal["machine"]) <= set(LEVELS)

@@ -1,5 +1,6 @@
 """What is to blame for a score."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -23,6 +24,8 @@ class Explanation:
         by: The score that was taken apart.
         names: Of the D columns, channels or pixels.
         shares: What each of these has in the score, 0 to 1, (n, D); of series over all steps.
+        sentence: From the number of a row and of a column to a sentence of why the cell is strange; `None` where rows
+            are no lines of a table.
     """
 
     contributions: Any
@@ -30,6 +33,7 @@ class Explanation:
     by: str
     names: tuple[str, ...]
     shares: NDArray[np.float64]
+    sentence: Callable[[int, int], str] | None = None
 
     def __str__(self) -> str:
         lines = [("row", "to blame, with the share of the score"), *self._first()]
@@ -51,9 +55,20 @@ class Explanation:
         shares = self.shares[:_SHOWN]
         order = np.argsort(-shares, axis=1, kind="stable")[:, :_REASONS]
         return [
-            (str(row), ", ".join(f"{self.names[j]} {shares[row, j]:.0%}" for j in columns))
+            (str(row), ", ".join(f"{self._said(row, j)} {shares[row, j]:.0%}" for j in columns))
             for row, columns in enumerate(order)
         ]
+
+    def _said(self, row: int, column: int) -> str:
+        return self.names[column] if self.sentence is None else self.sentence(row, column)
+
+    def reasons(self, count: int = 3) -> list[list[str]]:
+        """Return for each row sentences about the cells that contribute most, the most first; else their names.
+
+        Such as "width = 9.5, where 2.1 is expected", or "machine = 'press': 0.02 % of rows like this have it".
+        """
+        order = self.top(count, tuple(map(str, range(len(self.names)))))
+        return [[self._said(row, int(j)) for j in columns] for row, columns in enumerate(order)]
 
     def top(self, count: int = 3, names: tuple[str, ...] | None = None) -> NDArray[np.str_]:
         """Return the names, or those that are given, of what contributes most, the most first, (n, count)."""

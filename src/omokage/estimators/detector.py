@@ -399,6 +399,7 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
             by,
             tuple(schema.names or map(schema.column, range(features))),
             totals / np.maximum(totals.sum(1, keepdims=True), np.finfo(float).tiny),
+            schema.sentence(rows, normal, totals if by == "mahalanobis" else None),
         )
 
     def summary(self) -> Summary:

@@ -10,7 +10,7 @@ A kind of one's own is a subclass of `Kind` and one of `Schema` in a file of one
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -291,6 +291,21 @@ class Schema(ABC):
     def squared_errors(self, batch: Batch, made: Any) -> NDArray[np.float64]:
         """Return the squared error of each entry of what a model has made, (n, *event), in raw units squared."""
         return np.square(np.asarray(batch.x - made, np.float64) * self.event.unit)
+
+    def sentence(
+        self, rows: Encoded, normal: Any, nats: NDArray[np.float64] | None
+    ) -> Callable[[int, int], str] | None:
+        """Return what says in a sentence why a cell is strange, from the numbers of its row and its column.
+
+        Args:
+            rows: The rows.
+            normal: What is expected in their place, as the model has it.
+            nats: By how much each cell is less likely than the likeliest one, (n, D), where that is known.
+
+        Returns:
+            `None` where rows are no lines of a table.
+        """
+        return None
 
     def by_column(self, row: Any) -> NDArray[np.float64]:
         """Return the sums of a row's numbers over each column or channel, (D,)."""

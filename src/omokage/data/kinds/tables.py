@@ -8,7 +8,7 @@ counts in no density, and networks are told that it is missing.
 import copy
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, get_args
@@ -374,6 +374,27 @@ class TableSchema(Schema):
     def _of_cells(entries: NDArray[Any]) -> NDArray[Any]:
         """Return the sum of the entries of each cell that are there, (n,), from (n, e); NaN where none is."""
         return np.where(np.isnan(entries).all(1), np.nan, np.nansum(entries, 1))
+
+    def sentence(
+        self, rows: Encoded, normal: Any, nats: NDArray[np.float64] | None
+    ) -> Callable[[int, int], str] | None:
+        """Return what says why a cell is strange; see `Schema.sentence`."""
+        batch, names = rows.whole, self.table_names
+
+        def said(row: int, column: int) -> str:
+            entries, kind = self.owner == column, self.types[column]
+            if batch.mask is not None and not batch.mask[row, entries].any():
+                return f"{names[column]} is missing"
+            cell, usual = (kind.write(self.columns.decode(one[row])[None, entries])[0] for one in (batch.x, normal))
+            if not isinstance(kind, Category):
+                return f"{names[column]} = {cell}, where {usual} is expected"
+            if cell is None:
+                return f"{names[column]} has a level that the fit did not see, where {usual!r} is expected"
+            if nats is None:
+                return f"{names[column]} = {cell!r}, where {usual!r} is expected"
+            return f"{names[column]} = {cell!r}: {100 * np.exp(-nats[row, column]):.2g} % of rows like this have it"
+
+        return said
 
     def by_column(self, row: Any) -> NDArray[np.float64]:
         """Return the sums of numbers of a row's entries, (E,), over those of each column, (D,)."""

@@ -5,7 +5,7 @@ They are read once for their moments, then split into rows to train on and rows 
 
 import copy
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -117,6 +117,18 @@ class VectorSchema(Schema):
     def written(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return raw rows as they are."""
         return raw
+
+    def sentence(
+        self, rows: Encoded, normal: Any, nats: NDArray[np.float64] | None
+    ) -> Callable[[int, int], str] | None:
+        """Return what says why a cell is strange; see `Schema.sentence`."""
+        x, names = rows.whole.x, self.table_names
+
+        def said(row: int, column: int) -> str:
+            cell, usual = (float(self.decode(one[row])[column]) for one in (x, normal))
+            return f"{names[column]} = {cell:.4g}, where {usual:.4g} is expected"
+
+        return said
 
     def to_json(self) -> dict[str, Any]:
         """Return the schema as a JSON object."""
