@@ -25,6 +25,7 @@ from omokage.data.columns import ColumnSchema, Moments, Standardization, check_n
 from omokage.data.conditions import Where
 from omokage.data.containers import check_support, checked_weight, values
 from omokage.data.encoded import Encoded
+from omokage.data.filling import Filling, as_given
 from omokage.data.frames import Container, frame_of, like, series_of, textual
 from omokage.data.kinds.base import Given, Kind, Schema
 from omokage.data.rows import MemoryRows, RowSource, canonical_order, divide
@@ -35,7 +36,6 @@ from omokage.supports import REAL, Support
 from omokage.tables import aligned
 
 _SHOWN = 5  # names in a warning
-_POINTS, _NODES = 513, 9  # of a curve along a spline, and of a quadrature through it
 _ANNOUNCED = 60  # columns
 _DASHES = ("-", "--", ".", "...")  # that stand for a missing value where the other cells are longer
 
@@ -258,83 +258,28 @@ class TableSchema(Schema):
             frame = pl.DataFrame([known.get(one, empty).alias(one) for one in self.order])
         return like(frame, self.container)
 
+    @cached_property
+    def _filling(self) -> Filling:
+        return Filling(self.types, self.owner, self.columns)
+
     def cells(self, places: NDArray[np.int64]) -> Cells:
         """Return what cells are made of: a class that has a value or is none of them, a number along a curve."""
-        size = len(self.types)
-        location, scale = self._units.T
-        values, other = np.zeros((2, len(places), size))
-        always, number, low = np.zeros((3, size))
-        step = np.ones(size)
-        bent = any(isinstance(kind, Number) and kind.spline is not None for kind in self.types)
-        curve = np.zeros((size, _POINTS if bent else 2))
-        for j, kind in enumerate(self.types):
-            of_column = [np.flatnonzero(places == entry) for entry in np.flatnonzero(self.owner == j)]
-            levels = _values_of(kind)
-            for value, place in zip(levels, of_column[0], strict=False):
-                values[place, j] = (value - location[j]) / scale[j]
-            if kind.classes[-1] is None:
-                number[j], always[j] = of_column[-1][0], len(of_column) == 1
-                other[of_column[0][len(levels) :], j] = len(of_column) == 2
-                entry = np.flatnonzero(self.owner == j)[-1]
-                spline = kind.spline if isinstance(kind, Number) else None
-                ends = location[j] - scale[j], location[j] + scale[j]
-                ends = ends if spline is None else (spline.scores[0], spline.scores[-1])
-                raw = np.linspace(float(ends[0]), float(ends[1]), curve.shape[1])
-                x = (raw - self.columns.location[entry]) / self.columns.scale[entry]
-                low[j], step[j] = x[0], (x[-1] - x[0]) / (len(x) - 1)
-                curve[j] = ((raw if spline is None else spline.back(raw)) - location[j]) / scale[j]
-        if bent:
-            nodes, shares = np.polynomial.hermite_e.hermegauss(_NODES)
-        else:  # enough for two moments of numbers along straight lines
-            nodes, shares = np.array([-1.0, 1.0]), np.ones(2)
-        parts = (values, other, always, number, low, step, curve, nodes, shares / shares.sum())
-        made = Cells(*(part.astype(np.float32) for part in parts))
-        return made._replace(number=number.astype(np.int32))
-
-    @cached_property
-    def _units(self) -> Values:
-        """Return the middle and the reach of the values of each column, (D, 2), by which its cells are scaled."""
-        found = []
-        for j, kind in enumerate(self.types):
-            entry = np.flatnonzero(self.owner == j)[-1]
-            ends = [self.columns.low[entry], self.columns.high[entry]]
-            if isinstance(kind, Number) and kind.spline is not None:
-                ends = [kind.spline.knots[0], kind.spline.knots[-1]]
-            ends = [*_values_of(kind), *(ends if kind.classes[-1] is None else [])]
-            ends = [end for end in ends if np.isfinite(end)] or [0.0]  # of numbers that are all point masses none are
-            reach = (max(ends) - min(ends)) / 2
-            found.append((min(ends) + reach, reach or 1.0))
-        return np.array(found)
+        return self._filling.cells(places)
 
     def filled(self, found: Mapping[str, Any], rows: Encoded, rounding: bool = True) -> Any:
         """Return rows of a table in which what is missing is its mean, or its most likely level; see `Schema.filled`.
 
         Without `rounding` numbers are the means as they are, also of levels that are numbers.
         """
-        location, scale = self._units.T
-        means = np.asarray(found["cells"], np.float64) * scale + location
-        raw, cells = self.columns.decode(found["mean"]), []
-        for j, kind in enumerate(self.types):
-            if isinstance(kind, Number):
-                cell = kind.written(means[:, j], rounding)
-            elif isinstance(kind, Time):
-                cell = kind.write(means[:, [j]])
-            elif rounding or not _values_of(kind):
-                cell = kind.write(raw[:, self.owner == j])
-            else:
-                cell = pl.Series(means[:, j])
-            cells.append(cell.alias(self.table_names[j]))
-        return self._like(pl.DataFrame(cells))
+        cells = self._filling.filled(found, rounding)
+        return self._like(pl.DataFrame([cell.alias(name) for cell, name in zip(cells, self.table_names, strict=True)]))
 
     def deviations(self, X: Any, found: Mapping[str, Any], rows: Encoded) -> Any:
         """Return the standard error of each cell that was filled, in the container of the fit; see `Schema.deviations`.
 
         Those of times are in seconds.
         """
-        errors = np.sqrt(np.asarray(found["cell_variances"], np.float64)) * self._units[:, 1]
-        for j, kind in enumerate(self.types):
-            if isinstance(kind, Category):
-                errors[:, j] = np.asarray(found["variance"])[:, self.owner == j][:, 0]
+        errors = self._filling.errors(found)
         read = {column.name: column for column in self.kind.read(X)}
         given = self.selected(list(read.values()))
         columns = {}
@@ -352,7 +297,7 @@ class TableSchema(Schema):
             frame = frame.select([one for one in frame.columns if str(one) not in self.left_out])
         parts = {}
         for name, kind, there, new in zip(self._used, self.types, given, frame.get_columns(), strict=True):
-            cells = _as_given(kind, there, new)
+            cells = as_given(kind, there, new)
             parts[name] = pl.select(pl.when(cells.is_null()).then(new).otherwise(cells)).to_series()
         whole = series_of(X.read() if hasattr(X, "batches") else X)
         others = dict(zip(self.order, whole, strict=True)) if self.names is None else {one.name: one for one in whole}
@@ -663,29 +608,6 @@ class TableRows:
 
     def _measure(self) -> None:
         self.moments = Moments.of_observed(self.matrix, self.weight)
-
-
-def _as_given(kind: ColumnType, there: pl.Series, new: pl.Series) -> pl.Series:
-    """Return cells as they came, in the type of those that fill their holes where it holds them."""
-    if there.dtype in (pl.Categorical, pl.Enum):
-        there = there.cast(pl.String)
-    if there.dtype == new.dtype:
-        return there
-    if isinstance(kind, Number):
-        numbers = pl.Series(kind.numbers(there)).fill_nan(None)
-        whole = new.dtype.is_integer() and bool((numbers.drop_nulls() % 1 == 0).all())
-        return numbers.cast(pl.Int64) if whole else numbers
-    if isinstance(kind, Category) and there.dtype.is_numeric() and new.dtype.is_numeric():
-        return there.fill_nan(None) if there.dtype.is_float() else there
-    return kind.write(kind.read(there))
-
-
-def _values_of(kind: ColumnType) -> tuple[float, ...]:
-    """Return the numbers that classes of a column stand for, first ones first; none where levels are no numbers."""
-    if isinstance(kind, Number):
-        return kind.spikes
-    numbers = isinstance(kind, Category) and all(type(level) in (int, float) for level in kind.levels)
-    return tuple(map(float, kind.levels)) if numbers and isinstance(kind, Category) else ()
 
 
 def slopes(types: Sequence[ColumnType], owner: NDArray[np.int64], entries: Values) -> Values:
