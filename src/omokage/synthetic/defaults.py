@@ -11,7 +11,7 @@ _FEWEST, _MOST = 20, 500  # epochs
 HELD_OUT = 0.1  # share of the rows that a report measures by
 ROWS = 20_000  # made rows that a report looks at, at most
 TOLD = 500  # training rows, and held-out rows, whose densities a report compares, at most
-DRAWS = 8  # of z for each of these densities
+DRAWS = 4  # of z for each of these densities
 
 
 def settings_for(rows: int) -> dict[str, Any]:
