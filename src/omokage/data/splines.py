@@ -63,7 +63,13 @@ class Spline:
         width = np.diff(x)
         # At inner knots the harmonic mean, weighted by the other side's width, which keeps the map increasing.
         inner = (width[:-1] + width[1:]) / (width[1:] / between[:-1] + width[:-1] / between[1:])
-        return x, y, between, np.concatenate([between[:1], inner, between[-1:]])
+        # At the ends, whose slope goes on beyond them, that over a whole unit of score is more to be trusted than that
+        # of the last two knots, which may be near each other by chance.
+        first, last = np.searchsorted(y, y[0] + 1), np.searchsorted(y, y[-1] - 1, "right") - 1
+        first, last = max(first, 1), min(last, len(y) - 2)
+        low = min(between[0], (y[first] - y[0]) / (x[first] - x[0]))
+        high = min(between[-1], (y[-1] - y[last]) / (x[-1] - x[last]))
+        return x, y, between, np.concatenate([[low], inner, [high]])
 
     def _piece(self, values: Values, ends: Values) -> NDArray[np.int64]:
         return np.clip(np.searchsorted(ends, values, "right") - 1, 0, len(ends) - 2)
