@@ -340,7 +340,8 @@ def test_columns_other_than_at_fit_are_named(refused, files, tmp_path):
     words = ["score", files / "model", files / "parts.csv", *IDS, "--id", "社員", "--out", tmp_path / "o.csv"]
     refused(words, "--id: no column '社員' in ", "parts.csv; it has '品番', '温度 [degC]'")
     refused(["fit", files / "parts.csv", "--id", "社員", "--out", tmp_path / "m"], "--id: no column '社員'")
-    refused(["fit", files / "parts.csv", "--out", tmp_path / "m"], "'ロット' (row 0: 'Ａ", "--id")
+    words = ["fit", files / "parts.csv", "--data", "vectors", "--out", tmp_path / "m"]
+    refused(words, "'ロット' (row 0: 'Ａ", "--id")
     refused(["fit", "digits", "--id", "a", "--out", tmp_path / "m"], "--id: the columns of digits have no names")
     assert names_in(tmp_path) == ["other.csv"]
 
