@@ -243,7 +243,7 @@ def test_rows_of_a_spool_keep_their_context(monkeypatch):
 
 def test_a_streamed_file_takes_a_context(tmp_path, monkeypatch):
     np.save(tmp_path / "x.npy", X)
-    monkeypatch.setattr("omokage.data.kinds.vectors._IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr("omokage.data.kinds.vectors.IN_MEMORY_BYTES", 1000)
     vae = om.VAE(**{**SMALL, "epochs": 60, "learning_rate": 1e-2}).fit(tmp_path / "x.npy", context=CONTEXT)
     for label, expected in zip("abc", OFFSETS, strict=True):
         np.testing.assert_allclose(vae.sample(1000, context=label, mean=True).mean(0), expected, atol=0.5)

@@ -177,7 +177,7 @@ def test_with_split_the_context_is_learned_of_the_rows_that_train():
 def test_a_streamed_file_keeps_each_row_with_its_context(tmp_path, monkeypatch):
     number = np.arange(3000.0)
     pl.DataFrame({"a": number, "b": -number}).write_csv(tmp_path / "rows.csv")
-    monkeypatch.setattr("omokage.data.kinds.vectors._IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr("omokage.data.kinds.vectors.IN_MEMORY_BYTES", 1000)
     table = folds.conditioned(open_data(tmp_path / "rows.csv", "auto"), Told.of(number, 3000))
     assert table.streamed
     training, calibrating = folds.divided(table, 0.2, 0)

@@ -587,7 +587,7 @@ def test_the_canonical_order_takes_both_zeros_for_one():
 @pytest.fixture
 def streamed(monkeypatch):
     """Every file is too large for memory, and is read in blocks of 100 rows."""
-    monkeypatch.setattr(table_module, "_IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(table_module, "IN_MEMORY_BYTES", 0)
     monkeypatch.setattr(table_module, "_BLOCK", 100)
 
 
@@ -601,7 +601,7 @@ def test_a_streamed_file_has_the_moments_and_rows_of_one_in_memory(tmp_path, mon
     X = np.random.default_rng(0).normal(5, 3, (1234, 2))
     path = csv(tmp_path, X)
     whole = Table(path)
-    monkeypatch.setattr(table_module, "_IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(table_module, "IN_MEMORY_BYTES", 0)
     monkeypatch.setattr(table_module, "_BLOCK", 100)
     parts = Table(str(path))
     assert parts.names == whole.names == ("a", "温度")
@@ -624,7 +624,7 @@ def everything(source, seed=0):
 @pytest.mark.parametrize("large", [False, True])
 def test_rows_that_are_held_out_are_not_trained_on(tmp_path, monkeypatch, large):
     if large:
-        monkeypatch.setattr(table_module, "_IN_MEMORY_BYTES", 0)
+        monkeypatch.setattr(table_module, "IN_MEMORY_BYTES", 0)
     X = numbered(1000).astype(float)
     table = Table(csv(tmp_path, X))
     schema = ColumnSchema.learn(table.moments, table.names, "scale")

@@ -160,7 +160,7 @@ def test_what_is_packed_decides_what_fits(tmp_path):
 
 
 def test_small_files_that_hold_much_are_streamed(tmp_path, monkeypatch):
-    monkeypatch.setattr(vectors, "_IN_MEMORY_BYTES", 100_000)
+    monkeypatch.setattr(vectors, "IN_MEMORY_BYTES", 100_000)
     path = put(tmp_path, "a.csv.gz", gzip.compress(b"x,y\n" + b"1,2\n3,5\n" * 25_000))
     assert vectors.Table(path).streamed
     assert not vectors.Table(put(tmp_path, "b.csv.gz", gzip.compress(TEXT))).streamed

@@ -335,7 +335,7 @@ def test_images_other_than_at_fit(fitted):
         again.fit(pictures(height=6, width=4))
     with refused(DataError, "expected images, as at the fit before; got sequences"):
         again.set_params(data="sequences").fit(pictures())
-    with refused(DataError, "only sequences"):
+    with refused(DataError, "no missing entries"):
         fitted.impute(pictures())
     with refused(DataError, "only sequences have steps"):
         fitted.step_scores(pictures())

@@ -183,7 +183,7 @@ def test_columns_of_other_types_are_named(command, model, tmp_path):
     ):
         frame.with_columns(odd).write_parquet(tmp_path / "odd.parquet")
         status, _, said = command("score", model, tmp_path / "odd.parquet", "--out", tmp_path / "s.csv")
-        assert (status, "not so in 'c'" in said, "Traceback" in said) == (1, True, False), said
+        assert (status, "'c'" in said, "Traceback" in said) == (1, True, False), said
     numbers = frame.with_columns(c=pl.Series(["5.0", "6.0"], dtype=pl.Categorical))
     numbers.write_parquet(tmp_path / "numbers.parquet")
     assert command("score", model, tmp_path / "numbers.parquet", "--out", tmp_path / "s.csv")[0] in (0, 1)

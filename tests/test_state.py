@@ -35,7 +35,7 @@ def fitted(vae):
     [
         np.ones((60, 3)),
         np.full((60, 5), np.nan),
-        pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}),
+        pd.DataFrame({"a": [1.0, 2.0], "b": [[1], [2]]}),
         np.ones((1, 4)),
         "no such file.csv",
         [],

@@ -38,7 +38,7 @@ def test_a_layer_is_a_sum_over_neighbours(kernel, dilation):
 
 @pytest.mark.parametrize("missing", [False, True])
 def test_padding_changes_nothing(missing):
-    event = Event((C,), np.ones(C), np.ones(C), np.zeros(C), missing)
+    event = Event((C,), np.ones(C), np.ones(C), np.zeros(C), C * missing)
     encoder = TemporalConvolution().encoder(event, (6, 6), making())
     decoder = TemporalConvolution().decoder(2, event, (6, 6), making())
     x, z, lengths = rows(), np.random.default_rng(2).normal(size=(B, 2)).astype(np.float32), np.array([12, 5, 1])

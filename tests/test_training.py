@@ -303,7 +303,7 @@ def test_a_file_larger_than_memory_allows_is_streamed(tmp_path, monkeypatch):
     path = tmp_path / "rows.npy"
     np.save(path, X.astype(np.float32))
     reference = om.VAE(**TINY).fit(X.astype(np.float32))
-    monkeypatch.setattr(table, "_IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(table, "IN_MEMORY_BYTES", 0)
     streamed = om.VAE(**TINY).fit(path)
     np.testing.assert_allclose(
         streamed.schema_.columns.location, reference.schema_.columns.location, rtol=1e-5, atol=1e-6

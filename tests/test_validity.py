@@ -156,7 +156,7 @@ def test_with_split_the_schema_is_that_of_the_rows_that_train():
 def test_a_streamed_table_is_divided_too(tmp_path, monkeypatch):
     X = np.random.default_rng(0).normal(5, 2, size=(3000, 3))
     pl.DataFrame(X).write_csv(tmp_path / "rows.csv")
-    monkeypatch.setattr("omokage.data.kinds.vectors._IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr("omokage.data.kinds.vectors.IN_MEMORY_BYTES", 1000)
     table = open_data(tmp_path / "rows.csv", "auto")
     assert table.streamed
     training, calibrating = folds.divided(table, 0.2, 0)

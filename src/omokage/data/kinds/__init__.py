@@ -7,11 +7,12 @@ from typing import Any
 from omokage.data.arrays import is_picture
 from omokage.data.containers import opened
 from omokage.data.frames import is_frame
+from omokage.data.kinds import vectors
 from omokage.data.kinds.base import Drawing, Given, Kind, Pictures, Rows, Schema
 from omokage.data.kinds.images import Images
 from omokage.data.kinds.sequences import Sequences
 from omokage.data.kinds.tables import Columns, is_mixed
-from omokage.data.kinds.vectors import IN_MEMORY_BYTES, Vectors
+from omokage.data.kinds.vectors import Vectors
 from omokage.errors import FileFormatError, ParameterError
 from omokage.paths import is_folder
 
@@ -69,7 +70,7 @@ def _looked_at(X: Any) -> tuple[Any, bool]:
         return X, is_mixed(X)
     if X.names is None:
         return X, False
-    if not X.fits(IN_MEMORY_BYTES):
+    if not X.fits(vectors.IN_MEMORY_BYTES):
         return X, is_mixed(next(iter(X.batches()), None))
     rows = X.read()
     return rows, is_mixed(rows)
