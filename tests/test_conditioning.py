@@ -264,7 +264,7 @@ def test_few_rows_worth_little_are_warned_of(vae, monkeypatch):
     with pytest.warns(
         UserWarning, match=r"where: the 9000 rows are taken from proposals that are worth only \d+ draws"
     ):
-        vae.sample(9000, where={"site": "west", "faults": (11, None)})
+        vae.sample(9000, where={"site": "west", "load": (8.0, None)})
 
 
 def test_columns_of_an_array_have_numbers_and_a_density_has_its_support():
