@@ -37,8 +37,8 @@ class Category:
     def of(column: pl.Series, most: int = LEVELS) -> "Category":
         """Return what fits a column; levels in the order of an enumeration, else of the alphabet or of size."""
         cells = cells_of(column)
-        counted = cells.drop_nulls().value_counts()
-        counts = dict(zip(counted[cells.name].to_list(), counted["count"].to_list(), strict=True))
+        counted = cells.drop_nulls().alias("level").value_counts()  # a column may be called "count"
+        counts = dict(zip(counted["level"].to_list(), counted["count"].to_list(), strict=True))
         if column.dtype.is_integer():
             counts = {int(level): count for level, count in counts.items()}
         levels = sorted(counts)
