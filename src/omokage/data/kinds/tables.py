@@ -559,9 +559,9 @@ class TableRows:
         return len(self.matrix)
 
     @property
-    def classes(self) -> tuple[int | None, ...]:
-        """How many classes each entry has, (E,); `None` for numbers."""
-        return tuple(count for kind in self.types for count in kind.classes)
+    def cells(self) -> tuple[tuple[int | None, ...], ...]:
+        """How many classes each entry of each cell has; `None` for numbers."""
+        return tuple(kind.classes for kind in self.types)
 
     def columns(self) -> None:
         """Return nothing: names are checked by the schema, which knows of columns that are left out."""
