@@ -190,12 +190,14 @@ class Density(eqx.Module):
     def outputs(
         self, inputs: Array | None = None, batch: Batch | None = None, training: TrainingPass | None = None
     ) -> dict[str, Array]:
-        """Return what the heads give for each row of `inputs`, (B, *places, *shape) by name; in training, dropout too."""
+        """Return what the heads give for each row of `inputs`, (B, *places, *shape) by name; dropout in training."""
         if not self.heads:
             return {}
         features = self.network(inputs, batch, training)
         outputs = {name: head(features, training) for name, head in self.heads.items()}
-        for name, shape, rate in self.dropped if training is not None else ():
+        if training is None:
+            return outputs
+        for name, shape, rate in self.dropped:
             kept = jax.random.bernoulli(training.key(), 1 - rate, (len(features), *shape))
             outputs[name] = kept / (1 - rate)
         return outputs

@@ -155,13 +155,11 @@ def _shown(model: Model, batch: Batch, rounds: Array) -> tuple[Array, Batch]:
     return known, batch._replace(x=jax.lax.fori_loop(1, rounds, filled, first), mask=None)
 
 
-def _proposals(
-    model: Model, batch: Batch, draws: Draws
-) -> Callable[[Array, Array, Array], tuple[Array, Array | None]]:
+def _proposals(model: Model, batch: Batch, draws: Draws) -> Callable[[Array, Array, Array], tuple[Array, Array | None]]:
     """Return what gives log p(x_observed, z) - log q(z), (k, B), and x where entries depend on one another given z.
 
-    It takes z, (k, B, L), log q(z), and the number of the block of draws. Without x the weight is by the density of what
-    was observed alone; else it is that of the whole row, (k, B, E), in the units of the rows.
+    It takes z, (k, B, L), log q(z), and the number of the block of draws. Without x the weight is by the density of
+    what was observed alone; else it is that of the whole row, (k, B, E), in the units of the rows.
     """
     prior: Distribution = model.latent(batch)
     if not takes_holes(model.likelihood.family):

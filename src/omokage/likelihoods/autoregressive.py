@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -48,9 +48,9 @@ class Autoregressive:
         dropout: The share of the features that is dropped in training.
         unknown: The share of the entries that those after them are not shown in training. So it is learned what to
             expect where some are missing.
-        cells: How many classes the entries of each cell have, `None` for a number, in the order of a row. A number
-            behind classes is there if its cell is of the last of them. Left empty, it is what the columns of the fit
-            are.
+        cells: How many classes the entries of each cell have, `None` for a number, in the order of a row. An entry is
+            there if the one before it in its cell is of the last of its classes. Left empty, it is what the columns of
+            the fit are.
 
     Raises:
         ParameterError: If a setting is not of this kind.
@@ -84,8 +84,8 @@ class Autoregressive:
         given = self.cells
         if isinstance(given, str) or not all(isinstance(cell, tuple | list) and _is_cell(cell) for cell in given):
             raise ParameterError(
-                f"Autoregressive(cells={given!r}): expected (None,) for a number, (3,) for one of three classes and "
-                "(3, None) for a number that is there in the last of them, for each column."
+                f"Autoregressive(cells={given!r}): expected for each column (None,) if it is a number, (3,) if it is "
+                "one of three classes, or (3, None) if it is a number in the last of them."
             )
         object.__setattr__(self, "cells", tuple(tuple(cell) for cell in given))
 
@@ -129,16 +129,12 @@ class Autoregressive:
         entries, width = event.size, self.width or max(_NARROWEST, min(_WIDEST, _UNITS // event.size))
         layout = self.of_cells([(None,)] * entries).layout
         sizes = (entries, layout.places, width, layout.outputs)
-        made: dict[str, Any] = {}
+        made = cache(lambda: masked.first_weights(*sizes))
 
-        def first(name: str) -> NDArray[np.float32]:
-            made.update(made or masked.first_weights(*sizes))
-            return made[name]  # type: ignore[no-any-return]
+        def first(name: str, shape: tuple[int, ...]) -> Learned:
+            return Learned(lambda: made()[name], shape)
 
-        weights = {
-            name: Learned(lambda name=name: first(name), shape)  # type: ignore[misc]
-            for name, shape in masked.shapes(*sizes).items()
-        }
+        weights = {name: first(name, shape) for name, shape in masked.shapes(*sizes).items()}
         return {
             "added": Output((entries, width)),
             "kept": Dropped((2, entries, width), self.dropout),
@@ -167,7 +163,7 @@ class Autoregressive:
         sure: Array | None = None,
         **weights: Array,
     ) -> Chain:
-        """Return a distribution of batch shape (B, E); `sure`: rows whose entries are certain of their bin, or class."""
+        """Return a distribution of batch shape (B, E), or one that is certain of the bins and classes of `sure`."""
         return Chain(self.layout, weights, added, centre, spread, kept=kept, shown=shown, sure=sure)
 
     def usual(self, expected: Array) -> Array:
@@ -189,6 +185,5 @@ class Autoregressive:
 
 
 def _is_cell(cell: Sequence[Any]) -> bool:
-    """Say whether it is (classes), (number) or (classes, number)."""
-    counts = [count for count in cell if count is not None]
-    return all(map(is_count, counts)) and len(counts) <= 1 and len(cell) in (1, 2) and (len(cell) == 1 or cell[1] is None)
+    """Say whether it is classes, of which each but the last decides about what follows, or a number at the end."""
+    return len(cell) > 0 and all(map(is_count, cell[:-1])) and (cell[-1] is None or is_count(cell[-1]))

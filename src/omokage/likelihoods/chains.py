@@ -50,7 +50,7 @@ class Layout:
     @cached_property
     def decided(self) -> NDArray[np.bool_]:
         """Which entries are there only if the one before them is of its last class, (E,)."""
-        return np.array([place == 1 for cell in self.cells for place in range(len(cell))])
+        return np.array([place > 0 for cell in self.cells for place in range(len(cell))])
 
     @cached_property
     def options(self) -> NDArray[np.float32]:
@@ -70,7 +70,10 @@ class Layout:
     def there(self, x: Array) -> Array:
         """Return which entries of rows there are, (..., E): neither missing nor without a meaning."""
         before = jnp.roll(x, 1, -1) == np.roll(self.classes, 1) - 1
-        return ~jnp.isnan(x) & (before | ~self.decided)
+        found = ~jnp.isnan(x) & (before | ~self.decided)
+        for _ in range(max(map(len, self.cells)) - 2):  # an entry goes with the one that it depends on
+            found = found & (jnp.roll(found, 1, -1) | ~self.decided)
+        return found
 
     def groups(self, of_classes: Array, of_numbers: Array) -> Array:
         """Return what is known of each class and of each number, (..., W), all of one kind after those of the other.
@@ -199,8 +202,8 @@ class Chain(dist.Distribution):
     @property
     def _entries(self) -> Entries:
         layout = self.layout
-        arrays = map(jnp.asarray, (layout.classes, layout.options, layout.number))
-        return Entries(*arrays, self.centre, self.spread, layout.bins)
+        classes, options, number = map(jnp.asarray, (layout.classes, layout.options, layout.number))
+        return Entries(classes, options, number, self.centre, self.spread, layout.bins)
 
     def _logs(self, x: Array) -> Array:
         """Return log-probabilities of each entry's classes or bins given the entries before it, (..., E, outputs)."""
@@ -239,19 +242,19 @@ class Chain(dist.Distribution):
             (self._entries, self.weights, jnp.moveaxis(given, -2, 0), jnp.moveaxis(added, -2, 0)),
         )
 
-        def one(state: tuple[Array, Array, Array], step: Any) -> tuple[Any, Array]:
-            told, last, before = state
+        def one(state: tuple[Array, Array, Array, Array], step: Any) -> tuple[Any, Array]:
+            told, was_there, last, before = state
             (number, key, decided), (entry, weights, choices, added) = step
             x = entry.drawn(key, entry.logs(masked.asked_of_one(weights, told, added)), choices)
-            # A number whose cell is of a class has no meaning: those after it are not told of it.
-            there = ~decided | (before == last)
+            # An entry that its cell does not have has no meaning: those after it are not told of it.
+            there = ~decided | (was_there & (before == last))
             own = jax.tree.map(lambda array: jnp.asarray(array)[None], (entry, weights))
             new = own[0].told(own[1], x[..., None], there[..., None])[..., 0, :]
             told = jax.lax.dynamic_update_index_in_dim(told, new, number, told.ndim - 2)
-            return (told, entry.classes - 1, x), x
+            return (told, there, entry.classes - 1, x), x
 
         told = jnp.zeros((*shape, self.weights["absent"].shape[-1]))
-        start = (told, jnp.float32(0), jnp.zeros(shape[:-1]))
+        start = (told, jnp.ones(shape[:-1], bool), jnp.float32(0), jnp.zeros(shape[:-1]))
         return jnp.moveaxis(jax.lax.scan(one, start, steps)[1], 0, -1)
 
     def masses(self, x: Array, choices: Array) -> Array:
@@ -260,6 +263,7 @@ class Chain(dist.Distribution):
         Returns:
             (..., E), in nats, for choices (..., E, M); 0 for an entry without choices, or one that is not there.
         """
+        choices = jnp.broadcast_to(choices, (*jnp.shape(x), choices.shape[-1]))
         total = jax.nn.logsumexp(self._entries.of_choices(self._logs(x), choices), -1)
         return jnp.where((~jnp.isnan(choices)).any(-1) & self.layout.there(x), total, 0)
 
