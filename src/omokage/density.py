@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpyro.distributions import Distribution, Independent, Normal
@@ -198,8 +199,10 @@ class Density(eqx.Module):
         if training is None:
             return outputs
         for name, shape, rate in self.dropped:
-            kept = jax.random.bernoulli(training.key(), 1 - rate, (len(features), *shape))
-            outputs[name] = kept / (1 - rate)
+            # Of 16 bits a number, which takes half the time of 32: a third of a step of a wide table otherwise.
+            most = round((1 - rate) * 2**16)
+            bits = jax.random.bits(training.key(), (len(features), *shape), "uint16")
+            outputs[name] = jnp.where(bits < most, np.float32(2**16 / most), 0)
         return outputs
 
     def given(self, outputs: dict[str, Array], encoder: Encoder | None = None) -> Distribution:
