@@ -192,6 +192,11 @@ class TableSchema(Schema):
         """Which column each entry is of, (E,)."""
         return np.repeat(np.arange(len(self.types)), [len(kind.classes) for kind in self.types])
 
+    @property
+    def cells_of_entries(self) -> tuple[NDArray[np.int64], tuple[int | None, ...]]:
+        """Which cell each entry of a row is of, (E,), and how many classes it has; `None`: it is a number."""
+        return self.owner, tuple(count for kind in self.types for count in kind.classes)
+
     def opened(self, X: Any) -> Any:
         """Return the rows of a file, where X is one or the path of one, else X."""
         return values(X)
