@@ -121,14 +121,16 @@ def _moments(owner: tuple[int, ...]) -> Callable[[Ensemble, Batch], tuple[Array,
 def _left_out(owner: NDArray[np.int64], model: Model, batch: Batch) -> tuple[Array, Array]:
     """Return the mean, of classes the probabilities, and the variance of entries given the other cells, (B, W)."""
     cells = int(owner.max()) + 1
-    hidden = [jnp.broadcast_to(jnp.asarray(owner == cell), batch.x.shape) for cell in range(cells)]
-    outputs = [model.posterior_outputs(rows) for rows in (batch, *(batch._replace(hidden=one) for one in hidden))]
-    size = batch.x.shape[0]
+    size, ways = batch.x.shape[0], cells + 1  # a posterior of the whole row, and one without each cell
+    copies = batch.map(lambda array: jnp.broadcast_to(array, (ways, *array.shape)).reshape(-1, *array.shape[1:]))
+    left_out = owner == np.arange(-1, cells)[:, None]
+    outputs = model.posterior_outputs(copies._replace(hidden=jnp.repeat(jnp.asarray(left_out), size, 0)))
     # The noise of all rows is the same, so that what is said of a row does not depend on the others.
-    keys = [jnp.broadcast_to(key, (size,)) for key in jax.random.split(jax.random.key(0), len(outputs))]
-    pairs = zip(outputs, keys, strict=True)
-    z = jnp.concatenate([jnp.moveaxis(model.posterior.draw(one, key, (DRAWS,))[0], 1, 0) for one, key in pairs])
-    mixture = jax.nn.logsumexp(jnp.stack([model.posterior.given(one).log_prob(z) for one in outputs]), 0)
+    keys = jnp.repeat(jax.random.split(jax.random.key(0), ways), size, 0)
+    drawn = model.posterior.draw(outputs, keys, (DRAWS,))[0].reshape(ways, size, DRAWS, -1)
+    z = jnp.moveaxis(drawn, 2, 1).reshape(ways * DRAWS, size, -1)  # (S, B, L)
+    each = jax.tree.map(lambda array: array.reshape(ways, size, *array.shape[1:]), outputs)
+    mixture = jax.nn.logsumexp(jax.vmap(lambda one: model.posterior.given(one).log_prob(z))(each), 0)
     densities = model.log_likelihoods(z, batch)  # (S, B, E)
     densities = jnp.maximum(densities - densities.max(0), -_APART)
     others = jnp.asarray(owner[:, None] != np.arange(cells), jnp.float32)

@@ -395,10 +395,11 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
             )
         fit, rows = self._asked(X, context)
         judge, schema, features = fit.judge, fit.judge.schema, fit.judge.schema.features
+        unlikely: Any
         with self._device():
-            by = _way(by, judge, rows)
-            if by == "conditional":
-                found = conditional(judge.ensemble, rows.whole, *schema.cells_of_entries)
+            by, cells = _way(by, judge, rows), schema.cells_of_entries
+            if by == "conditional" and cells is not None:
+                found = conditional(judge.ensemble, rows.whole, *cells)
                 parts, normal, unlikely = found.surprises, found.expected, found.nats
             else:
                 parts = rows.each_padded(lambda batch, _: scores.contributions(judge.ensemble, batch, by))
