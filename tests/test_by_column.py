@@ -2,13 +2,24 @@
 
 import jax
 import numpy as np
+import polars as pl
 import pytest
 import scipy.stats
 
 import omokage as om
 from omokage.batch import Event
 from omokage.errors import DataError, ParameterError
-from omokage.likelihoods import Bernoulli, ByColumn, Categorical, Gaussian, Laplace, NumPyro, Poisson, StudentT
+from omokage.likelihoods import (
+    Bernoulli,
+    ByColumn,
+    Categorical,
+    Categories,
+    Gaussian,
+    Laplace,
+    NumPyro,
+    Poisson,
+    StudentT,
+)
 from omokage.names import from_table
 from omokage.supports import COUNTS, OPEN_UNIT, REAL, beside
 
@@ -171,6 +182,9 @@ def test_the_scores_that_need_a_deviance_are_there_where_all_columns_have_one():
     [
         ([], r"families: expected a list with one for each column; got \[\]"),
         ("gaussian", "expected a list"),
+        ({}, "A dictionary gives those of some columns by name"),
+        ({"a": "gaussian"}, r"column 'a': expected a likelihood such as likelihoods.Gaussian\(\); got 'gaussian'"),
+        ([("a", Gaussian()), ("a", Poisson())], "column 'a' has two"),
         (["gaussian"], r"column 0: expected a likelihood such as likelihoods.Gaussian\(\); got 'gaussian'"),
         ([Gaussian(), Poisson], "column 1: expected a likelihood"),
         ([ByColumn([Gaussian()])], "column 0: expected a likelihood"),
@@ -196,3 +210,81 @@ def test_rows_that_do_not_fit_are_refused_by_the_name_of_the_column(vae):
     pictures = np.stack([X[:, 0], X[:, 2]], 1).repeat(16, 0).reshape(50, 4, 4, 2)
     with pytest.raises(ParameterError, match="network='mlp'"):
         om.VAE(**SMALL, likelihood=ByColumn([Gaussian(), Categorical(3)])).fit(pictures)
+
+
+# ------------------------------------------------------------------------------------------------- families by name
+
+NAMED = pl.DataFrame(mixed(120), schema=["amount", "count", "class", "mark", "noise"])
+
+
+def recipe_of(likelihood, X, **settings):
+    return om.VAE(**SMALL, likelihood=likelihood, epochs=1, **settings).fit(X).fitted_.recipe
+
+
+def test_families_by_name_are_those_by_place():
+    by_name = ByColumn({"mark": Bernoulli(), "count": Poisson()}, default=StudentT())
+    by_place = ByColumn([StudentT(), Poisson(), StudentT(), Bernoulli(), StudentT()])
+    one, other = (om.VAE(**SMALL, likelihood=each, epochs=2).fit(NAMED) for each in (by_name, by_place))
+    assert one.fitted_.recipe == other.fitted_.recipe and one.fitted_.recipe.likelihood == by_place
+    np.testing.assert_array_equal(one.score_samples(NAMED), other.score_samples(NAMED))
+
+
+def test_the_others_are_as_auto_has_them():
+    automatic = recipe_of("auto", NAMED).likelihood
+    found = recipe_of(ByColumn({"count": Poisson()}), NAMED).likelihood
+    assert found == ByColumn([automatic, Poisson(), automatic, automatic, automatic])
+    assert recipe_of(ByColumn({1: Poisson()}), NAMED.to_numpy()).likelihood == found  # of an array by number
+    marks = np.random.default_rng(0).integers(0, 2, (60, 3)).astype(float)
+    assert recipe_of(ByColumn({"0": Gaussian()}), marks).likelihood == ByColumn([Gaussian(), Bernoulli(), Bernoulli()])
+
+
+@pytest.fixture(scope="module")
+def table() -> pl.DataFrame:
+    kinds = pl.Series("machine", ["drill", "lathe", "saw"])[NAMED["class"].cast(pl.Int64).to_list()]
+    return NAMED.select("amount", kinds, "noise").with_columns(
+        noise=pl.when(pl.int_range(120) % 7 == 0).then(None).otherwise("noise")
+    )
+
+
+def test_tables_have_families_by_name_too(table, tmp_path):
+    vae = om.VAE(**SMALL, likelihood=ByColumn({"noise": StudentT()}), epochs=2).fit(table)
+    automatic = recipe_of("auto", table).likelihood.families
+    place = list(vae.schema_.columns.names).index("noise")
+    families = vae.fitted_.recipe.likelihood.families
+    assert families[place] == StudentT()
+    assert [one for j, one in enumerate(families) if j != place] == [
+        one for j, one in enumerate(automatic) if j != place
+    ]
+    back = om.load(vae.save(tmp_path / "m"))
+    assert back.likelihood == ByColumn({"noise": StudentT()}) == vae.likelihood
+    np.testing.assert_array_equal(back.score_samples(table), vae.score_samples(table))
+    assert set(vae.sample(50)["machine"]) <= {"drill", "lathe", "saw"}
+    everywhere = recipe_of(ByColumn({"noise": StudentT()}, default=Laplace()), table).likelihood
+    assert [type(one) for one in everywhere.families if not isinstance(one, Categories)] == [Laplace, StudentT]
+    same = recipe_of(ByColumn({"machine": Categories((3,))}), table).likelihood
+    assert same.families == automatic
+
+
+def test_tables_of_a_file_name_columns_and_a_default():
+    given = {"name": "by_column", "families": {"count": "poisson", "class": {"name": "categorical", "classes": 3}}}
+    assert from_table("likelihood", given) == ByColumn({"count": Poisson(), "class": Categorical(3)})
+    assert from_table("likelihood", given | {"default": "student_t"}).default == StudentT()
+    assert from_table("likelihood", given | {"default": "auto"}).default == "auto"
+    assert recipe_of(given, NAMED).likelihood.families[1:3] == (Poisson(), Categorical(3))
+
+
+def test_names_that_do_not_fit_are_refused(table):
+    with pytest.raises(
+        ParameterError, match=r"X has no column 'cuont' .* Did you mean 'count'\? It has 'amount', 'count',"
+    ):
+        recipe_of(ByColumn({"cuont": Poisson()}), NAMED)
+    with pytest.raises(ParameterError, match=r"X has no column '7' that is input"):
+        recipe_of(ByColumn({7: Poisson()}), NAMED.to_numpy())
+    with pytest.raises(ParameterError, match=r"column 'machine' holds 3 levels, .* Categories\(classes=\(3,\)\)"):
+        recipe_of(ByColumn({"machine": Gaussian()}), table)
+    with pytest.raises(ParameterError, match=r"default: expected 'auto' beside a list"):
+        ByColumn([Gaussian()], default=Gaussian())
+    with pytest.raises(ParameterError, match=r"default: expected a likelihood such as .* got 'gaussian'"):
+        ByColumn({"a": Gaussian()}, default="gaussian")
+    with pytest.raises(DataError, match="count"):
+        recipe_of(ByColumn({"count": Poisson()}), NAMED.with_columns(pl.col("count") - 5))

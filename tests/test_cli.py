@@ -818,9 +818,11 @@ def test_a_detector_is_fitted_and_writes_scores_p_values_and_reasons(command, re
     found = pl.read_csv(tmp_path / "scores.csv", schema_overrides={"品番": pl.String})
     assert found.columns == [
         "品番", "ロット", "anomaly_score", "p_value", "is_anomaly", "top_feature_1", "top_feature_2",
+        "reason_1", "reason_2",
     ]  # fmt: skip
     assert found["品番"].to_list() == strange["品番"].to_list()
-    assert found["top_feature_1"][4] == "圧力" and found["is_anomaly"][4] and found["p_value"].arg_min() == 4
+    assert found["top_feature_1"][4] == "圧力" and found["reason_1"][4].startswith("圧力 = 900, where ")
+    assert found["is_anomaly"][4] and found["p_value"].arg_min() == 4
     detector = om.load(model)
     np.testing.assert_allclose(-detector.score_samples(strange[list(NAMES)]), found["anomaly_score"])
     np.testing.assert_allclose(detector.p_values(strange[list(NAMES)]), found["p_value"])

@@ -76,8 +76,10 @@ def decide(parameters: Mapping[str, Any], table: Rows, name: Callable[[int], Any
     unit = "real" not in kinds
     shared = table.moments.common_range(table.alike)
     alike = table.alike or shared is not None
-    likelihood = parameters["likelihood"]
+    likelihood = asked = parameters["likelihood"]
     chosen = objective(parameters)
+    if named_columns := isinstance(asked, likelihoods.ByColumn) and asked.by_name:
+        likelihood = "auto"
     if likelihood == "auto":
         if kinds == {"binary"} or _binarizes(chosen):
             likelihood = likelihoods.Bernoulli()
@@ -86,6 +88,8 @@ def decide(parameters: Mapping[str, Any], table: Rows, name: Callable[[int], Any
         else:
             likelihood = likelihoods.Gaussian(scale="shared" if alike else "feature")
     likelihood = _of_columns(_made("likelihood", likelihood, LIKELIHOODS, _FAMILY, plain), table)
+    if named_columns:
+        likelihood = _placed(asked, likelihood, table)
     if hasattr(likelihood, "check_entries"):  # before its support, which has as many entries as it was given
         likelihood.check_entries(table.schema(False).event.shape)
     standardize = parameters["standardize"]
@@ -117,10 +121,19 @@ def _of_columns(likelihood: Any, table: Rows) -> Any:
     cells: Any = getattr(table, "cells", None)  # which rows of a kind of one's own need not have
     if hasattr(likelihood, "of_cells"):
         return likelihood.of_cells(cells or [(None,)] * len(table.moments.mean))
-    classes = None if cells is None else [count for cell in cells for count in cell]
+    classes = getattr(table, "classes", None)
     if classes is None or not any(classes) or isinstance(likelihood, likelihoods.ByColumn):
         return likelihood
     return likelihoods.ByColumn([likelihoods.Categories((count,)) if count else likelihood for count in classes])
+
+
+def _placed(asked: likelihoods.ByColumn, automatic: Any, table: Rows) -> likelihoods.ByColumn:
+    """Return families that came by the names of some columns in the order of all, the others as "auto" has them."""
+    width = table.schema(False).event.shape[-1]
+    names = table.names or tuple(map(str, range(width)))
+    classes = getattr(table, "classes", None) or (None,) * width
+    each = tuple(automatic.families) if isinstance(automatic, likelihoods.ByColumn) else (automatic,) * width
+    return asked.placed(names, each, classes)
 
 
 def check_objective(recipe: Recipe, plain: bool) -> None:

@@ -169,8 +169,12 @@ def from_table(parameter: str, table: Mapping[str, Any], plain: bool = False) ->
 
 def _setting(name: str, value: Any, plain: bool) -> Any:
     """Return what a setting within a table means."""
+    if name == "default" and value != "auto":  # family of columns
+        return _setting("likelihood", value, plain)
     if isinstance(value, Mapping) and name in _CLASSES:
         return from_table(name, value, plain)
+    if isinstance(value, Mapping) and name in _LISTS:  # by the names of columns
+        return {key: _setting(_LISTS[name], entry, plain) for key, entry in value.items()}
     if isinstance(value, str) and name in _CLASSES:
         return named(name, value, plain)
     if isinstance(value, list | tuple):

@@ -28,7 +28,7 @@ def score(
         float | None, Parameter(help="Of a detector: flag rows whose p-value is at most this.")
     ] = None,
     explain: Annotated[
-        int, Parameter(converter=whole, help="Of a detector: how many columns that are to blame to name.")
+        int, Parameter(converter=whole, help="Of a detector: how many columns that are to blame to name, and say why.")
     ] = 0,
     strict: Annotated[
         bool, Parameter(help="Stop at the first row that cannot be scored; else it is reported.", negative="")

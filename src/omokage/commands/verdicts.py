@@ -8,6 +8,7 @@ import numpy as np
 
 from omokage.commands.answers import Columns, Question
 from omokage.data.context import beside
+from omokage.detection.explanation import Explanation
 from omokage.errors import ParameterError
 from omokage.estimators import AnomalyDetector
 
@@ -30,14 +31,29 @@ def question_of(estimator: Any, model: Path, false_alarm_rate: float | None, exp
         return _terms
     if false_alarm_rate is not None:
         estimator.calibration_.check_rate(false_alarm_rate)
-    names = tuple(estimator.schema_.table_names) if estimator.schema_.streams else None
 
     def verdicts(detector: Any, rows: Any, context: Any) -> dict[str, Any]:
         columns: dict[str, Any] = detector.judge(rows, false_alarm_rate=false_alarm_rate, **beside(context))
-        reasons = detector.explain(rows, **beside(context)).top(explain, names).T if explain else ()
-        return columns | {f"top_feature_{place + 1}": column for place, column in enumerate(reasons)}
+        return columns | (
+            _blamed(detector.explain(rows, **beside(context)), detector.schema_, explain) if explain else {}
+        )
 
     return verdicts
+
+
+def _blamed(found: Explanation, schema: Any, count: int) -> dict[str, Any]:
+    """Return the names of what contributes most to each row, and for lines of a table why, in sentences."""
+    if found.sentence is None:
+        return _numbered("top_feature", found.top(count).T)
+    # The sentences name columns as tables do, also those of arrays, so that both columns of a row agree.
+    names = found.top(count, tuple(schema.table_names)).T
+    return _numbered("top_feature", names) | _numbered(
+        "reason", np.array(found.reasons(count), np.str_).reshape(names.T.shape).T
+    )
+
+
+def _numbered(name: str, columns: Any) -> dict[str, Any]:
+    return {f"{name}_{place + 1}": column for place, column in enumerate(columns)}
 
 
 def question_of_steps(

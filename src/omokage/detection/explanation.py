@@ -19,11 +19,12 @@ class Explanation:
     """Parts of the score of each row; the largest print, and a notebook shows them, for the first ten rows.
 
     Attributes:
-        contributions: In the shape of X, at least 0; those of a row add up to its score.
-        normal: What the models expect in the place of each row, in the units and the shape of X.
-        by: The score that was taken apart.
+        contributions: In the shape of X, at least 0; those of a row add up to its score, if `by` is the name of one.
+        normal: What the models expect in the place of each row, in the units and the shape of X; by "conditional" in
+            the place of each cell, given the others of its row.
+        by: The score that was taken apart, or "conditional".
         names: Of the D columns, channels or pixels.
-        shares: What each of these has in the score, 0 to 1, (n, D); of series over all steps.
+        shares: What each of these has in the sum of the contributions, 0 to 1, (n, D); of series over all steps.
         sentence: From the number of a row and of a column to a sentence of why the cell is strange; `None` where rows
             are no lines of a table.
     """

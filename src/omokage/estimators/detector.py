@@ -16,6 +16,7 @@ from omokage.data.kinds import open_data
 from omokage.detection import scores, steps
 from omokage.detection.calibration import Calibration, severity
 from omokage.detection.checks import calibration_finding
+from omokage.detection.conditional import conditional, has_density
 from omokage.detection.drift import Drift, drift
 from omokage.detection.explanation import Explanation
 from omokage.detection.judge import Judge
@@ -34,9 +35,12 @@ from omokage.estimators.fitting import (
 )
 from omokage.estimators.members import FittedDetector, fit_members, member, of_members
 from omokage.fitted import Fitted
+from omokage.model import takes_holes
 from omokage.settings import DetectorSettings, check
 from omokage.summary import Summary, summary
 from omokage.training import Record
+
+_CELLS = 64  # columns up to which cells are judged given the others, unless asked for: it costs a pass for each
 
 
 class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
@@ -363,8 +367,8 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
             each = judge.each(rows, names)
         return {name: each[name].mean(1) for name in names}
 
-    def explain(self, X: Any, *, context: Any = None, by: str = "mahalanobis") -> Explanation:
-        """Return what is to blame for the score of each row: parts that are at least 0 and add up to it.
+    def explain(self, X: Any, *, context: Any = None, by: str = "auto") -> Explanation:
+        """Return what is to blame for the score of each row: parts of it that are at least 0.
 
         Parameters
         ----------
@@ -372,8 +376,11 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
             As for `fit`.
         context : value, row, or like that of `fit`
             That of the rows, where the detector was fitted with one.
-        by : "mahalanobis" or "reconstruction"
-            The score that is taken apart; see `scores`.
+        by : "auto", "conditional", "mahalanobis" or "reconstruction"
+            "mahalanobis" and "reconstruction": the score that is taken apart, to which the parts add up; see `scores`.
+            "conditional", of tables: how surprising each cell is given the others of its row, in nats, see
+            `omokage.detection.conditional`; this also finds a cell that does not go with another one. "auto":
+            "conditional" for tables of up to 64 columns and models whose posterior has a density, else "mahalanobis".
 
         Returns
         -------
@@ -381,25 +388,33 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
             Its `contributions` are in the shape of X, its `normal` is what the models would have expected in the row's
             place, in raw units, and `top(k)` names what contributes most.
         """
-        if not isinstance(by, str) or by not in scores.CONTRIBUTIONS:
+        if not isinstance(by, str) or by not in (*scores.CONTRIBUTIONS, "conditional", "auto"):
+            known = ("auto", "conditional", *scores.CONTRIBUTIONS)
             raise ParameterError(
-                f"by={by!r}: expected one of {', '.join(scores.CONTRIBUTIONS)}, which are sums over entries."
-                + suggest(str(by), scores.CONTRIBUTIONS)
+                f"by={by!r}: expected one of {', '.join(known)}, which say something of each entry."
+                + suggest(str(by), known)
             )
         fit, rows = self._asked(X, context)
-        judge = fit.judge
+        judge, schema, features = fit.judge, fit.judge.schema, fit.judge.schema.features
+        unlikely: Any
         with self._device():
-            parts = rows.each_padded(lambda batch, _: scores.contributions(judge.ensemble, batch, by))
-            normal = rows.each_padded(lambda batch, _: scores.reconstructions(judge.ensemble, batch))
-        schema, features = judge.schema, judge.schema.features
+            by, cells = _way(by, judge, rows), schema.cells_of_entries
+            if by == "conditional" and cells is not None:
+                found = conditional(judge.ensemble, rows.whole, *cells)
+                parts, normal, unlikely = found.surprises, found.expected, found.nats
+            else:
+                parts = rows.each_padded(lambda batch, _: scores.contributions(judge.ensemble, batch, by))
+                normal = rows.each_padded(lambda batch, _: scores.reconstructions(judge.ensemble, batch))
+                unlikely = parts if by == "mahalanobis" else None
         totals = np.stack([schema.by_column(row) for row in parts])
+        nats = None if unlikely is None else np.stack([schema.by_column(row) for row in unlikely])
         return Explanation(
             schema.by_entry(parts),
             schema.decode(normal),
             by,
             tuple(schema.names or map(schema.column, range(features))),
             totals / np.maximum(totals.sum(1, keepdims=True), np.finfo(float).tiny),
-            schema.sentence(rows, normal, totals if by == "mahalanobis" else None),
+            schema.sentence(rows, normal, nats),
         )
 
     def summary(self) -> Summary:
@@ -516,6 +531,25 @@ class AnomalyDetector(FittedAttributes, OutlierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.non_deterministic = self.random_state is None
         return tags
+
+
+def _way(by: str, judge: Judge, rows: Encoded) -> str:
+    """Return how to find what is to blame for the scores of rows, with "auto" decided.
+
+    Raises:
+        ParameterError: If cells are to be judged given the others, but rows are not made of cells, z has no density, or
+            entries depend on one another given z.
+    """
+    cells = judge.schema.cells_of_entries
+    apart = not takes_holes(judge.ensemble.models.likelihood.family)  # entries, given z
+    able = cells is not None and apart and has_density(judge.ensemble, rows.groups[0][1])
+    if by == "auto":
+        return "conditional" if able and judge.schema.features <= _CELLS else "mahalanobis"
+    if by == "conditional" and not able:
+        what = "a posterior with a density, and a point mass has none" if apart else "entries that z makes independent"
+        what = what if cells is not None else "rows of a table"
+        raise ParameterError(f"by='conditional': expected {what}. Take by='mahalanobis'.")
+    return by
 
 
 def _scores(fit: FittedDetector, rows: Encoded) -> NDArray[np.float64]:

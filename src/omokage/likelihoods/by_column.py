@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from omokage.batch import Event
 from omokage.density import Parameters
-from omokage.errors import ParameterError
+from omokage.errors import ParameterError, listing, suggest
+from omokage.likelihoods.categories import Categories
 from omokage.nets.views import Beside
 from omokage.supports import Support, beside, support_of
 
@@ -27,7 +28,9 @@ class ByColumn:
     up; there are no weights between them.
 
     Attributes:
-        families: One for each column, in the order of the columns.
+        families: One for each column, in the order of the columns; or a dictionary of those of some columns by name. It
+            is kept as pairs. Columns of an array are named by their number, counted from 0.
+        default: Of a dictionary: the family of the other columns. "auto": what they would have without it.
 
     Raises:
         ParameterError: If there are none, or one is no family.
@@ -39,23 +42,73 @@ class ByColumn:
         >>> vae = om.VAE(1, likelihood=ByColumn([Gaussian(), Categorical(3), Poisson()]), epochs=1, verbose=0).fit(X)
         >>> vae.sample(2).shape
         (2, 3)
+        >>> om.VAE(1, likelihood=ByColumn({2: Poisson()}), epochs=1, verbose=0).fit(X).sample(2)[:, 2].min() >= 0
+        np.True_
     """
 
-    families: Sequence[Any]
+    families: Sequence[Any] | Mapping[Any, Any]
+    default: Any = "auto"
 
     def __post_init__(self) -> None:
         """Check the families, and keep them in a form that can be compared and written down."""
         given = self.families
-        if isinstance(given, str | Mapping) or not hasattr(given, "__iter__") or not list(given):
-            raise ParameterError(f"ByColumn: families: expected a list with one for each column; got {given!r}.")
-        object.__setattr__(self, "families", tuple(given))
-        for j, family in enumerate(self.families):
-            made = not isinstance(family, type) and hasattr(family, "parameters") and hasattr(family, "distribution")
-            if not made or isinstance(family, ByColumn):
+        if isinstance(given, str) or not hasattr(given, "__iter__") or not list(given):
+            raise ParameterError(
+                f"ByColumn: families: expected a list with one for each column; got {given!r}. A dictionary gives "
+                "those of some columns by name."
+            )
+        pairs = [(str(name), family) for name, family in given.items()] if isinstance(given, Mapping) else tuple(given)
+        object.__setattr__(self, "families", tuple(tuple(one) if isinstance(one, list) else one for one in pairs))
+        families = enumerate(self.families) if not self.by_name else ((repr(name), one) for name, one in self.families)
+        for column, family in families:
+            _check_family(family, f"families: column {column}")
+        if not (isinstance(self.default, str) and self.default == "auto"):
+            if not self.by_name:
                 raise ParameterError(
-                    f"ByColumn: families: column {j}: expected a likelihood such as likelihoods.Gaussian(); got "
-                    f"{family!r}."
+                    "ByColumn: default: expected 'auto' beside a list, which has a family for each column; got "
+                    f"{self.default!r}. Give a dictionary of families by name."
                 )
+            _check_family(self.default, "default")
+        names = [name for name, _ in self.families] if self.by_name else []
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ParameterError(f"ByColumn: families: column {twice[0]!r} has two; expected one.")
+
+    @property
+    def by_name(self) -> bool:
+        """Whether families are those of some columns by name; the others are known only where there are rows."""
+        return all(isinstance(one, tuple) and len(one) == 2 and isinstance(one[0], str) for one in self.families)
+
+    def placed(self, names: Sequence[str], others: Sequence[Any], classes: Sequence[int | None]) -> "ByColumn":
+        """Return the families of all columns in their order.
+
+        Args:
+            names: Of the columns, or of the entries of a table.
+            others: What "auto" is for each.
+            classes: How many classes each has that holds a category; `None` for the others.
+
+        Raises:
+            ParameterError: If there is no column of a name, or it holds categories and the family is none of such.
+        """
+        if not self.by_name:
+            return self
+        chosen = dict(self.families)
+        for name, family in self.families:
+            if name not in names:
+                raise ParameterError(
+                    f"likelihood: ByColumn: X has no column {name!r} that is input.{suggest(name, names)} "
+                    f"It has {listing(names, 10)}."
+                )
+            count = classes[list(names).index(name)]
+            if count is not None and family != (fitting := Categories((count,))):
+                raise ParameterError(
+                    f"likelihood: ByColumn: column {name!r} holds {count} levels, which have no order, so its family "
+                    f"is {fitting}; got {family!r}. Leave it out, or have it read as numbers with "
+                    f"data=omokage.data.Columns(types={{{name!r}: 'number'}})."
+                )
+        auto = isinstance(self.default, str)
+        pairs = zip(names, others, classes, strict=True)
+        default = [other if auto or count is not None else self.default for _, other, count in pairs]
+        return ByColumn([chosen.get(name, other) for name, other in zip(names, default, strict=True)])
 
     @cached_property
     def _groups(self) -> list[tuple[Any, tuple[int, ...]]]:
@@ -162,6 +215,15 @@ class ByColumn:
             name, _, number = key.rpartition("_")
             given[int(number)][name] = value
         return given
+
+
+def _check_family(family: Any, where: str) -> None:
+    """Check that one is a family of entries of one column; raises ParameterError."""
+    made = not isinstance(family, type) and hasattr(family, "parameters") and hasattr(family, "distribution")
+    if not made or isinstance(family, ByColumn):
+        raise ParameterError(
+            f"ByColumn: {where}: expected a likelihood such as likelihoods.Gaussian(); got {family!r}."
+        )
 
 
 class ColumnsBeside(dist.Distribution):

@@ -307,6 +307,11 @@ class Schema(ABC):
         """
         return None
 
+    @property
+    def cells_of_entries(self) -> tuple[NDArray[np.int64], tuple[int | None, ...]] | None:
+        """Which cell each entry of a row is of, (E,), and how many classes it has; `None` where rows have no cells."""
+        return None
+
     def by_column(self, row: Any) -> NDArray[np.float64]:
         """Return the sums of a row's numbers over each column or channel, (D,)."""
         return np.asarray(row, np.float64).reshape(-1, self.features).sum(0)

@@ -6,6 +6,7 @@ counts in no density, and networks are told that it is missing.
 """
 
 import copy
+import functools
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -204,6 +205,11 @@ class TableSchema(Schema):
         """Which column each entry is of, (E,)."""
         return np.repeat(np.arange(len(self.types)), [len(kind.classes) for kind in self.types])
 
+    @property
+    def cells_of_entries(self) -> tuple[NDArray[np.int64], tuple[int | None, ...]]:
+        """Which cell each entry of a row is of, (E,), and how many classes it has; `None`: it is a number."""
+        return self.owner, tuple(count for kind in self.types for count in kind.classes)
+
     def opened(self, X: Any) -> Any:
         """Return the rows of a file, where X is one or the path of one, else X."""
         return values(X)
@@ -338,19 +344,25 @@ class TableSchema(Schema):
     ) -> Callable[[int, int], str] | None:
         """Return what says why a cell is strange; see `Schema.sentence`."""
         batch, names = rows.whole, self.table_names
+        given, expected = self.columns.decode(batch.x), self.columns.decode(normal)
+
+        @functools.cache
+        def written(column: int) -> tuple[pl.Series, pl.Series]:
+            entries = self.owner == column
+            return self.types[column].write(given[:, entries]), self.types[column].write(expected[:, entries])
 
         def said(row: int, column: int) -> str:
             entries, kind = self.owner == column, self.types[column]
             if batch.mask is not None and not batch.mask[row, entries].any():
                 return f"{names[column]} is missing"
-            cell, usual = (kind.write(self.columns.decode(one[row])[None, entries])[0] for one in (batch.x, normal))
+            cell, usual = (cells[row] for cells in written(column))
             if not isinstance(kind, Category):
                 return f"{names[column]} = {cell}, where {usual} is expected"
             if cell is None:
                 return f"{names[column]} has a level that the fit did not see, where {usual!r} is expected"
             if nats is None:
                 return f"{names[column]} = {cell!r}, where {usual!r} is expected"
-            return f"{names[column]} = {cell!r}: {100 * np.exp(-nats[row, column]):.2g} % of rows like this have it"
+            return f"{names[column]} = {cell!r}: {_percent(np.exp(-nats[row, column]))} of rows like this have it"
 
         return said
 
@@ -580,6 +592,11 @@ class TableRows:
         """How many classes each entry of each cell has; `None` for numbers."""
         return tuple(kind.classes for kind in self.types)
 
+    @property
+    def classes(self) -> tuple[int | None, ...]:
+        """How many classes each entry has, (E,); `None` for numbers."""
+        return tuple(count for cell in self.cells for count in cell)
+
     def columns(self) -> None:
         """Return nothing: names are checked by the schema, which knows of columns that are left out."""
 
@@ -630,6 +647,11 @@ class TableRows:
 def slopes(types: Sequence[ColumnType], owner: NDArray[np.int64], entries: Values) -> Values:
     """Return log |d entry / d cell| of raw entries, (n, E), in nats."""
     return np.concatenate([kind.log_slope(entries[:, owner == j]) for j, kind in enumerate(types)], 1)
+
+
+def _percent(share: float) -> str:
+    """Return a share in percent, of two digits; shares that nobody can tell from 0 are not written out."""
+    return "less than 0.001 %" if share < 1e-5 else f"{float(f'{100 * share:.2g}'):g} %"
 
 
 def _entry_names(columns: Sequence[str], types: Sequence[ColumnType]) -> tuple[str, ...]:

@@ -122,11 +122,10 @@ class VectorSchema(Schema):
         self, rows: Encoded, normal: Any, nats: NDArray[np.float64] | None
     ) -> Callable[[int, int], str] | None:
         """Return what says why a cell is strange; see `Schema.sentence`."""
-        x, names = rows.whole.x, self.table_names
+        cells, usual, names = self.decode(rows.whole.x), self.decode(normal), self.table_names
 
         def said(row: int, column: int) -> str:
-            cell, usual = (float(self.decode(one[row])[column]) for one in (x, normal))
-            return f"{names[column]} = {cell:.4g}, where {usual:.4g} is expected"
+            return f"{names[column]} = {cells[row, column]:.6g}, where {usual[row, column]:.4g} is expected"
 
         return said
 
