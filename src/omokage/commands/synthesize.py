@@ -29,7 +29,7 @@ def synthesize(
     ] = None,
     seed: Annotated[int, Parameter(converter=whole, help="Of training and of the draws.")] = 0,
     density: Annotated[
-        str | None, Parameter(help="Of codes, such as flow_matching; by default normal.", show_default=False)
+        str | None, Parameter(help="Of codes, as flow_matching; else normal.", show_default=False)
     ] = None,
     config: Annotated[Path | None, Parameter(help="TOML file of settings; flags override it.")] = None,
     reading: Reading = AS_USUAL,
