@@ -1,12 +1,14 @@
 """What `synthesize` does where nothing is said: all of it stands here."""
 
+import math
 from typing import Any
 
 from omokage.data.kinds.tables import Columns
 from omokage.likelihoods import Autoregressive
 
 _BATCH = 256  # rows of a step
-_FEWEST, _STEPS, _MOST = 60, 2500, 500  # epochs, at least and at most, and steps
+_EPOCHS, _MOST_EPOCHS = 60, 500
+_FEWEST_STEPS, _MOST_STEPS = 2500, 6000  # which decide where the rows are few, or many
 
 # Numbers that repeat are made as often as they are there, and the others are about normal to the network.
 COLUMNS = Columns(levels=500, spline=True, often=0.01, few=100)
@@ -21,14 +23,16 @@ def settings_for(rows: int) -> dict[str, Any]:
     """Return the parameters of the VAE for so many training rows.
 
     Example:
-        >>> settings_for(30_000)["epochs"], settings_for(300)["epochs"]
-        (60, 500)
+        >>> [settings_for(rows)["epochs"] for rows in (300, 12_000, 100_000)]
+        [500, 60, 16]
     """
+    each = max(rows, 1) / _BATCH  # steps of an epoch
+    epochs = min(max(_EPOCHS, _FEWEST_STEPS / each), _MOST_STEPS / each, _MOST_EPOCHS)
     return {
         "latent_dim": 4,
         "hidden": (64,),
         "likelihood": Autoregressive(),
-        "epochs": min(max(_STEPS * _BATCH // max(rows, 1), _FEWEST), _MOST),
+        "epochs": math.ceil(epochs),
         "batch_size": _BATCH,
         "learning_rate": 4e-4,
         "gradient_clip": 1.0,
