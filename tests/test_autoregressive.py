@@ -177,6 +177,9 @@ def test_a_detector_scores_such_rows():
     settings = {"hidden": (8,), "likelihood": Autoregressive(width=8, bins=10), "epochs": 5, "verbose": 0}
     detector = om.AnomalyDetector(om.VAE(2, **settings)).fit(table())
     odd = table(5).with_columns(double=pl.lit(40.0))
+    assert detector.explain(odd).by == "mahalanobis"  # given z, cells are not independent
+    with pytest.raises(ParameterError, match="by='conditional'.*independent"):
+        detector.explain(odd, by="conditional")
     assert (detector.score_samples(odd) < np.median(detector.score_samples(table(50, seed=2)))).all()
 
 
