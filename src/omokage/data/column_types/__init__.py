@@ -34,7 +34,7 @@ __all__ = [
 _FEWEST = 20  # cells that tell whether a column is a key
 _KEYS, _TEXT = 0.95, 0.5  # share of different cells, from which a column of text is a key, or is free text
 _WORDS = 3.0  # that cells of free text have on average
-_CODES = r"^[+-]?0\d|^\d{16,}$"  # digits that are no number: zeros before them, or more than float64 holds
+CODES = r"^[+-]?0\d|^\d{16,}$"  # digits that are no number: zeros before them, or more than float64 holds
 _HOPE = 200  # different cells that are looked at before a whole column is read as numbers or times
 
 
@@ -169,7 +169,7 @@ def _asked_number(column: pl.Series, spline: Splined) -> Number:
 
 def _notation(cells: pl.Series) -> Notation | None:
     """Return the first way in which all cells are numbers, and no codes of digits; a few are looked at first."""
-    if cells.str.contains(_CODES).any():
+    if cells.str.contains(CODES).any():
         return None
     ways = [one for one in EVERY if cells[:_HOPE].str.contains(one.pattern).all()]
     return next((one for one in ways if cells.str.contains(one.pattern).all()), None)

@@ -21,6 +21,8 @@ from omokage.batch import Batch, Cells, Event
 from omokage.data import column_types
 from omokage.data.arrays import is_numbers
 from omokage.data.column_types import LEVELS, Category, ColumnType, LeftOut, Number, Splined, Time
+from omokage.data.column_types.holes import with_holes
+from omokage.data.column_types.survey import Survey
 from omokage.data.columns import ColumnSchema, Moments, Standardization, check_names
 from omokage.data.conditions import Where
 from omokage.data.containers import check_support, checked_weight, values
@@ -37,7 +39,6 @@ from omokage.tables import aligned
 
 _SHOWN = 5  # names in a warning
 _ANNOUNCED = 60  # columns
-_DASHES = ("-", "--", ".", "...")  # that stand for a missing value where the other cells are longer
 
 
 @dataclass(frozen=True)
@@ -103,33 +104,23 @@ class Columns(Kind):
 
     def rows(self, X: Any, sample_weight: Any = None, *, estimator: str = "") -> "TableRows":
         """Return training rows, read and checked; see `Kind.rows`."""
+        from omokage.data.kinds import table_streams  # which builds on this module
+
+        if hasattr(X, "batches") and not X.fits(table_streams.IN_MEMORY_BYTES):
+            return table_streams.StreamedTable(X, self, sample_weight)
         return TableRows(X, self, sample_weight)
 
-    def read(self, X: Any, name: str = "X") -> list[pl.Series]:
+    def read(self, X: Any, name: str = "X", dashes: Mapping[str, bool] | None = None) -> list[pl.Series]:
         """Return the columns of a frame, an array or an open file, with nulls where cells are missing.
+
+        Of columns that `dashes` names it says whether dashes are missing cells; of others their cells do.
 
         Raises:
             DataError: If it is no table.
         """
         rows = X.read() if hasattr(X, "batches") else X
-        return [self._with_holes(column) for column in series_of(rows, name)]
-
-    def _with_holes(self, column: pl.Series) -> pl.Series:
-        """Return a column with null for each cell that stands for a missing value."""
-        if column.dtype.is_float():
-            return column.fill_nan(None)
-        if isinstance(column.dtype, pl.Duration):
-            return column.dt.total_microseconds() / 1e6  # seconds
-        if column.dtype == pl.Time:
-            return column.cast(pl.Int64) / 1e9
-        if column.dtype != pl.String:
-            return column
-        bare = column.str.strip_chars()
-        bare = bare.set(bare.is_in(self.missing), None)
-        dashes = bare.is_in(_DASHES)
-        if dashes.any() and (bare.filter(~dashes).str.len_chars() >= 2).all() and not dashes.all():
-            bare = bare.set(dashes, None)
-        return bare
+        said = dashes or {}
+        return [with_holes(column, self.missing, said.get(column.name)) for column in series_of(rows, name)]
 
     @staticmethod
     def schema_from_json(value: Mapping[str, Any]) -> "TableSchema":
@@ -523,34 +514,41 @@ class TableRows:
         Raises:
             DataError: If the rows or the weights cannot be used.
         """
-        self.kind = kind
         self._read = read = kind.read(X)
-        self.container = container_of(X)
-        self.textual = textual(X)
+        self._decide(kind, X, read, len(read[0]) if read else 0)
+        columns = [column for column in read if column.name not in self.left_out]
+        self.matrix = np.column_stack([one.read(column) for one, column in zip(self.types, columns, strict=True)])
+        self.weight = None if sample_weight is None else checked_weight(sample_weight, len(self.matrix))
+        self._measure()
+        empty = np.isnan(self.matrix).all(1)
+        self._warn(np.flatnonzero(empty))
+
+    def _decide(self, kind: Columns, X: Any, read: list[pl.Series], count: int, survey: Survey | None = None) -> None:
+        """Decide what each column holds, by all `count` rows of X, or by some that are `read` and a survey of all."""
+        self.kind, self.container, self.textual = kind, container_of(X), textual(X)
         self.order = tuple(column.name for column in read)
         if unknown := [name for name in kind.asked if name not in self.order]:
             hints = "".join(suggest(name, self.order) for name in unknown[:_SHOWN])
             raise DataError(f"X: types name columns that it does not have: {listing(unknown)}.{hints}")
-        if not read or len(read[0]) < 2:
-            raise DataError(f"X: expected at least 2 rows; got {len(read[0]) if read else 0}.")
-        self.types, self.left_out, columns = _decided(read, kind)
-        self.matrix = np.column_stack([one.read(column) for one, column in zip(self.types, columns, strict=True)])
+        if count < 2:
+            raise DataError(f"X: expected at least 2 rows; got {count}.")
+        self.types, self.left_out = _decided(read, kind, survey)
         self.owner = np.repeat(np.arange(len(self.types)), [len(one.classes) for one in self.types])
-        self.names = _entry_names([column.name for column in columns], self.types)
-        self.weight = None if sample_weight is None else checked_weight(sample_weight, len(self.matrix))
-        self._measure()
+        self.names = _entry_names([name for name in self.order if name not in self.left_out], self.types)
+
+    def _warn(self, empty: NDArray[np.int64]) -> None:
+        """Name the columns that are no input, and rows without a value."""
         if self.left_out:
             what = "; ".join(f"{name!r}: {reason.why}" for name, reason in self.left_out.items())
             warnings.warn(
                 f"X: columns that are no input are left out: {what}. Say otherwise with types= (omokage.data.Columns).",
-                stacklevel=4,
+                stacklevel=5,
             )
-        if (empty := np.isnan(self.matrix).all(1)).any():
-            rows = np.flatnonzero(empty)
+        if len(empty):
             warnings.warn(
-                f"X: rows {listing(rows, _SHOWN)} have no value in any column that is input; nothing is learned of "
+                f"X: rows {listing(empty, _SHOWN)} have no value in any column that is input; nothing is learned of "
                 "them.",
-                stacklevel=4,
+                stacklevel=5,
             )
 
     @property
@@ -637,26 +635,26 @@ def container_of(X: Any) -> Container:
 
 
 def _decided(
-    read: list[pl.Series], kind: Columns
-) -> tuple[tuple[ColumnType, ...], dict[str, LeftOut], list[pl.Series]]:
-    """Return what each column holds, the columns that are left out, and those that are not."""
+    read: list[pl.Series], kind: Columns, survey: Survey | None
+) -> tuple[tuple[ColumnType, ...], dict[str, LeftOut]]:
+    """Return what each column holds, and the columns that are left out; see `TableRows._decide`."""
     numbering = column_types.number_rows(read)
     types: list[ColumnType] = []
     left_out: dict[str, LeftOut] = {}
-    columns = []
     for column in read:
         asked = kind.asked.get(column.name)
         found: Number | Category | Time | LeftOut
         if asked is None and column.name in numbering:
             found = LeftOut("whole numbers that count the rows")
         else:
-            found = column_types.decide(column, asked, kind.levels, kind.spline)
+            whole = column if survey is None else survey.completed(column, asked)
+            found = column_types.decide(whole, asked, kind.levels, kind.spline)
+            found = found if survey is None else survey.exact(column.name, found, kind.levels)
         if isinstance(found, LeftOut):
             left_out[column.name] = found
         else:
             types.append(found)
-            columns.append(column)
     if not types:
         what = "; ".join(f"{name!r}: {reason.why}" for name, reason in left_out.items())
         raise DataError(f"X: no column is left that something could be learned of. Left out are {what}.")
-    return tuple(types), left_out, columns
+    return tuple(types), left_out
