@@ -9,8 +9,8 @@
 
 Rows with the smallest of random numbers, one for each row, make the sample: it does not depend on how the rows are cut
 into batches. Of few rows it is all of them, and then what is decided is what is decided of a table in memory. So that
-nothing is decided which a row beyond the sample contradicts, levels that it lacks are added to it, and so are cells that
-are no number where the others are.
+nothing is decided which a row beyond the sample contradicts, levels that it lacks are added to it, and so are cells
+that are no number where the others are.
 """
 
 from collections.abc import Mapping, Sequence

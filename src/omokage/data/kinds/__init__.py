@@ -6,12 +6,12 @@ from typing import Any
 
 from omokage.data.arrays import is_picture
 from omokage.data.containers import opened
-from omokage.data.frames import is_frame
+from omokage.data.frames import is_frame, is_mixed
 from omokage.data.kinds import table_streams
 from omokage.data.kinds.base import Drawing, Given, Kind, Pictures, Rows, Schema
 from omokage.data.kinds.images import Images
 from omokage.data.kinds.sequences import Sequences
-from omokage.data.kinds.tables import Columns, is_mixed
+from omokage.data.kinds.tables import Columns
 from omokage.data.kinds.vectors import Vectors
 from omokage.errors import FileFormatError, ParameterError
 from omokage.paths import is_folder

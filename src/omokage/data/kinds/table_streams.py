@@ -18,6 +18,7 @@ from omokage.data.column_types import ColumnType, Number, Time
 from omokage.data.column_types.survey import Survey
 from omokage.data.columns import ColumnSchema, Observed, Standardization
 from omokage.data.frames import series_of
+from omokage.data.kinds.base import Given
 from omokage.data.kinds.tables import Columns, TableRows, TableSchema, slopes
 from omokage.data.rows import MemoryRows, RowSource, SpooledRows
 from omokage.data.splines import Values
@@ -51,10 +52,12 @@ class StreamedTable(TableRows):
         self._decide(kind, file, sample, survey.rows, survey)
         self._dashes, self._witnesses = survey.dashes, _witnesses(sample)
         del survey, sample
-        self.weight, empty = None, []
+        self.weight = None
+        empty: list[int] = []
         ends = [_Ends() if isinstance(one, Number) else None for one in self.types]
         self._spool = SpooledRows(self._learning(ends, empty))
-        self.types = tuple(one if end is None else end.of(one) for one, end in zip(self.types, ends, strict=True))
+        found = zip(self.types, ends, strict=True)
+        self.types = tuple(end.of(one) if end is not None and isinstance(one, Number) else one for one, end in found)
         self._warn(np.array(empty, np.int64))
 
     def _learning(self, ends: Sequence["_Ends | None"], empty: list[int]) -> Iterator[Values]:
@@ -138,6 +141,17 @@ class StreamedTable(TableRows):
         part.matrix = np.asarray(spared.x, np.float64)
         part._measure()
         return part
+
+
+def parts(schema: TableSchema, source: Any, ids: Sequence[str] = ()) -> Iterator[Given]:
+    """Yield the rows of an open file, those of a large one so many at a time; see `Schema.parts`."""
+    if not hasattr(source, "batches") or source.fits(IN_MEMORY_BYTES):
+        yield schema.given(source, ids)
+        return
+    first = 0
+    for batch in source.batches(_BLOCK):
+        yield replace(schema.given(batch, ids), first=first)
+        first += len(batch)
 
 
 class _Ends:

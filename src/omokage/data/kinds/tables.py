@@ -8,7 +8,7 @@ counts in no density, and networks are told that it is missing.
 import copy
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, get_args
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from omokage.batch import Batch, Cells, Event
 from omokage.data import column_types
-from omokage.data.arrays import is_numbers
 from omokage.data.column_types import LEVELS, Category, ColumnType, LeftOut, Number, Splined, Time
 from omokage.data.column_types.holes import with_holes
 from omokage.data.column_types.survey import Survey
@@ -126,24 +125,6 @@ class Columns(Kind):
     def schema_from_json(value: Mapping[str, Any]) -> "TableSchema":
         """Return the schema that `to_json` wrote; raises FileFormatError if it is not sound."""
         return TableSchema.from_json(value)
-
-
-def is_mixed(X: Any) -> bool:
-    """Say whether X is a data frame that holds anything but plain numbers, or has holes.
-
-    Example:
-        >>> is_mixed(pl.DataFrame({"a": [1, None]})), is_mixed(pl.DataFrame({"a": [1, 2]})), is_mixed([[1, None]])
-        (True, False, False)
-    """
-    frame = frame_of(X)
-    if frame is None or not len(frame):
-        return False
-    for column in frame.iter_columns():
-        if not is_numbers(column) or column.is_null().any():
-            return True
-        if column.dtype.is_float() and column.is_nan().any():
-            return True
-    return False
 
 
 @dataclass(frozen=True, eq=False)
@@ -437,6 +418,19 @@ class TableSchema(Schema):
                 more = " Pass columns that are no input through with --id." * (set(self.names) < set(known.columns))
                 raise DataError(f"{error}{more}") from None
         return Given(known, rows.select(ids), rows)
+
+    def parts(self, source: Any, ids: Sequence[str] = ()) -> Iterator[Given]:
+        """Yield the rows of an open file, those of a large one in parts; see `Schema.parts`."""
+        from omokage.data.kinds import table_streams  # which builds on this module
+
+        return table_streams.parts(self, source, ids)
+
+    def check(self, given: Given) -> None:
+        """Raise DataError that names the first cell which cannot be read by its row, if there is one."""
+        from omokage.data.kinds import table_streams
+
+        for kind, column in zip(self.types, self.selected(self.kind.read(given.rows)), strict=True):
+            table_streams.read_cells(kind, column, given.first)
 
     def to_table(self, answers: Any, given: Given | None = None) -> pl.DataFrame:
         """Return answers like X as a table, behind what tells the rows apart that were `given`."""
