@@ -17,24 +17,27 @@ from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from omokage.data.column_types.categories import LEVELS, Category, Level, cells_of
 from omokage.data.column_types.moments import Time
 from omokage.data.column_types.numbers import Number, Splined
 from omokage.data.columns import row_numbers
+from omokage.data.splines import Values
 from omokage.errors import DataError, FileFormatError
 from omokage.files.numbers import EVERY, PLAIN, Notation
 from omokage.files.times import times
 
 __all__ = [
     "LEVELS", "NAMES", "Category", "ColumnType", "LeftOut", "Level", "Number", "Splined", "Time", "decide", "from_json",
-    "number_rows",
+    "number_rows", "slopes",
 ]  # fmt: skip
 
 _FEWEST = 20  # cells that tell whether a column is a key
 _KEYS, _TEXT = 0.95, 0.5  # share of different cells, from which a column of text is a key, or is free text
 _WORDS = 3.0  # that cells of free text have on average
 CODES = r"^[+-]?0\d|^\d{16,}$"  # digits that are no number: zeros before them, or more than float64 holds
+DOUBT = "can be read as"  # in the error of text that is times in several ways
 _HOPE = 200  # different cells that are looked at before a whole column is read as numbers or times
 
 
@@ -124,6 +127,11 @@ def from_json(value: Any) -> ColumnType:
     return found
 
 
+def slopes(types: Sequence[ColumnType], owner: NDArray[np.int64], entries: Values) -> Values:
+    """Return log |d entry / d cell| of raw entries, (n, E), in nats."""
+    return np.concatenate([kind.log_slope(entries[:, owner == j]) for j, kind in enumerate(types)], 1)
+
+
 def number_rows(columns: Sequence[pl.Series]) -> set[str]:
     """Return the names of the columns that number the rows, as an index does; see `row_numbers`."""
     whole = [column for column in columns if column.dtype.is_integer() and not column.null_count()]
@@ -181,9 +189,14 @@ def _time(column: pl.Series) -> Time | None:
     if not filled[:_HOPE].str.contains(r"\d.*\D.*\d").all():
         return None
     try:
-        if times(filled[:_HOPE]).dtype.is_temporal():
-            return Time.of(column)
+        if not times(filled[:_HOPE]).dtype.is_temporal():
+            return None
     except DataError as error:
-        if "can be read as" in str(error):  # times without a doubt, but not without two meanings
+        if DOUBT not in str(error):  # which later cells may settle
+            return None
+    try:
+        return Time.of(column)
+    except DataError as error:
+        if DOUBT in str(error):  # times without a doubt, but not without two meanings
             raise DataError(f"X: column {error}") from None
     return None

@@ -13,6 +13,7 @@ nothing is decided which a row beyond the sample contradicts, levels that it lac
 that are no number where the others are.
 """
 
+import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from omokage.data.column_types import CODES, Category, ColumnType, LeftOut, Time
+from omokage.data.column_types import CODES, DOUBT, Category, ColumnType, LeftOut, Time
 from omokage.data.column_types.categories import cells_of
 from omokage.data.column_types.holes import DASHES, with_holes
 from omokage.errors import DataError, shown
@@ -209,6 +210,9 @@ class Survey:
         if self.whole:
             return column
         seen, more = self._columns[column.name], []
+        if asked == "time":
+            self._check_times(column)
+            return column
         if seen.dtype == pl.String and seen.no_numbers:
             odd = seen.no_numbers
             if asked == "number" and (not seen.ways or len(odd) > len(seen.odd)):
@@ -223,6 +227,25 @@ class Survey:
             levels = seen.levels["level"].cast(column.dtype, strict=False).drop_nulls().alias(column.name)
             more.append(levels.filter(~levels.is_in(column.drop_nulls().unique().implode())).sort())
         return pl.concat([column, *more])
+
+    def _check_times(self, column: pl.Series) -> None:
+        """Check that all cells of a sample are times, and name the first that is none by its row."""
+
+        def fails(count: int) -> bool:
+            try:
+                Time.of(column[:count])
+            except DataError as error:
+                return DOUBT not in str(error)
+            return False
+
+        if column.null_count() == len(column) or not fails(len(column)):
+            return
+        first = int(column.is_not_null().arg_true()[0])
+        place = bisect.bisect_left(range(first + 1, len(column) + 1), True, key=fails) + first
+        raise DataError(
+            f"X: row {self._numbers[place]}, column {column.name!r}: expected a time, as types says, written as in the "
+            f"other rows; got {shown(column[place])}. Correct the cell, or leave it empty if its value is missing."
+        )
 
     def exact(self, name: str, found: ColumnType | LeftOut, levels: int) -> ColumnType | LeftOut:
         """Return what is decided of a completed column, with what all rows say in the place of what the sample does."""

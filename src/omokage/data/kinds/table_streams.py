@@ -14,15 +14,17 @@ import polars as pl
 from numpy.typing import NDArray
 
 from omokage.batch import Batch
-from omokage.data.column_types import ColumnType, Number, Time
+from omokage.data.column_types import DOUBT, ColumnType, Number, Time, slopes
 from omokage.data.column_types.survey import Survey
 from omokage.data.columns import ColumnSchema, Observed, Standardization
+from omokage.data.encoded import Encoded, Parts
 from omokage.data.frames import series_of
 from omokage.data.kinds.base import Given
-from omokage.data.kinds.tables import Columns, TableRows, TableSchema, slopes
+from omokage.data.kinds.tables import Columns, TableRows, TableSchema
 from omokage.data.rows import MemoryRows, RowSource, SpooledRows
 from omokage.data.splines import Values
 from omokage.errors import DataError, shown
+from omokage.supports import Support
 
 IN_MEMORY_BYTES = 64 * 2**20  # of which a table takes some times as many while it is trained on
 _BLOCK = 65_536  # rows that are read at once
@@ -143,15 +145,52 @@ class StreamedTable(TableRows):
         return part
 
 
+def is_large(X: Any) -> bool:
+    """Say whether X is an open file that is too large to be read whole."""
+    return hasattr(X, "batches") and not X.fits(IN_MEMORY_BYTES)
+
+
 def parts(schema: TableSchema, source: Any, ids: Sequence[str] = ()) -> Iterator[Given]:
     """Yield the rows of an open file, those of a large one so many at a time; see `Schema.parts`."""
-    if not hasattr(source, "batches") or source.fits(IN_MEMORY_BYTES):
+    if not is_large(source):
         yield schema.given(source, ids)
         return
     first = 0
     for batch in source.batches(_BLOCK):
         yield replace(schema.given(batch, ids), first=first)
         first += len(batch)
+
+
+def encoded(schema: TableSchema, file: Any, support: Support, name: str) -> Encoded:
+    """Return the rows of a large file, checked and encoded, which are kept in a temporary file; see `Schema.rows`."""
+
+    def blocks() -> Iterator[NDArray[np.float32]]:
+        first = 0
+        for batch in file.batches(_BLOCK):
+            read = schema.selected(schema.kind.read(batch, name), name)
+            try:
+                raw = schema.checked(read, support, name)
+            except DataError:
+                check(schema, read, first, name)
+                raise
+            rows = schema.encode(raw)
+            yield rows.x if rows.mask is None else np.where(rows.mask, rows.x, np.float32("nan"))
+            first += len(batch)
+
+    spool = SpooledRows(blocks())
+
+    def rows(start: int, stop: int) -> Batch:
+        x = spool.read(start, stop)
+        there = ~np.isnan(x)
+        return Batch(np.nan_to_num(x), mask=there if schema.event.missing or not there.all() else None)
+
+    return Encoded(Parts(spool.count, _BLOCK, rows))
+
+
+def check(schema: TableSchema, read: Sequence[pl.Series], first: int, name: str = "X") -> None:
+    """Check cells that were refused; raises DataError that names one by its row, of which `first` is the first."""
+    for kind, column in zip(schema.types, read, strict=True):
+        read_cells(kind, column, first, name)
 
 
 class _Ends:
@@ -214,7 +253,7 @@ def read_cells(
         return read(len(column))
     except DataError as error:
         row = bisect.bisect_left(range(1, len(column) + 1), True, key=fails)
-        if "can be read as" in str(error) or column[row] is None or kind.name not in _EXPECTED:
+        if DOUBT in str(error) or column[row] is None or kind.name not in _EXPECTED:
             raise
         raise DataError(
             f"{place}: row {first + row}, column {column.name!r}: expected {_EXPECTED[kind.name]}; got "

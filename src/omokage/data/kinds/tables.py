@@ -24,7 +24,7 @@ from omokage.data.column_types.holes import with_holes
 from omokage.data.column_types.survey import Survey
 from omokage.data.columns import ColumnSchema, Moments, Standardization, check_names
 from omokage.data.conditions import Where
-from omokage.data.containers import check_support, checked_weight, values
+from omokage.data.containers import check_support, checked_weight, opened, values
 from omokage.data.encoded import Encoded
 from omokage.data.filling import Filling, as_given
 from omokage.data.frames import Container, frame_of, like, series_of, textual
@@ -105,7 +105,7 @@ class Columns(Kind):
         """Return training rows, read and checked; see `Kind.rows`."""
         from omokage.data.kinds import table_streams  # which builds on this module
 
-        if hasattr(X, "batches") and not X.fits(table_streams.IN_MEMORY_BYTES):
+        if table_streams.is_large(X):
             return table_streams.StreamedTable(X, self, sample_weight)
         return TableRows(X, self, sample_weight)
 
@@ -164,17 +164,28 @@ class TableSchema(Schema):
         return np.repeat(np.arange(len(self.types)), [len(kind.classes) for kind in self.types])
 
     def opened(self, X: Any) -> Any:
-        """Return the rows of a file, where X is one or the path of one, else X."""
-        return values(X)
+        """Return the rows of a file, where X is one or the path of one, else X; a large one stays open."""
+        from omokage.data.kinds import table_streams  # which builds on this module
+
+        X = opened(X)
+        return X if table_streams.is_large(X) else values(X)
 
     def rows(self, X: Any, *, support: Support = REAL, name: str = "X", estimator: str = "") -> Encoded:
         """Return rows of a table, checked and encoded; see `Schema.rows`."""
-        read = self.selected(self.kind.read(self.opened(X), name), name)
+        from omokage.data.kinds import table_streams
+
+        X = self.opened(X)
+        if hasattr(X, "batches"):
+            return table_streams.encoded(self, X, support, name)
+        return Encoded.of(self.encode(self.checked(self.selected(self.kind.read(X, name), name), support, name)))
+
+    def checked(self, read: Sequence[pl.Series], support: Support, name: str = "X") -> Values:
+        """Return the entries of the columns that are input, raw, (n, E), checked to lie where the likelihood does."""
         self._warn_of_unseen(read, name)
         raw = self.entries(read, name)
         inside = np.broadcast_to(support.inside, raw.shape[1:])
         check_support(np.where(np.isnan(raw), inside, raw), support, self.columns.names, name)
-        return Encoded.of(self.encode(raw))
+        return raw
 
     def entries(self, read: Sequence[pl.Series], name: str = "X") -> Values:
         """Return the entries of the columns that are input, raw, (n, E), with NaN for those that are missing."""
@@ -195,7 +206,7 @@ class TableSchema(Schema):
         by_name = {column.name: column for column in read}
         return [by_name[column] for column in self.names]
 
-    def _warn_of_unseen(self, read: list[pl.Series], name: str) -> None:
+    def _warn_of_unseen(self, read: Sequence[pl.Series], name: str) -> None:
         """Name the levels that the fit did not see."""
         for kind, column in zip(self.types, read, strict=True):
             if isinstance(kind, Category) and (unseen := kind.unseen(column)):
@@ -333,7 +344,7 @@ class TableSchema(Schema):
 
     def entry_jacobians(self, batch: Batch) -> NDArray[np.float64]:
         """Return what to add to log p of each entry, (n, E), in nats."""
-        return slopes(self.types, self.owner, self.columns.decode(batch.x)) - np.log(self.columns.scale)
+        return column_types.slopes(self.types, self.owner, self.columns.decode(batch.x)) - np.log(self.columns.scale)
 
     def squared_errors(self, batch: Batch, made: Any) -> NDArray[np.float64]:
         """Return the squared error of each entry, (n, E); of a class 1 if it is another one.
@@ -429,8 +440,7 @@ class TableSchema(Schema):
         """Raise DataError that names the first cell which cannot be read by its row, if there is one."""
         from omokage.data.kinds import table_streams
 
-        for kind, column in zip(self.types, self.selected(self.kind.read(given.rows)), strict=True):
-            table_streams.read_cells(kind, column, given.first)
+        table_streams.check(self, self.selected(self.kind.read(given.rows)), given.first)
 
     def to_table(self, answers: Any, given: Given | None = None) -> pl.DataFrame:
         """Return answers like X as a table, behind what tells the rows apart that were `given`."""
@@ -565,7 +575,7 @@ class TableRows:
         share = share / share.sum()
         there = ~np.isnan(self.matrix)
         observed = np.where(there.all(0), 1.0, np.minimum(share @ there, 1 - 1e-9))
-        slope = float(share @ np.nan_to_num(slopes(self.types, self.owner, self.matrix)).sum(1))
+        slope = float(share @ np.nan_to_num(column_types.slopes(self.types, self.owner, self.matrix)).sum(1))
         return TableSchema(learned, self.kind, self.types, self.left_out, observed, slope, self.container, self.order)
 
     def part(self, index: NDArray[np.int64]) -> "TableRows":
@@ -600,11 +610,6 @@ class TableRows:
 
     def _measure(self) -> None:
         self.moments = Moments.of_observed(self.matrix, self.weight)
-
-
-def slopes(types: Sequence[ColumnType], owner: NDArray[np.int64], entries: Values) -> Values:
-    """Return log |d entry / d cell| of raw entries, (n, E), in nats."""
-    return np.concatenate([kind.log_slope(entries[:, owner == j]) for j, kind in enumerate(types)], 1)
 
 
 def _entry_names(columns: Sequence[str], types: Sequence[ColumnType]) -> tuple[str, ...]:
