@@ -1,6 +1,8 @@
 """Tables in files that are too large for memory: the same model as of the whole, at bounded memory."""
 
 import datetime
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -338,6 +340,36 @@ def test_a_detector_calibrates_on_rows_that_it_was_not_trained_on(file, frame, s
         om.AnomalyDetector(settings, ensemble=2, verbose=0, calibration="cross").fit(file)
 
 
+def test_questions_about_a_large_file_are_answered_as_those_about_its_rows(vae, file, frame, streamed):
+    scores = vae.score_samples(frame)
+    np.testing.assert_array_equal(vae.score_samples(file), scores)
+    np.testing.assert_array_equal(vae.transform(str(file)), vae.transform(frame))
+    np.testing.assert_array_equal(vae.entry_scores(file), vae.entry_scores(frame))
+    assert vae.reconstruct(om.read(file)).equals(vae.reconstruct(frame))
+    assert vae.terms(file).keys() == vae.terms(frame).keys()
+    assert str(vae.diagnose(file)) == str(vae.diagnose(frame))
+    with pytest.warns(UserWarning, match="X: column 'machine' has a level that the fit did not see: 'mill'"):
+        new = frame.with_columns(machine=pl.lit("mill"))
+        new.write_parquet(file)
+        strange = vae.score_samples(file)
+    assert (strange < scores).mean() > 0.8
+
+
+def test_python_fills_a_large_file_in_parts(vae, file, frame, streamed):
+    filled, std = vae.impute(file, samples=5, return_std=True)
+    for one, other in zip((filled, std), vae.impute(frame, samples=5, return_std=True), strict=True):
+        assert one.equals(other)
+    tables = vae.impute(file, samples=5, draws=2)
+    assert [len(one) for one in tables] == [ROWS, ROWS]
+    assert not tables[0].equals(tables[1])
+    assert tables[0]["lot"].equals(frame["lot"])
+
+
+def test_a_large_file_to_validate_on_is_held_in_memory(file, frame, streamed):
+    losses = [om.VAE(**SMALL).fit(frame, X_valid=X).history_[-1]["validation_loss"] for X in (file, frame)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
 def run(*arguments) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.app([str(argument) for argument in arguments])
@@ -378,3 +410,39 @@ def test_a_cell_that_cannot_be_asked_about_is_named_by_its_row(vae, frame, tmp_p
     with pytest.raises(DataError, match=r"row 737, column 'said': expected a finite number.*got 'soon'"):
         cli.app(["score", str(model), str(tmp_path / "new.parquet"), "--out", str(tmp_path / "out.csv")])
     assert not (tmp_path / "out.csv").exists()
+
+
+# --------------------------------------------------------------------------------------------------------------- memory
+
+_FIT = """
+import sys, warnings
+import omokage as om
+from omokage.data import rows
+from omokage.data.column_types import survey
+from omokage.data.kinds import table_streams
+from omokage.files import parquet
+table_streams.IN_MEMORY_BYTES = 0  # and all else that is held at once is as small beside the rows as it usually is
+table_streams._BLOCK, survey.SAMPLE, survey._LEVELS, rows._POOL, parquet._FRAME = 4096, 10_000, 10_000, 8192, 2**21
+warnings.simplefilter("ignore")
+vae = om.VAE(2, hidden=(8,), epochs=1, batch_size=1024, verbose=0, random_state=0).fit(sys.argv[1])
+assert len(vae.score_samples(sys.argv[1])) == int(sys.argv[2])
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of the resident memory from /proc")
+def test_the_memory_of_a_fit_does_not_grow_with_the_rows(tmp_path):
+    """Ten times as many rows, 60 MB more as numbers of eight bytes, take a few megabytes more."""
+    peaks, few = [], table(20_000)
+    for times in (1, 10):
+        n = times * len(few)
+        rows = pl.concat([few.with_columns(lot=f"L-{number}-" + pl.col("lot")) for number in range(times)])
+        rows.with_columns((pl.col("amount") * (1 + 0.1 * j)).alias(f"amount{j}") for j in range(30)).write_parquet(
+            tmp_path / "rows.parquet", row_group_size=4096
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", _FIT, tmp_path / "rows.parquet", str(n)], capture_output=True, text=True, check=True
+        )
+        peaks.append(int(done.stdout) / 1024)
+    assert peaks[1] - peaks[0] < 30, peaks

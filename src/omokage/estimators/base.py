@@ -40,6 +40,7 @@ from omokage.estimators.fitting import (
     read_rows,
     seeded,
 )
+from omokage.estimators.parts import imputed
 from omokage.fitted import Fitted
 from omokage.latent_density import fitted as fitted_density
 from omokage.likelihoods import Gaussian
@@ -478,6 +479,9 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
                 "draws: series are cut into windows, which would be drawn apart and not fit together. Leave it out."
             )
         X = opened_rows(self.fitted_, X)  # a file is read once
+        if hasattr(X, "batches") and context is None:
+            how = {"rounding": rounding, "samples": samples, "rounds": rounds}
+            return imputed(self, X, settings[-1], draws=draws, return_std=return_std, **how)
         fit, rows = self._asked(X, context)
         schema, model = fit.schema, fit.model
         if drawn is not None:

@@ -3,7 +3,7 @@
 | exact, of all rows | of a sample of 100,000 rows |
 |---|---|
 | holes, and whether dashes stand for them | splines, and values that repeat among many |
-| levels and their counts, up to 100,000 different ones | keys and free text, columns that count the rows |
+| levels and their counts, up to 100,000 different ones (1,000 numbers) | keys and free text, columns that count rows |
 | whether text is numbers, and how they are written | how times are written as text |
 | the first time, and whether times are dates | |
 
@@ -30,7 +30,8 @@ from omokage.files.numbers import EVERY, Notation
 SAMPLE = 100_000  # rows
 _CELLS = 2**23  # of the sample
 _LEAST = 1000  # rows, however many columns there are
-_LEVELS = 100_000  # different cells of a column that are counted
+_LEVELS, _NUMBERS = 100_000, 1000  # different cells of a column that are counted, and numbers
+_ALL_LEVELS = 2**21  # of all columns
 
 
 @dataclass
@@ -39,6 +40,7 @@ class _Seen:
 
     Attributes:
         dtype: Its type.
+        most: How many levels are counted.
         rows: How many there were.
         filled: How many of them have a value that is no dash.
         counts: How many rows have each level, or dash; `None`: there are too many different ones.
@@ -51,6 +53,7 @@ class _Seen:
     """
 
     dtype: Any
+    most: int
     rows: int = 0
     filled: int = 0
     counts: pl.DataFrame | None = field(default_factory=lambda: pl.DataFrame({"level": [], "count": []}))
@@ -76,7 +79,7 @@ class _Seen:
         here = cells.alias("level").value_counts()
         if not self.counts.is_empty():
             here = pl.concat([self.counts, here]).group_by("level").agg(pl.col("count").sum())
-        self.counts = here if here.height <= _LEVELS else None
+        self.counts = here if here.height <= self.most else None
 
     def _see_times(self, column: pl.Series) -> None:
         first = column.min()
@@ -134,9 +137,9 @@ class Survey:
         (4, [['A', 'B', 'C', '-']], {'lot': False})
     """
 
-    def __init__(self, missing: Sequence[str]):
-        """Take the cells that stand for a missing value."""
-        self.missing, self.rows = missing, 0
+    def __init__(self, missing: Sequence[str], asked: Mapping[str, str] | None = None):
+        """Take the cells that stand for a missing value, and what columns hold, by name, where that was said."""
+        self.missing, self.asked, self.rows = missing, asked or {}, 0
         self._random = np.random.default_rng(0)
         self._columns: dict[str, _Seen] = {}
         self._keys, self._numbers = np.empty(0), np.empty(0, np.int64)
@@ -147,7 +150,10 @@ class Survey:
         """Take note of some rows, as `series_of` gives them."""
         bare = [with_holes(column, self.missing, False) for column in columns]
         if not self._columns:
-            self._columns = {column.name: _Seen(column.dtype) for column in bare}
+            most = min(_LEVELS, _ALL_LEVELS // max(1, len(bare)))
+            for column in bare:
+                few = column.dtype.is_numeric() and self.asked.get(column.name) != "category"
+                self._columns[column.name] = _Seen(column.dtype, min(most, _NUMBERS) if few else most)
             self._size = min(SAMPLE, max(_LEAST, _CELLS // max(1, len(bare))))
         for column in bare:
             self._columns[column.name].see(column)

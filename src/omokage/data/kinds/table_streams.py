@@ -47,7 +47,7 @@ class StreamedTable(TableRows):
         """
         if sample_weight is not None:
             raise DataError("sample_weight: expected None where X is a large file, which is streamed.")
-        self._file, survey = file, Survey(kind.missing)
+        self._file, survey = file, Survey(kind.missing, kind.asked)
         for batch in file.batches(_BLOCK):
             survey.see(series_of(batch))
         sample = survey.sample()
