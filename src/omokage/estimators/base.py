@@ -141,8 +141,8 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
         ----------
         X : array, data frame, list of arrays, or path
             Vectors (n, D), images (n, height, width[, channels]) or sequences (n, time, channels); see `data`. A path
-            names a folder of pictures, or a CSV, Parquet, .npy, .npz or IDX file, and one of vectors larger than 256 MB,
-            or of a table larger than 64 MB, is streamed.
+            names a folder of pictures, or a CSV, Parquet, .npy, .npz or IDX file; one of vectors larger than 256 MB, or
+            of a table larger than 64 MB, is streamed.
         y : ignored
             Present by scikit-learn's convention.
         X_valid : like X, optional
