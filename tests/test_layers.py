@@ -21,7 +21,7 @@ LAYERS = [
     ["adapter", "kl"],
     ["likelihoods", "posteriors", "priors"],
     ["bounds", "model", "weights"],
-    ["draws", "objectives", "optimizers", "summary"],
+    ["completion", "draws", "objectives", "optimizers", "summary"],
     [
         "annealing",
         "checkpoints",

@@ -142,7 +142,8 @@ def test_what_is_exact_is_so_beyond_the_sample(file, frame, sampled, monkeypatch
         assert type(one) is type(other)
         if isinstance(one, column_types.Number):
             assert (one.decimals, one.integer, one.notation) == (other.decimals, other.integer, other.notation)
-            assert (one.low, one.high, one.spikes) == (other.low, other.high, other.spikes)
+            assert (one.low, one.high) == (other.low, other.high)
+            assert len(one.spikes) > 1 or one.spikes == other.spikes  # many near the limit are those of the sample
         else:
             assert one == other
 

@@ -114,7 +114,10 @@ def decide(parameters: Mapping[str, Any], table: Rows, name: Callable[[int], Any
 
 def _of_columns(likelihood: Any, table: Rows) -> Any:
     """Return the likelihood of rows some of whose columns are categories: it is that of the other columns."""
-    classes: Any = getattr(table, "classes", None)  # which rows of a kind of one's own need not have
+    cells: Any = getattr(table, "cells", None)  # which rows of a kind of one's own need not have
+    if hasattr(likelihood, "of_cells"):
+        return likelihood.of_cells(cells or [(None,)] * len(table.moments.mean))
+    classes = None if cells is None else [count for cell in cells for count in cell]
     if classes is None or not any(classes) or isinstance(likelihood, likelihoods.ByColumn):
         return likelihood
     return likelihoods.ByColumn([likelihoods.Categories((count,)) if count else likelihood for count in classes])

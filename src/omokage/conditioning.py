@@ -9,8 +9,9 @@ Conditions fix entries, or keep them among some values or within an interval (`C
 3. Refinement, which moves rows that were resampled more than once away from each other. Each round leaves
    p(z, x | conditions) as it is: z' from q(z|x) is taken in place of z with the probability of Metropolis and Hastings
    for an independent proposal, min(1, p(x|z')p(z')q(z|x) / p(x|z)p(z)q(z'|x)), and entries that are not fixed are drawn
-   anew from p(x|z), and left as they were where the new ones lie outside of their intervals. Of a point mass q(z|x) has
-   no density, and there is no refinement.
+   anew from p(x|z), and left as they were where the new ones lie outside of their intervals. Where entries depend on
+   one another given z, a whole row is taken or left, by its weight and that of the old one (`completion`). Of a point
+   mass q(z|x) has no density, and there is no refinement.
 
 Sources: Rubin, "Using the SIR Algorithm to Simulate Posterior Distributions", 1988; Kong, "A Note on Importance
 Sampling Using Standardized Weights", 1992, for the effective sample size; Mattei and Frellsen, "Leveraging the Exact
@@ -29,9 +30,10 @@ from jax import Array
 from numpy.typing import NDArray
 
 from omokage.batch import Batch, Conditions
+from omokage.completion import completed, masses
 from omokage.errors import ParameterError
 from omokage.inference import over_rows
-from omokage.model import Model, is_point_mass
+from omokage.model import Model, is_point_mass, takes_holes
 from omokage.questions import prior_draws
 
 FIRST, MOST = 2**13, 2**18  # proposals
@@ -55,41 +57,12 @@ def fulfils(conditions: Conditions, x: Array) -> Array:
     return ((x >= conditions.low) & (x <= conditions.high)) | ~counts(conditions, x)
 
 
-def drawn(model: Model, z: Array, rows: Batch | None, keys: Array, conditions: Conditions) -> tuple[Array, Array]:
-    """Return draws from p(x|z), those with choices among these, and the logarithms of the choices' masses.
-
-    Args:
-        model: The model.
-        z: Codes, (B, L).
-        rows: What they are conditioned on; `None`: nothing.
-        keys: Of the draws, (B,).
-        conditions: Of E entries.
-
-    Returns:
-        x, (B, E), and log p(an entry is one of its choices | z), in nats, (B, E); 0 where there are none.
-    """
-    outputs = model.likelihood.outputs(z, rows)
-    free = model.likelihood.draw(outputs, keys)[0].astype(jnp.float32)
-    given = model.likelihood.given(outputs)
-    there = ~jnp.isnan(conditions.choices)  # (E, M)
-    named = there.any(1)
-
-    def mass(choice: Array, is_one: Array) -> Array:
-        return jnp.where(is_one, given.log_prob(jnp.where(is_one, choice, free)), -jnp.inf)
-
-    masses = jax.vmap(mass)(conditions.choices.T, there.T)  # (M, B, E)
-    noise = jax.vmap(lambda key: jax.random.gumbel(jax.random.fold_in(key, 1), masses.shape[::2]), out_axes=1)(keys)
-    best = jnp.argmax(masses + noise if masses.shape[0] > 1 else masses, 0)  # (B, E)
-    x = jnp.where(named, conditions.choices[jnp.arange(best.shape[-1]), best], free)
-    return x, jnp.where(named, jax.nn.logsumexp(masses, 0), 0)
-
-
 def proposals(model: Model, rows: tuple[Array, Batch | None], key: Array, conditions: Conditions) -> dict[str, Array]:
     """Return "x", (B, E), "z", (B, L), and the logarithm of the "weight", (B,), for the numbers of proposals, (B,)."""
     numbers, batch = rows
     z, keys = prior_draws(model, numbers, key, batch)
-    x, masses = drawn(model, z, batch, keys, conditions)
-    weight = jnp.where(counts(conditions, x), masses, 0).sum(1)
+    x, mass = completed(model, z, batch, keys, conditions.choices)
+    weight = jnp.where(counts(conditions, x), mass, 0).sum(1)
     weight = jnp.where(fulfils(conditions, x).all(1) & ~jnp.isnan(weight), weight, -jnp.inf)
     return {"x": x, "z": z, "weight": weight}
 
@@ -120,8 +93,12 @@ def refined(model: Model, rows: tuple[Batch, Array, Array], key: Array, conditio
         ratio = densities[0] - log_q - densities[1] + model.posterior.given(outputs).log_prob(z)
         moves = jnp.log(jax.vmap(jax.random.uniform)(here[:, 1])) < ratio  # NaN is not
         z = jnp.where(moves[:, None], new, z)
-        proposed = drawn(model, z, seen, here[:, 2], conditions)[0]
+        proposed, mass = completed(model, z, seen, here[:, 2], conditions.choices)
         good = fulfils(conditions, proposed)
+        if takes_holes(model.likelihood.family):
+            gain = (mass - masses(model, z, seen, x, conditions.choices)).sum(1)
+            luck = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, 1)))(here[:, 2])
+            return z, jnp.where((good.all(1) & (jnp.log(luck) < gain))[:, None], proposed, x)
         cells = jnp.ones_like(good).at[:, conditions.decides].min(good)  # both entries of a cell move, or none
         return z, jnp.where(cells[:, conditions.decides], proposed, x)
 

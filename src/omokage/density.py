@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpyro.distributions import Distribution, Independent, Normal
@@ -63,6 +64,18 @@ class Learned:
 
 
 @dataclass(frozen=True, eq=False)
+class Dropped:
+    """Factors by which a share of what a distribution computes is dropped in training, of this shape for each row.
+
+    They are 0 for that share and 1 / (1 - rate) for the others (Srivastava et al., "Dropout", 2014). Outside training,
+    and where the rate is 0, the distribution is called without them.
+    """
+
+    shape: tuple[int, ...]
+    rate: float
+
+
+@dataclass(frozen=True, eq=False)
 class Fixed:
     """A parameter that is given and stays; whole numbers stay whole where they come as int32, else it is float32."""
 
@@ -76,7 +89,7 @@ class Encoded:
     rows: int
 
 
-Parameters = Mapping[str, Output | Learned | Fixed | Encoded]
+Parameters = Mapping[str, Output | Learned | Dropped | Fixed | Encoded]
 Encoder = Callable[[Array], Distribution]
 
 
@@ -103,6 +116,7 @@ class Density(eqx.Module):
     learned: dict[str, Any]
     fixed: dict[str, Frozen]
     encoded: dict[str, Any]
+    dropped: tuple[tuple[str, tuple[int, ...], float], ...] = eqx.field(static=True)  # name, shape and rate
     family: Any = eqx.field(static=True)
 
     def __init__(
@@ -127,7 +141,13 @@ class Density(eqx.Module):
         """
         self.family, self.network = family, network
         self.heads, self.learned, self.fixed, self.encoded = {}, {}, {}, {}
-        for name, parameter in family.parameters(event).items():
+        parameters = family.parameters(event)
+        self.dropped = tuple(
+            (name, parameter.shape, parameter.rate)
+            for name, parameter in parameters.items()
+            if isinstance(parameter, Dropped) and parameter.rate
+        )
+        for name, parameter in parameters.items():
             if isinstance(parameter, Output) and network is not None:
                 self.heads[name] = network.head(parameter.shape, parameter.start, initializer, random)
             elif isinstance(parameter, Output):
@@ -144,8 +164,10 @@ class Density(eqx.Module):
                 blank = random is None and np.size(parameter.value) > MOST_BLANK
                 shape = np.shape(parameter.value)
                 self.fixed[name] = Frozen(filled(shape, 0, dtype) if blank else np.asarray(parameter.value, dtype))
+            elif isinstance(parameter, Dropped):
+                continue
             elif not isinstance(parameter, Encoded) or rows is None:
-                expected = "expected an Output, Learned or Fixed, or in a prior Encoded"
+                expected = "expected an Output, Learned, Dropped or Fixed, or in a prior Encoded"
                 raise ParameterError(f"{type(family).__name__}: parameter {name!r}: {expected}; got {parameter!r}.")
             else:
                 self.encoded[name] = filled((parameter.rows, *rows.shape))
@@ -169,11 +191,19 @@ class Density(eqx.Module):
     def outputs(
         self, inputs: Array | None = None, batch: Batch | None = None, training: TrainingPass | None = None
     ) -> dict[str, Array]:
-        """Return what the heads give for each row of `inputs`, (B, *places, *shape) by name."""
+        """Return what the heads give for each row of `inputs`, (B, *places, *shape) by name; dropout in training."""
         if not self.heads:
             return {}
         features = self.network(inputs, batch, training)
-        return {name: head(features, training) for name, head in self.heads.items()}
+        outputs = {name: head(features, training) for name, head in self.heads.items()}
+        if training is None:
+            return outputs
+        for name, shape, rate in self.dropped:
+            # Of 16 bits a number, which takes half the time of 32: a third of a step of a wide table otherwise.
+            most = round((1 - rate) * 2**16)
+            bits = jax.random.bits(training.key(), (len(features), *shape), "uint16")
+            outputs[name] = jnp.where(bits < most, np.float32(2**16 / most), 0)
+        return outputs
 
     def given(self, outputs: dict[str, Array], encoder: Encoder | None = None) -> Distribution:
         """Return the distribution for these outputs, of all rows or of one."""

@@ -2,7 +2,8 @@
 
 Draws of z from a posterior are weighted by p(x_observed, z) / q(z): self-normalised importance sampling. With many
 draws this is right for whatever q; the moments of p(x|z) are averaged with these weights, and a whole row is drawn by
-choosing a z by its weight, and then what is missing from p(x|z): sampling-importance-resampling.
+choosing a z by its weight, and then what is missing from p(x|z): sampling-importance-resampling. Where entries depend
+on one another given z, z and the missing entries are proposed and weighted together (`completion`).
 
 Sources: Mattei and Frellsen, "MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets", 2019, equations
 12 to 14; Rubin, "The Calculation of Posterior Distributions by Data Augmentation: Comment", 1987, for the choice;
@@ -19,6 +20,7 @@ from jax import Array
 from numpyro.distributions import Distribution
 
 from omokage.batch import Batch, Cells
+from omokage.completion import completed
 from omokage.draws import Draws, content, over_draws
 from omokage.model import (
     Model,
@@ -28,6 +30,7 @@ from omokage.model import (
     is_point_mass,
     mean_of,
     places_of,
+    takes_holes,
     usual,
     variance_of,
 )
@@ -53,9 +56,13 @@ def imputation(model: Model, batch: Batch, rounds: Array, draws: Draws, cells: C
     known, shown = _shown(model, batch, rounds)
     places, entries = places_of(model.likelihood, batch.x.shape[-1]), batch.x.shape[-1]
 
-    def moments(z: Array) -> list[Array]:
-        given = model.decode(z, batch)
-        expected, variance = expected_of(model.likelihood, given), variance_of(model.likelihood, given)
+    def moments(z: Array, x: Array | None) -> list[Array]:
+        if x is None:
+            given = model.decode(z, batch)
+            expected, variance = expected_of(model.likelihood, given), variance_of(model.likelihood, given)
+        else:
+            expected = model.likelihood.family.marked(x.reshape(-1, entries))
+            variance = jnp.zeros(expected.shape)
         found = [expected, variance + jnp.square(expected)]
         if cells is not None:
             found += _of_cells(cells, expected, variance)
@@ -96,24 +103,30 @@ def completions(model: Model, rows: tuple[Batch, Array], rounds: Array, draws: D
     if is_point_mass(posterior):
         chosen = jnp.broadcast_to(posterior.mean, (len(numbers), *posterior.mean.shape))
     else:
-        weigh = _weights(model, batch)
+        propose = _proposals(model, batch, draws)
 
         def more(total: tuple[Array, Array, Array], z: Array, log_q: Array, kept: Array) -> tuple[Array, ...]:
             count, best, chosen = total
+            weights, x = propose(z, log_q, count)
+            candidates = z if x is None else x
             at = jax.vmap(jax.vmap(jax.random.fold_in, (0, None)), (0, None))(choices, count)
             noise = jax.vmap(jax.vmap(lambda key: jax.random.gumbel(key, (z.shape[0],))))(at)  # (M, B, k)
             # The largest of log-weights with such noise is each draw with the probability of its weight.
-            noisy = jnp.where(kept, weigh(z, log_q), -jnp.inf) + jnp.moveaxis(noise, 2, 1)  # (M, k, B)
+            noisy = jnp.where(kept, weights, -jnp.inf) + jnp.moveaxis(noise, 2, 1)  # (M, k, B)
             place = noisy.argmax(1)
             here = jnp.take_along_axis(noisy, place[:, None], 1)[:, 0]
-            taken = jnp.take_along_axis(z, place[..., None], 0)  # (M, B, L)
+            taken = jnp.take_along_axis(candidates, place[..., None], 0)  # (M, B, L) or (M, B, E)
             better = here > best
             return count + 1, jnp.where(better, here, best), jnp.where(better[..., None], taken, chosen)
 
         size = batch.x.shape[0]
         best = jnp.full((len(numbers), size), -jnp.inf)
-        start = (jnp.uint32(0), best, jnp.zeros((len(numbers), size, posterior.event_shape[0])))
+        whole = takes_holes(model.likelihood.family)
+        width = batch.x.shape[-1] if whole else posterior.event_shape[0]
+        start = (jnp.uint32(0), best, jnp.zeros((len(numbers), size, width)))
         _, _, chosen = over_draws(more, start, model, batch, draws, rows=shown)
+        if whole:
+            return jnp.moveaxis(jnp.where(known, batch.x, chosen), 0, 1)
 
     def drawn(given: tuple[Array, Array]) -> Array:
         z, noise = given
@@ -142,37 +155,59 @@ def _shown(model: Model, batch: Batch, rounds: Array) -> tuple[Array, Batch]:
     return known, batch._replace(x=jax.lax.fori_loop(1, rounds, filled, first), mask=None)
 
 
-def _weights(model: Model, batch: Batch) -> Callable[[Array, Array], Array]:
-    """Return what gives log p(x_observed, z) - log q(z), (k, B): by the density of what was observed alone."""
+def _proposals(model: Model, batch: Batch, draws: Draws) -> Callable[[Array, Array, Array], tuple[Array, Array | None]]:
+    """Return what gives log p(x_observed, z) - log q(z), (k, B), and x where entries depend on one another given z.
+
+    It takes z, (k, B, L), log q(z), and the number of the block of draws. Without x the weight is by the density of
+    what was observed alone; else it is that of the whole row, (k, B, E), in the units of the rows.
+    """
     prior: Distribution = model.latent(batch)
-    return lambda z, log_q: model.log_likelihood(z, batch) + prior.log_prob(z) - log_q
+    if not takes_holes(model.likelihood.family):
+        return lambda z, log_q, number: (model.log_likelihood(z, batch) + prior.log_prob(z) - log_q, None)
+    own, rows = model.opened(batch)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(draws.key, content(rows.x, rows.observed))
+    known = rows.x if rows.observed is None else jnp.where(rows.observed, rows.x, jnp.nan)
+
+    def proposed(z: Array, log_q: Array, number: Array) -> tuple[Array, Array]:
+        def one(inputs: tuple[Array, Array]) -> tuple[Array, Array]:
+            z, place = inputs
+            here = jax.vmap(jax.random.fold_in, (0, None))(keys, number * 64 + place)
+            x, mass = completed(own, z, rows, here, known[..., None])
+            return x if model.codec is None else model.codec.decode(x), mass.sum(-1)
+
+        x, mass = jax.lax.map(one, (z, jnp.arange(len(z), dtype=jnp.uint32)))
+        return mass + prior.log_prob(z) - log_q, x
+
+    return proposed
 
 
 def _averaged(
-    model: Model, batch: Batch, shown: Batch, draws: Draws, moments: Callable[[Array], list[Array]]
+    model: Model, batch: Batch, shown: Batch, draws: Draws, moments: Callable[[Array, Array | None], list[Array]]
 ) -> list[Array]:
-    """Return the weighted means of what `moments` gives for z, (k, B, L): (k, B, ...) each."""
+    """Return the weighted means of what `moments` gives for z, (k, B, L), and whole rows: (k, B, ...) each."""
     posterior = model.encode(shown)
     if is_point_mass(posterior):
-        return [values[0] for values in moments(posterior.mean[None])]
-    weigh = _weights(model, batch)
+        return [values[0] for values in moments(posterior.mean[None], None)]
+    propose = _proposals(model, batch, draws)
 
-    def more(total: tuple[Array, Array, list[Array]], z: Array, log_q: Array, kept: Array) -> tuple[Any, ...]:
-        top, mass, sums = total
-        weights = jnp.where(kept, weigh(z, log_q), -jnp.inf)  # (k, B)
+    def more(total: tuple[Any, ...], z: Array, log_q: Array, kept: Array) -> tuple[Any, ...]:
+        number, top, mass, sums = total
+        weights, x = propose(z, log_q, number)
+        weights = jnp.where(kept, weights, -jnp.inf)  # (k, B)
         now = jnp.maximum(top, weights.max(0))
         shares, before = jnp.exp(weights - now), jnp.exp(top - now)
         sums = [
             _like(before, one) * one + (_like(shares, new) * new).sum(0)
-            for one, new in zip(sums, moments(z), strict=True)
+            for one, new in zip(sums, moments(z, x), strict=True)
         ]
-        return now, before * mass + shares.sum(0), sums
+        return number + 1, now, before * mass + shares.sum(0), sums
 
     size = batch.x.shape[0]
     lowest = jnp.full(size, jnp.finfo(jnp.float32).min)
-    blank = jax.eval_shape(lambda: moments(jnp.zeros((1, size, posterior.event_shape[0]))))
-    start = (lowest, jnp.zeros(size), [jnp.zeros(one.shape[1:]) for one in blank])
-    _, mass, sums = over_draws(more, start, model, batch, draws, rows=shown)
+    z = jnp.zeros((1, size, posterior.event_shape[0]))
+    blank = jax.eval_shape(lambda: moments(*((z, propose(z, z[..., 0], jnp.uint32(0))[1]))))
+    start = (jnp.uint32(0), lowest, jnp.zeros(size), [jnp.zeros(one.shape[1:]) for one in blank])
+    _, _, mass, sums = over_draws(more, start, model, batch, draws, rows=shown)
     return [one / _like(mass, one) for one in sums]
 
 

@@ -178,15 +178,27 @@ class Model(eqx.Module):
         return jnp.where(observed, deviance, 0), jnp.where(observed, normaliser, 0)
 
     def _filled(self, batch: Batch) -> Array:
-        """Return x with a value of the support where nothing was observed: a density of it has a finite gradient."""
+        """Return x with a value of the support where nothing was observed: a density of it has a finite gradient.
+
+        A family that `takes_holes`, since an entry's density depends on others, is told by NaN.
+        """
         if batch.observed is None:
             return batch.x
-        return jnp.where(batch.observed, batch.x, support_of(self.likelihood.family).inside)
+        family = self.likelihood.family
+        return jnp.where(batch.observed, batch.x, jnp.nan if takes_holes(family) else support_of(family).inside)
 
     def log_likelihood(self, z: Array, batch: Batch) -> Array:
         """Return log p(x|z) of every row, (K, B), for z of shape (K, B, L)."""
         densities = self.log_likelihoods(z, batch)
         return densities.sum(tuple(range(2, densities.ndim)))
+
+
+def takes_holes(family: Any) -> bool:
+    """Say whether entries depend on one another given z, so that densities of some are asked for with NaN for others.
+
+    Its distribution then has `within` and `masses`, by which rows are drawn whose other entries are known.
+    """
+    return getattr(family, "takes_holes", False)
 
 
 def shown(batch: Batch) -> Array | None:

@@ -29,6 +29,7 @@ LIKELIHOODS: dict[str, Any] = {
     "categorical": likelihoods.Categorical,
     "discretized_logistic": likelihoods.DiscretizedLogistic,
     "by_column": likelihoods.ByColumn,
+    "autoregressive": likelihoods.Autoregressive,
 }
 PRIORS: dict[str, Any] = {
     "normal": priors.StandardNormal,

@@ -39,6 +39,7 @@ Likelihood = Literal[
     "poisson",
     "negative_binomial",
     "discretized_logistic",
+    "autoregressive",
 ]
 Score = Literal[
     "reconstruction",

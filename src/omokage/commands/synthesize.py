@@ -28,7 +28,9 @@ def synthesize(
         str | None, Parameter(help="With --report: column to predict from the others; by default the last.")
     ] = None,
     seed: Annotated[int, Parameter(converter=whole, help="Of training and of the draws.")] = 0,
-    density: Annotated[str | None, Parameter(help="Of codes; by default flow_matching.", show_default=False)] = None,
+    density: Annotated[
+        str | None, Parameter(help="Of codes, as flow_matching; else normal.", show_default=False)
+    ] = None,
     config: Annotated[Path | None, Parameter(help="TOML file of settings; flags override it.")] = None,
     reading: Reading = AS_USUAL,
     quiet: Annotated[bool, Parameter(help="Show no progress.", negative="")] = False,

@@ -10,6 +10,7 @@ Its distribution has a batch shape of (B, *event) and no event shape, so that it
 entry of x.
 """
 
+from omokage.likelihoods.autoregressive import Autoregressive
 from omokage.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
 from omokage.likelihoods.by_column import ByColumn
 from omokage.likelihoods.categories import Categories
@@ -18,6 +19,7 @@ from omokage.likelihoods.location_scale import Gaussian, Laplace, LogNormal, Stu
 from omokage.likelihoods.numpyro import NumPyro
 
 __all__ = [
+    "Autoregressive",
     "Bernoulli",
     "ByColumn",
     "Categorical",

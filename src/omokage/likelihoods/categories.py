@@ -22,7 +22,7 @@ from omokage.nets.views import Classes as View
 from omokage.nets.views import Segments
 from omokage.supports import WHOLE, Support, beside, levels
 
-_UNSEEN = float(np.log(1e-6))  # of the probability of an unseen class as a share of the least one
+UNSEEN = float(np.log(1e-6))  # of the probability of an unseen class as a share of the least one
 _SURE = 80.0  # as a logarithm
 
 
@@ -42,7 +42,7 @@ class Categories:
 
     Example:
         >>> family = Categories((2, 3))
-        >>> p = jnp.exp(family.distribution(logits=jnp.zeros((1, 5)), unseen=_UNSEEN).log_prob(jnp.array([[1.0, 2.0]])))
+        >>> p = jnp.exp(family.distribution(logits=jnp.zeros((1, 5)), unseen=UNSEEN).log_prob(jnp.array([[1.0, 2.0]])))
         >>> p.round(3).tolist()
         [[0.5, 0.3330000042915344]]
     """
@@ -84,7 +84,7 @@ class Categories:
 
     def parameters(self, event: Event) -> Parameters:
         """Return the logits of all classes beside each other, and the logarithm of an unseen class's share."""
-        return {"logits": Output((*event.shape[:-1], sum(self.classes))), "unseen": Fixed(np.float32(_UNSEEN))}
+        return {"logits": Output((*event.shape[:-1], sum(self.classes))), "unseen": Fixed(np.float32(UNSEEN))}
 
     def view(self, event: Event) -> View:
         """Return what networks see of x: one column for each class."""

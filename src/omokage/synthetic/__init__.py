@@ -10,7 +10,7 @@ page        the same as an HTML page
 """
 
 from omokage.synthetic.coded import coded
-from omokage.synthetic.defaults import settings_for
+from omokage.synthetic.defaults import COLUMNS, settings_for
 from omokage.synthetic.making import synthesize
 from omokage.synthetic.measures import (
     closest_distances,
@@ -27,6 +27,7 @@ from omokage.synthetic.page import quality_page
 from omokage.synthetic.quality import Quality, evaluate
 
 __all__ = [
+    "COLUMNS",
     "Quality",
     "closest_distances",
     "closest_row_share",

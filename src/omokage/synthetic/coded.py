@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from omokage.data.column_types import Category, ColumnType, LeftOut, Number, Time, decide, number_rows
+from omokage.data.column_types import Category, ColumnType, LeftOut, Number, NumberRule, Time, decide, number_rows
 from omokage.data.frames import series_of
 from omokage.data.kinds.tables import Columns
 from omokage.errors import DataError, listing
@@ -78,7 +78,9 @@ def coded(*frames: Any, types: Types | None = None) -> tuple[Coded, ...]:
         asked = known.get(name)
         if name in numbering or isinstance(asked, LeftOut):
             continue
-        kind = decide(column, asked, spline=False) if asked is None or isinstance(asked, str) else asked
+        kind = (
+            decide(column, asked, rule=NumberRule(spline=False)) if asked is None or isinstance(asked, str) else asked
+        )
         if isinstance(kind, LeftOut):
             continue
         parts = [table[name] for table in tables]

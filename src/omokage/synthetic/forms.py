@@ -1,7 +1,8 @@
 """The form of a table: what is given to a model in its place, and how draws become rows like its own again.
 
-Missing cells are modelled. For each pattern of missing cells there is one more column, true where a cell is missing,
-and cells of draws are emptied where it says so. So the model learns how likely a cell is missing given all others.
+Missing cells are modelled. Before each column with missing cells there is one more, true where a cell is there, and
+cells of draws are emptied where it says so. So the model learns how likely a cell is missing given all others. To an
+autoregressive likelihood the two are one cell: what it draws for a cell that is missing is not told to the others.
 """
 
 import dataclasses
@@ -30,8 +31,8 @@ class Form:
         source: The rows, as Polars has them, in the order of their columns.
         rows: The same with null for each missing cell, and spans of time as seconds.
         types: What columns hold that are input, or why they are none.
-        flags: The names of the columns that say what is missing, for each column with missing cells; columns that are
-            always missing together share one.
+        flags: The names of the columns that say what is there, for each column with missing cells.
+        speaks: Which of these is believed, for each column with missing cells: one for all that are missing together.
     """
 
     kind: Columns
@@ -39,6 +40,7 @@ class Form:
     rows: pl.DataFrame
     types: Mapping[str, ColumnType | LeftOut]
     flags: Mapping[str, str]
+    speaks: Mapping[str, str]
 
     @staticmethod
     def of(source: pl.DataFrame, kind: Columns) -> "Form":
@@ -48,18 +50,17 @@ class Form:
         used = [name for name in rows.columns if name not in found.left_out]
         types = {**dict(zip(used, found.types, strict=True)), **found.left_out}
         flags: dict[str, str] = {}
+        speaks: dict[str, str] = {}
         known: dict[bytes, str] = {}
         for column in rows.get_columns():
             if column.null_count() in (0, len(column)) or not (column.name in used or are_keys(column)):
                 continue
-            pattern = column.is_null().to_numpy().tobytes()
-            if pattern not in known:
-                known[pattern] = f"{column.name} is missing"
-                while known[pattern] in rows.columns:
-                    known[pattern] += "_"
-            flags[column.name] = known[pattern]
+            flags[column.name] = f"{column.name} is there"
+            while flags[column.name] in rows.columns:
+                flags[column.name] += "_"
+            speaks[column.name] = known.setdefault(column.is_null().to_numpy().tobytes(), flags[column.name])
         ordered = {name: types[name] for name in rows.columns}
-        return Form(kind, source, rows, ordered, flags)
+        return Form(kind, source, rows, ordered, flags, speaks)
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -73,10 +74,20 @@ class Form:
         return dataclasses.replace(self.kind, types=types)
 
     def given(self, source: pl.DataFrame) -> pl.DataFrame:
-        """Return rows as a model is given them: the columns that are input, and those that say what is missing."""
+        """Return rows as a model is given them: the columns that are input, behind those that say what is there."""
         rows = readable(source, self.kind)
-        of_flags = {flag: name for name, flag in self.flags.items()}
-        return rows.select(*self.used, *(pl.col(name).is_null().alias(flag) for flag, name in of_flags.items()))
+        flags = {name: pl.col(name).is_not_null().alias(flag) for name, flag in self.flags.items()}
+        pairs = [(flags.get(name), pl.col(name) if name in self.used else None) for name in self.types]
+        return rows.select([one for pair in pairs for one in pair if one is not None])
+
+    @property
+    def cells(self) -> tuple[tuple[int | None, ...], ...]:
+        """What `Autoregressive` takes: a column and what says whether its cells are there are one cell."""
+        parts = [
+            ((2,) if name in self.flags else ()) + (() if isinstance(kind, LeftOut) else kind.classes)
+            for name, kind in self.types.items()
+        ]
+        return tuple(part for part in parts if part)
 
     @property
     def left_out(self) -> str:
@@ -108,8 +119,8 @@ class Form:
             else:
                 cells = pl.Series([None] * drawn.height, dtype=rows.dtype)
             if name in self.flags:
-                gone = drawn[self.flags[name]].cast(pl.Boolean).fill_null(value=False)
-                cells = pl.select(pl.when(~gone).then(cells)).to_series()
+                there = drawn[self.speaks[name]].cast(pl.Boolean).fill_null(value=True)
+                cells = pl.select(pl.when(there).then(cells)).to_series()
             columns.append(_typed(cells, source, kind).alias(name))
         return pl.DataFrame(columns)
 

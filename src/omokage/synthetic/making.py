@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from omokage.data.kinds.tables import Columns, container_of
 from omokage.errors import DataError, ParameterError, is_number, listing, suggest
 from omokage.estimators import VAE
 from omokage.estimators.fitting import count, flag, seeded
+from omokage.likelihoods import Autoregressive
 from omokage.paths import location
 from omokage.settings import VAESettings
 from omokage.synthetic import defaults
@@ -35,7 +37,7 @@ def synthesize(
     data: Any = "auto",
     **settings: Any,
 ) -> Any:
-    """Return made rows like those of a table, drawn from a VAE that is fitted to it and a density of its codes.
+    """Return made rows like those of a table, drawn from a VAE that is fitted to it, whose decoder goes cell by cell.
 
     They have all columns of the table, in its order, in its types and its container: numbers within the range seen and
     with as many decimals, levels that were seen, missing cells where rows like them have some. Keys are made anew:
@@ -58,12 +60,14 @@ def synthesize(
     held_out : float
         With a report: the share of rows that is held out; without one, all rows are trained on.
     return_model : bool
-        Also return the fitted VAE. Its input are the columns that are no keys and no free text, and for each pattern of
-        missing cells one more, "... is missing".
+        Also return the fitted VAE. Its input are the columns that are no keys and no free text, and before each with
+        missing cells one more, "... is there".
     density : str or prior, optional
-        The density of codes, as `VAE.fit_density` takes it; by default `omokage.priors.FlowMatching`.
+        A density of codes, as `VAE.fit_density` takes it, such as "flow-matching"; by default they stay normal. Other
+        likelihoods than the default, which need z for more, gain much by one.
     data : omokage.data.Columns, optional
-        What columns hold, where their values do not say it: `Columns(types={"zip": "category"})`.
+        What columns hold, where their values do not say it: `Columns(types={"zip": "category"})`. What it leaves as it
+        usually is, is as in `omokage.synthetic.COLUMNS`.
     settings : any
         Parameters of `omokage.VAE`, in place of those of `omokage.synthetic.settings_for`.
 
@@ -83,15 +87,16 @@ def synthesize(
 
     Notes
     -----
-    Zhang et al., "Mixed-Type Tabular Data Synthesis with Score-based Diffusion in Latent Space" (TabSyn), 2024, model
-    the codes of a VAE of a table too. Made rows are no proof of privacy: the report looks for signs of rows that were
-    learned by heart, and differential privacy is not offered.
+    `omokage.likelihoods.Autoregressive` says what the decoder is. With another `likelihood` and
+    `density="flow-matching"` this is the idea of Zhang et al., "Mixed-Type Tabular Data Synthesis with Score-based
+    Diffusion in Latent Space" (TabSyn), 2024. Made rows are no proof of privacy: the report looks for signs of rows
+    that were learned by heart, and differential privacy is not offered.
 
     Examples
     --------
     >>> import polars, omokage as om
     >>> parts = polars.DataFrame({"lot": ["A", "B", "A", "B"] * 10, "width": [1.5, None, 1.25, 2.0] * 10})
-    >>> quick = {"epochs": 1, "hidden": (8,), "latent_dim": 2, "density": "full_normal", "verbose": 0}
+    >>> quick = {"epochs": 1, "hidden": (8,), "latent_dim": 2, "verbose": 0}
     >>> om.synthesize(parts, 3, **quick).schema == parts.schema
     True
     """
@@ -117,11 +122,13 @@ def synthesize(
     if form.left_out:
         warnings.warn(f"X: columns of which nothing is learned: {form.left_out}.", stacklevel=2)
     chosen = defaults.settings_for(len(training)) | settings
-    usual = chosen.pop("density")
+    if isinstance(chosen["likelihood"], Autoregressive):
+        chosen["likelihood"] = chosen["likelihood"].of_cells(form.cells)
     parameters: dict[str, Any] = {"random_state": seed, **chosen, "data": form.asked}
-    vae = VAE(**parameters)
     given = form.given(form.source)
-    vae.fit(given).fit_density(given, usual if density is None else density, seed=seed)
+    vae = VAE(**parameters).fit(given)
+    if density is not None:
+        vae.fit_density(given, density, seed=seed)
     looked_at = 0 if page is None else min(max(len(training), len(apart)), defaults.ROWS)
     made = form.finished(vae.sample(max(n, looked_at), seed=seed), seed, source)
     if page is not None:
@@ -176,7 +183,10 @@ def _checked(data: Any, settings: dict[str, Any], held_out: float) -> Columns:
     if not is_number(held_out, 0.01, 0.5):
         raise ParameterError(f"held_out: expected a share of the rows from 0.01 to 0.5; got {held_out!r}.")
     if data in ("auto", "table"):
-        return Columns()
+        return defaults.COLUMNS
     if not isinstance(data, Columns):
         raise ParameterError(f"data: expected omokage.data.Columns, since rows of a table are made; got {data!r}.")
-    return data
+    usual = Columns()
+    names = [field.name for field in fields(Columns)]
+    said = {name: getattr(data, name) for name in names if getattr(data, name) != getattr(usual, name)}
+    return replace(defaults.COLUMNS, **said)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from omokage.data.column_types.categories import LEVELS, Category, Level, cells_of
 from omokage.data.column_types.moments import Time
-from omokage.data.column_types.numbers import Number, Splined
+from omokage.data.column_types.numbers import AUTO, Number, NumberRule, Splined
 from omokage.data.columns import row_numbers
 from omokage.data.splines import Values
 from omokage.errors import DataError, FileFormatError
@@ -29,8 +29,21 @@ from omokage.files.numbers import EVERY, PLAIN, Notation
 from omokage.files.times import times
 
 __all__ = [
-    "LEVELS", "NAMES", "Category", "ColumnType", "LeftOut", "Level", "Number", "Splined", "Time", "decide", "from_json",
-    "number_rows", "slopes",
+    "AUTO",
+    "LEVELS",
+    "NAMES",
+    "Category",
+    "ColumnType",
+    "LeftOut",
+    "Level",
+    "Number",
+    "NumberRule",
+    "Splined",
+    "Time",
+    "decide",
+    "from_json",
+    "number_rows",
+    "slopes",
 ]  # fmt: skip
 
 _FEWEST = 20  # cells that tell whether a column is a key
@@ -64,7 +77,7 @@ NAMES = (*_TYPES, "ignore")
 
 
 def decide(
-    column: pl.Series, asked: str | None = None, levels: int = LEVELS, spline: Splined = "auto"
+    column: pl.Series, asked: str | None = None, levels: int = LEVELS, rule: NumberRule = AUTO
 ) -> ColumnType | LeftOut:
     """Return what a column holds.
 
@@ -72,7 +85,7 @@ def decide(
         column: With nulls where cells are missing.
         asked: One of `NAMES`; `None`: by the values.
         levels: How many a category has at most.
-        spline: Whether numbers are mapped by a spline.
+        rule: What is decided of numbers.
 
     Raises:
         DataError: If it cannot be used, or is not what is asked for.
@@ -104,14 +117,14 @@ def decide(
     if asked == "time":
         return Time.of(column)
     if asked == "number":
-        return _asked_number(column, spline)
+        return _asked_number(column, rule)
     if isinstance(kind, pl.Date | pl.Datetime):
         return Time.of(column)
     if column.dtype.is_numeric():
         different = column.drop_nans().n_unique() if column.dtype.is_float() else column.n_unique()
         few = different - (column.null_count() > 0) <= 2
-        return Category.of(column) if few else Number.of(column, spline=spline)
-    return _of_text(column, levels, spline)
+        return Category.of(column) if few else Number.of(column, rule=rule)
+    return _of_text(column, levels, rule)
 
 
 def from_json(value: Any) -> ColumnType:
@@ -142,7 +155,7 @@ def number_rows(columns: Sequence[pl.Series]) -> set[str]:
     return {names[j] for j in row_numbers(matrix, names)}
 
 
-def _of_text(column: pl.Series, levels: int, spline: Splined) -> ColumnType | LeftOut:
+def _of_text(column: pl.Series, levels: int, rule: NumberRule) -> ColumnType | LeftOut:
     """Return what a column of text, of categories or of true/false holds."""
     cells = cells_of(column)
     filled = cells.drop_nulls()
@@ -150,7 +163,7 @@ def _of_text(column: pl.Series, levels: int, spline: Splined) -> ColumnType | Le
     if column.dtype == pl.String:
         notation = _notation(filled)
         if notation is not None and different > 2:
-            return Number.of(notation.plain(filled).cast(pl.Float64), notation, spline)
+            return Number.of(notation.plain(filled).cast(pl.Float64), notation, rule)
         if different > 2 and (found := _time(column)) is not None:
             return found
         share = different / len(filled)
@@ -162,17 +175,17 @@ def _of_text(column: pl.Series, levels: int, spline: Splined) -> ColumnType | Le
     return Category.of(column, levels)
 
 
-def _asked_number(column: pl.Series, spline: Splined) -> Number:
+def _asked_number(column: pl.Series, rule: NumberRule) -> Number:
     """Return a column as numbers."""
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
-        return Number.of(column.cast(pl.Int64) if column.dtype == pl.Boolean else column, spline=spline)
+        return Number.of(column.cast(pl.Int64) if column.dtype == pl.Boolean else column, rule=rule)
     cells = cells_of(column).drop_nulls()
     notation = _notation(cells)
     if notation is None:
         plain = PLAIN.plain(cells).cast(pl.Float64, strict=False)
         row = int(plain.is_null().arg_max() or 0)
         raise DataError(f"X: column {column.name!r}: expected numbers, as types says; got {cells[row]!r}.")
-    return Number.of(notation.plain(cells).cast(pl.Float64), notation, spline)
+    return Number.of(notation.plain(cells).cast(pl.Float64), notation, rule)
 
 
 def _notation(cells: pl.Series) -> Notation | None:

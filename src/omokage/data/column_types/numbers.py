@@ -14,12 +14,31 @@ from omokage.errors import DataError, shown
 from omokage.files.numbers import EVERY, Notation
 
 _MOST_DECIMALS = 6
-_MANY = 20  # different values, from which a column can have spikes, or a spline
+_FEWEST = 20  # values, from which a column can have a spline, and different ones, from which it can have spikes
 _EACH = 10  # rows that each of few values has on average, from which they are point masses
-_OFTEN, _MOST_SPIKES = 0.05, 3  # share of the rows that have a spike's value
+_NAMED = 3  # spikes, at most, in words
 _GAIN = 0.05  # nats a value
 
 Splined = Literal["auto"] | bool
+
+
+@dataclass(frozen=True)
+class NumberRule:
+    """What is decided of a column of numbers.
+
+    Attributes:
+        spline: Whether it gets a spline; "auto": where a normal distribution then fits held-out values better.
+        often: The share of the rows from which on a value that they share is a point mass.
+        few: How many different values a column has at most where all of them are point masses; ten rows must have each
+            on average.
+    """
+
+    spline: Splined = "auto"
+    often: float = 0.05
+    few: int = 20
+
+
+AUTO = NumberRule()
 
 
 @dataclass(frozen=True)
@@ -49,17 +68,17 @@ class Number:
     name: ClassVar[str] = "number"
 
     @staticmethod
-    def of(column: pl.Series, notation: Notation | None = None, spline: Splined = "auto") -> "Number":
+    def of(column: pl.Series, notation: Notation | None = None, rule: NumberRule = AUTO) -> "Number":
         """Return what fits a column of numbers."""
         values = column.cast(pl.Float64).drop_nulls().to_numpy()
         values = values[np.isfinite(values)]
         decimals = next((d for d in range(_MOST_DECIMALS + 1) if _have(values, d)), None)
         integer = column.dtype.is_integer() or (decimals == 0 and notation is not None)
         marks = None if notation is None else (notation.decimal, notation.thousands)
-        spikes = _spikes(values)
+        spikes = _spikes(values, rule)
         others = values[~np.isin(values, spikes)]
         ends = (float(values.min()), float(values.max())) if len(values) else (-math.inf, math.inf)
-        return Number(decimals, integer, marks, *ends, spikes, _spline(others, spline))
+        return Number(decimals, integer, marks, *ends, spikes, _spline(others, rule.spline))
 
     @property
     def classes(self) -> tuple[int | None, ...]:
@@ -167,8 +186,10 @@ class Number:
         found = "numbers" if self.decimals is None else f"numbers of {self.decimals} decimals"
         found = "whole numbers" if self.decimals == 0 else found
         found += f" from {self.low:g} to {self.high:g}"
-        if len(self.spikes) > _MOST_SPIKES:
-            return f"{found}, {len(self.spikes)} different ones"
+        if len(self.spikes) > _NAMED:
+            return f"{found}, {len(self.spikes)} of which are point masses" + (
+                ", others by a spline" if self.spline else ""
+            )
         spikes = f"; often {' or '.join(f'{value:g}' for value in self.spikes)}" if self.spikes else ""
         return found + spikes + (", by a spline" if self.spline else "")
 
@@ -199,13 +220,14 @@ class Number:
         return Number(decimals, integer, marks, low, high, tuple(spikes.tolist()), made)
 
 
-def _spikes(values: Values) -> tuple[float, ...]:
-    """Return the values that more than a twentieth of all have, or all of them where they are few."""
+def _spikes(values: Values, rule: NumberRule) -> tuple[float, ...]:
+    """Return the values that a large share of all have, or all of them where they are few."""
     different, counts = np.unique(values, return_counts=True)
-    if len(different) <= _MANY:
-        return tuple(different.tolist()) if len(values) >= _EACH * len(different) else ()
-    often = counts > _OFTEN * len(values)
-    return tuple(different[often].tolist()) if often.sum() <= _MOST_SPIKES and not often.all() else ()
+    if len(different) <= max(rule.few, _FEWEST):
+        many = len(different) <= rule.few and len(values) >= _EACH * len(different)
+        return tuple(different.tolist()) if many else ()
+    often = counts > rule.often * len(values)
+    return () if often.all() else tuple(different[often].tolist())
 
 
 def _spline(values: Values, asked: Splined) -> Spline | None:
@@ -214,7 +236,7 @@ def _spline(values: Values, asked: Splined) -> Spline | None:
     The half that was not looked at is to have a higher density under a normal of its scores than under a normal of
     themselves, by a twentieth of a nat.
     """
-    if asked is False or len(values) < _MANY:
+    if asked is False or len(values) < _FEWEST:
         return None
     if asked == "auto":
         mixed = np.random.default_rng(0).permutation(np.sort(values))

@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from omokage.batch import Batch
-from omokage.data.column_types import DOUBT, ColumnType, Number, Time, slopes
+from omokage.data.column_types import DOUBT, ColumnType, Number, NumberRule, Time, slopes
 from omokage.data.column_types.survey import Survey
 from omokage.data.columns import ColumnSchema, Observed, Standardization
 from omokage.data.encoded import Encoded, Parts
@@ -205,7 +205,7 @@ class _Ends:
         values = values[~np.isnan(values)]
         if not len(values):
             return
-        here = Number.of(pl.Series(values), spline=False)
+        here = Number.of(pl.Series(values), rule=NumberRule(spline=False))
         known = self.decimals is not None and here.decimals is not None
         self.decimals = max(self.decimals or 0, here.decimals or 0) if known else None
         self.low, self.high = min(self.low, here.low), max(self.high, here.high)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from omokage.batch import Batch, Cells, Event
 from omokage.data import column_types
-from omokage.data.column_types import LEVELS, Category, ColumnType, LeftOut, Number, Splined, Time
+from omokage.data.column_types import AUTO, LEVELS, Category, ColumnType, LeftOut, Number, NumberRule, Splined, Time
 from omokage.data.column_types.holes import with_holes
 from omokage.data.column_types.survey import Survey
 from omokage.data.columns import ColumnSchema, Moments, Standardization, check_names
@@ -31,7 +31,7 @@ from omokage.data.frames import Container, frame_of, like, series_of, textual
 from omokage.data.kinds.base import Given, Kind, Schema
 from omokage.data.rows import MemoryRows, RowSource, canonical_order, divide
 from omokage.data.splines import Values
-from omokage.errors import DataError, FileFormatError, ParameterError, check_counts, listing, suggest
+from omokage.errors import DataError, FileFormatError, ParameterError, check_counts, is_number, listing, suggest
 from omokage.files.formats import MISSING
 from omokage.supports import REAL, Support
 from omokage.tables import aligned
@@ -53,6 +53,8 @@ class Columns(Kind):
         levels: How many levels a category has at most; the rarest beyond them share one.
         spline: Whether numbers are mapped to normal scores by a monotone spline of their quantiles. "auto": where a
             normal distribution then fits values that were held out better, by a twentieth of a nat a value or more.
+        often: The share of the rows from which on a number that repeats is a point mass; the others have a density.
+        few: A column with at most so many different numbers has point masses only, if ten rows have each on average.
 
     Raises:
         ParameterError: If a type is not one of these.
@@ -69,6 +71,8 @@ class Columns(Kind):
     missing: Sequence[str] = MISSING
     levels: int = LEVELS
     spline: Splined = "auto"
+    often: float = AUTO.often
+    few: int = AUTO.few
     name: ClassVar[str] = "table"
 
     def __post_init__(self) -> None:
@@ -93,8 +97,17 @@ class Columns(Kind):
             raise ParameterError(f"Columns(levels={self.levels}): expected a whole number of at least 2.")
         if self.spline != "auto" and not isinstance(self.spline, bool):
             raise ParameterError(f"Columns(spline={self.spline!r}): expected 'auto', True or False.")
+        if not is_number(self.often, 0, 1):
+            raise ParameterError(f"Columns(often={self.often!r}): expected a share of the rows, from 0 to 1.")
+        if type(self.few) is not int or not 0 <= self.few <= LEVELS:
+            raise ParameterError(f"Columns(few={self.few!r}): expected a whole number from 0 to {LEVELS}.")
         object.__setattr__(self, "types", tuple((str(column), chosen) for column, chosen in given))
         object.__setattr__(self, "missing", tuple(word.strip() for word in words))
+
+    @property
+    def rule(self) -> NumberRule:
+        """What is decided of columns of numbers."""
+        return NumberRule(self.spline, self.often, self.few)
 
     @property
     def asked(self) -> dict[str, str]:
@@ -467,6 +480,8 @@ class TableSchema(Schema):
             "types": [kind.to_json() for kind in self.types],
             "left_out": [[name, reason.why] for name, reason in self.left_out.items()],
             "spline": self.kind.spline,
+            "often": self.kind.often,
+            "few": self.kind.few,
             "observed": self.observed.tolist(),
             "slope": self.slope,
             "container": self.container,
@@ -479,7 +494,9 @@ class TableSchema(Schema):
         try:
             schema = TableSchema(
                 ColumnSchema.from_json(value["columns"]),
-                Columns(value["asked"], value["missing"], value["levels"], value["spline"]),
+                Columns(
+                    value["asked"], value["missing"], value["levels"], value["spline"], value["often"], value["few"]
+                ),
                 tuple(map(column_types.from_json, value["types"])),
                 {str(name): LeftOut(str(why)) for name, why in value["left_out"]},
                 np.array(value["observed"], np.float64),
@@ -561,9 +578,9 @@ class TableRows:
         return len(self.matrix)
 
     @property
-    def classes(self) -> tuple[int | None, ...]:
-        """How many classes each entry has, (E,); `None` for numbers."""
-        return tuple(count for kind in self.types for count in kind.classes)
+    def cells(self) -> tuple[tuple[int | None, ...], ...]:
+        """How many classes each entry of each cell has; `None` for numbers."""
+        return tuple(kind.classes for kind in self.types)
 
     def columns(self) -> None:
         """Return nothing: names are checked by the schema, which knows of columns that are left out."""
@@ -647,7 +664,7 @@ def _decided(
             found = LeftOut("whole numbers that count the rows")
         else:
             whole = column if survey is None else survey.completed(column, asked)
-            found = column_types.decide(whole, asked, kind.levels, kind.spline)
+            found = column_types.decide(whole, asked, kind.levels, kind.rule)
             found = found if survey is None else survey.exact(column.name, found, kind.levels)
         if isinstance(found, LeftOut):
             left_out[column.name] = found
