@@ -3,13 +3,16 @@
 | X is | comes as | an answer for each row | an answer like X |
 |---|---|---|---|
 | vectors | a table or an array | a table, a batch at a time | a table |
+| a table | a table | a table; of a large file a part at a time | a table |
 | sequences | a long table, or an array | a table with a row for each series | a long table, or .npy |
 | images | a folder, or an array | a table with a row for each picture | a folder of PNG files, or .npy |
 """
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,7 +20,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from omokage.commands.context import bad_cell, told_in, told_of_given
-from omokage.commands.outputs import check_apart, check_output, check_table, write_keyed, write_output
+from omokage.commands.outputs import check_apart, check_output, check_table, keyed, write_keyed, write_output
 from omokage.commands.sources import Source, batches_of, known_columns, named, numbers_in, open_rows, opened_vectors
 from omokage.data.containers import to_matrix
 from omokage.data.kinds import Given, Schema
@@ -40,10 +43,8 @@ def write_rows(question: Question, estimator: Any, source: Source, out: Path) ->
         answers = Answers(question, estimator, source, notation=rows.notation)
         write_table(out, (answers(batch, first).frame for first, batch in batches_of(rows)))
         return
-    given = _given(estimator.schema_, source)
-    with named(source.data):
-        found = question(estimator, given.rows, told_of_given(given, source, estimator))
-    write_keyed(out, given.keys, found)
+    parts = _answers(question, estimator, source)
+    write_table(out, (keyed(given.keys, found) for given, found in parts))
 
 
 def write_like(question: Callable[[Any, Any, Any], Any], estimator: Any, source: Source, out: Path) -> int:
@@ -58,13 +59,21 @@ def write_like(question: Callable[[Any, Any, Any], Any], estimator: Any, source:
 
         write_rows(columns, estimator, source, out)
         return 0
-    given = _given(schema, source)
-    if given.frame is not None and form == "array":
-        check_table(out)
-    with named(source.data):
-        answers = question(estimator, given.rows, told_of_given(given, source, estimator))
-        missing = schema.missing(given)
-    write_output(schema, answers, out, given)
+    answers, missing = _answers(question, estimator, source), 0
+    if form != "table":
+        [(given, answer)] = answers
+        if given.frame is not None and form == "array":
+            check_table(out)
+        write_output(schema, answer, out, given)
+        return schema.missing(given)
+
+    def tables() -> Iterator[pl.DataFrame]:
+        nonlocal missing
+        for given, answer in answers:
+            missing += schema.missing(given)
+            yield schema.to_table(answer, given)
+
+    write_table(out, tables())
     return missing
 
 
@@ -84,24 +93,41 @@ def write_filled(
     schema, files = estimator.schema_, [out] if std is None else [out, std]
     for file in files:
         check_apart(source.data, file)
-        form = check_output(schema, file)
+    forms = {check_output(schema, file) for file in files}
     if std is not None:
         check_apart(str(out), std)
-    given = _given(schema, source)
-    if given.frame is not None and form == "array":
+    parts = _answers(lambda _, rows, context: question(rows, context), estimator, source)
+    if forms == {"table"}:
+        return _write_parts(parts, schema, files, drawn)
+    [(given, answers)] = parts
+    if given.frame is not None and "array" in forms:
         check_table(out)
-    with named(source.data):
-        answers = question(given.rows, told_of_given(given, source, estimator))
-        missing = schema.missing(given)
-    if not drawn:
-        for file, answer in zip(files, [answers] if std is None else answers, strict=True):
-            write_output(schema, answer, file, given)
-    elif form == "array":
+    if drawn:
         write_output(schema, np.stack(answers) if isinstance(answers[0], np.ndarray) else answers, out)
     else:
-        tables = [schema.to_table(answer, given) for answer in answers]
-        numbered = [table.select(pl.lit(j + 1).alias("draw"), pl.all()) for j, table in enumerate(tables)]
-        write_table(out, pl.concat(numbered))
+        for file, answer in zip(files, [answers] if std is None else answers, strict=True):
+            write_output(schema, answer, file, given)
+    return schema.missing(given)
+
+
+def _write_parts(parts: Iterator[tuple[Given, Any]], schema: Schema, files: Sequence[Path], drawn: bool) -> int:
+    """Write answers of one or several tables each, to a file each, or where `drawn` below each other; see above.
+
+    They are kept in a temporary folder until all rows are answered.
+    """
+    missing = 0
+    kept: list[list[Path]] = []
+    with TemporaryDirectory(prefix="omokage-") as folder:
+        for given, answer in parts:
+            missing += schema.missing(given)
+            tables = [schema.to_table(one, given) for one in (answer if drawn or len(files) > 1 else [answer])]
+            paths = [Path(folder, f"{len(kept)}-{number}.arrow") for number in range(len(tables))]
+            for number, (table, path) in enumerate(zip(tables, paths, strict=True), 1):
+                (table.select(pl.lit(number).alias("draw"), pl.all()) if drawn else table).write_ipc(path)
+            kept.append(paths)
+        columns: list[Any] = [list(each) for each in zip(*kept, strict=True)]
+        for file, paths in zip(files, [itertools.chain(*columns)] if drawn else columns, strict=True):
+            write_table(file, map(pl.read_ipc, paths))
     return missing
 
 
@@ -121,6 +147,24 @@ def write_steps(
     lines = slice(None) if given.lines is None else np.argsort(np.concatenate(given.lines))
     assert given.steps is not None  # of series
     write_keyed(out, given.steps, {name: np.concatenate(list(each))[lines] for name, each in found.items()})
+
+
+def _answers(question: Question, estimator: Any, source: Source) -> Iterator[tuple[Given, Any]]:
+    """Yield the rows of a source, those of a large table a part at a time, and `question(estimator, rows, context)`."""
+    schema = estimator.schema_
+    rows = open_rows(source, schema.key_columns, passed=True)
+    parts = schema.parts(rows, source.ids)
+    while True:
+        with named(source.data):
+            given = next(parts, None)
+            if given is None:
+                return
+            try:
+                answer = question(estimator, given.rows, told_of_given(given, source, estimator))
+            except DataError:
+                schema.check(given)  # says which row of the whole file it is
+                raise
+        yield given, answer
 
 
 def _given(schema: Schema, source: Source) -> Given:

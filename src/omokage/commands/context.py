@@ -224,7 +224,7 @@ def told_of_given(given: Given, source: Source, estimator: Any) -> Told | None:
     told, bad = schema.of_cells(frame)
     if bad.any():
         row, column = (int(place) for place in np.argwhere(bad)[0])
-        line = row if given.lines is None else int(given.lines[row][0])
+        line = given.first + row if given.lines is None else int(given.lines[row][0])
         raise DataError(bad_cell(schema, source, frame, row, column, line))
     return told
 

@@ -1,5 +1,6 @@
 """`omokage impute`: missing entries filled."""
 
+import itertools
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -46,8 +47,11 @@ def impute(
     if draws is not None and std is not None:
         raise ParameterError("--std: expected no --draws beside it: draws vary by the standard error. Leave one out.")
 
+    parts = itertools.count()  # each with a seed of its own, so that equal rows of two parts have unlike draws
+
     def filled(rows: object, context: object) -> object:
-        how = {"samples": samples, "seed": seed, **beside(context)}
+        own = (seed + next(parts)) % 2**32 if draws is not None and 0 <= seed < 2**32 else seed
+        how = {"samples": samples, "seed": own, **beside(context)}
         return estimator.impute(rows, draws=draws, return_std=std is not None, **how)
 
     count = write_filled(filled, estimator, reading.source(data, estimator), out, draws is not None, std)

@@ -97,5 +97,10 @@ def _write_pictures(out: Path, answers: NDArray[Any], schema: Schema, given: Giv
 
 def write_keyed(out: Path, keys: pl.DataFrame, answers: Any) -> None:
     """Write columns of answers behind the keys of what they answer; entries that are NaN are left empty."""
+    write_table(out, keyed(keys, answers))
+
+
+def keyed(keys: pl.DataFrame, answers: Any) -> pl.DataFrame:
+    """Return columns of answers behind the keys of what they answer, null where one is NaN."""
     columns = [column if isinstance(column, pl.Series) else pl.Series(name, column) for name, column in answers.items()]
-    write_table(out, pl.DataFrame([*keys.get_columns(), *columns]).with_columns(pl.selectors.float().fill_nan(None)))
+    return pl.DataFrame([*keys.get_columns(), *columns]).with_columns(pl.selectors.float().fill_nan(None))

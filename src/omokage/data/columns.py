@@ -156,6 +156,59 @@ class Moments:
         return constant, mean, np.where(constant, 0.0, _rounded(deviation, exponent))
 
 
+class Observed:
+    """The moments of entries that are there, of rows that arrive in blocks, (B, D) with NaN where one is missing.
+
+    Example:
+        >>> seen, rows = Observed(2), np.array([[0.0, np.nan], [2.0, 1.0], [1.0, np.nan]])
+        >>> seen.see(rows[:2])
+        >>> seen.see(rows[2:])
+        >>> seen.share.round(2), seen.moments.mean, Moments.of_observed(rows).mean
+        (array([1.  , 0.33]), array([1., 1.]), array([1., 1.]))
+    """
+
+    def __init__(self, features: int):
+        self.rows = 0
+        self._count, self._origin, self._offset, self._squares = np.zeros((4, features))
+        self._low, self._high = np.full(features, np.inf), np.full(features, -np.inf)
+        self._binary, self._whole = np.ones((2, features), bool)
+
+    def see(self, block: NDArray[np.float64]) -> None:
+        """Take note of some rows."""
+        seen = ~np.isnan(block)
+        first = block[seen.argmax(0), np.arange(block.shape[1])]
+        self._origin = np.where((self._count == 0) & seen.any(0), first, self._origin)
+        apart = np.where(seen, block - self._origin, 0.0)
+        count = seen.sum(0)
+        offset = apart.sum(0) / np.maximum(count, 1)
+        squares = np.square(np.where(seen, apart - offset, 0.0)).sum(0)
+        total, shift = self._count + count, np.where(count > 0, offset - self._offset, 0.0)
+        share = count / np.maximum(total, 1)
+        self._squares += squares + shift**2 * self._count * share
+        self._offset += shift * share
+        self._count = total
+        self._low = np.minimum(self._low, np.min(block, axis=0, initial=np.inf, where=seen))
+        self._high = np.maximum(self._high, np.max(block, axis=0, initial=-np.inf, where=seen))
+        self._binary &= ((block == 0) | (block == 1) | ~seen).all(0)
+        self._whole &= ((block == np.rint(block)) | ~seen).all(0)
+        self.rows += len(block)
+
+    @property
+    def share(self) -> NDArray[np.float64]:
+        """The share of the rows that has each entry, (D,)."""
+        return np.asarray(self._count / self.rows)
+
+    @property
+    def moments(self) -> Moments:
+        """What `Moments.of_observed` says of all rows at once."""
+        lacking = self._count == 0
+        low, high = (np.where(lacking, 0.0, ends) for ends in (self._low, self._high))
+        squares = self._squares / np.where(lacking, 1, self._count) * self.rows
+        return Moments(
+            float(self.rows), self.rows, self._origin, self._offset, squares, low, high, self._binary, self._whole
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class ColumnSchema:
     """What was learned of columns.

@@ -13,17 +13,51 @@ from omokage.data.windows import Windows
 Group = tuple[NDArray[np.int64], Batch]  # the places of the rows in X, (B,), and the rows
 
 
+class Parts(Sequence[Group]):
+    """Groups of rows that are read when they are looked at, one after the other, so that a file need not fit in memory.
+
+    Attributes:
+        rows: How many rows there are in all.
+    """
+
+    def __init__(
+        self, rows: int, size: int, read: Callable[[int, int], Batch], context: NDArray[np.float32] | None = None
+    ):
+        """Take how many rows there are, how many each part has, what reads rows from one to another, and a context."""
+        self.rows, self._size, self._read, self._context = rows, size, read, context
+
+    def __len__(self) -> int:
+        return -(-self.rows // self._size)
+
+    def __getitem__(self, number: Any) -> Any:
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        index = self.places[number]
+        batch = self._read(int(index[0]), int(index[-1]) + 1)
+        return index, batch if self._context is None else batch._replace(context=self._context[index])
+
+    @property
+    def places(self) -> list[NDArray[np.int64]]:
+        """The places of the rows of each part."""
+        starts = range(0, self.rows, self._size)
+        return [np.arange(start, min(self.rows, start + self._size)) for start in starts]
+
+    def with_context(self, context: NDArray[np.float32]) -> "Parts":
+        """Return the rows with their context, (n, C)."""
+        return Parts(self.rows, self._size, self._read, context)
+
+
 @dataclass(frozen=True, eq=False)
 class Encoded:
     """Rows as batches of NumPy arrays; vectors and images are one group, sequences one for each padded length.
 
     Attributes:
-        groups: The rows of each shape, with their places in X.
+        groups: The rows of each shape, with their places in X; of a large table `Parts` of one shape.
         windows: Where the rows stand in longer series that they were cut from.
         alone: Whether X is a single series.
     """
 
-    groups: tuple[Group, ...]
+    groups: Sequence[Group]
     windows: Windows | None = None
     alone: bool = False
 
@@ -43,13 +77,25 @@ class Encoded:
     @property
     def count(self) -> int:
         """The number of rows, n."""
-        return sum(len(index) for index, _ in self.groups)
+        return sum(map(len, self._places))
+
+    @property
+    def _places(self) -> list[NDArray[np.int64]]:
+        """The places of the rows of each group."""
+        return self.groups.places if isinstance(self.groups, Parts) else [index for index, _ in self.groups]
+
+    @property
+    def held(self) -> "Encoded":
+        """The same rows in memory."""
+        return Encoded.of(self.whole) if isinstance(self.groups, Parts) else self
 
     @property
     def whole(self) -> Batch:
         """All rows as one batch in the order of X, padded to the longest where they are of several lengths."""
         if len(self.groups) == 1:
             return self.groups[0][1]
+        if isinstance(self.groups, Parts):
+            return _joined([batch for _, batch in self.groups])
         longest = max(batch.x.shape[1] for _, batch in self.groups)
         parts = []
         for _, batch in self.groups:
@@ -84,6 +130,8 @@ class Encoded:
             return self
         if self.windows is not None:
             context = context[self.windows.series]
+        if isinstance(self.groups, Parts):
+            return replace(self, groups=self.groups.with_context(context))
         return replace(
             self, groups=tuple((index, batch._replace(context=context[index])) for index, batch in self.groups)
         )
@@ -107,6 +155,8 @@ class Encoded:
         return self._unpadded(results)
 
     def _unpadded(self, parts: list[Any]) -> Any:
+        if isinstance(self.groups, Parts):
+            return np.concatenate(parts)
         if len(self.groups) == 1 and self.groups[0][1].lengths is None:
             return parts[0]
         rows: list[Any] = [None] * self.count
@@ -125,6 +175,15 @@ class Encoded:
         if len(parts) == 1:
             return parts[0]
         result = np.empty((self.count, *parts[0].shape[1:]), parts[0].dtype)
-        for (index, _), part in zip(self.groups, parts, strict=True):
+        for index, part in zip(self._places, parts, strict=True):
             result[index] = part
         return result
+
+
+def _joined(batches: Sequence[Batch]) -> Batch:
+    """Return rows of one shape together; where some have a mask, all have."""
+    if any(batch.mask is not None for batch in batches):
+        batches = [
+            batch._replace(mask=np.broadcast_to(batch.mask is None or batch.mask, batch.x.shape)) for batch in batches
+        ]
+    return Batch(*(None if part[0] is None else np.concatenate(part) for part in zip(*batches, strict=True)))

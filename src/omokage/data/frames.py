@@ -18,7 +18,7 @@ import polars as pl
 from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
-from omokage.data.arrays import array_of, is_missing, is_real, numbers_in, one_line, refuse_pictures
+from omokage.data.arrays import array_of, is_missing, is_numbers, is_real, numbers_in, one_line, refuse_pictures
 from omokage.errors import DataError, check_unicode, listing, shown
 
 Container = Literal["polars", "pandas", "pyarrow", "array"]  # what a table comes in
@@ -110,6 +110,24 @@ def _shape(part: Any) -> tuple[int, ...] | None:
         return tuple(map(int, np.shape(part)))
     except Exception:  # lists of unlike lengths, and whatever a stranger's container raises
         return None
+
+
+def is_mixed(X: Any) -> bool:
+    """Say whether X is a data frame that holds anything but plain numbers, or has holes.
+
+    Example:
+        >>> is_mixed(pl.DataFrame({"a": [1, None]})), is_mixed(pl.DataFrame({"a": [1, 2]})), is_mixed([[1, None]])
+        (True, False, False)
+    """
+    frame = frame_of(X)
+    if frame is None or not len(frame):
+        return False
+    for column in frame.iter_columns():
+        if not is_numbers(column) or column.is_null().any():
+            return True
+        if column.dtype.is_float() and column.is_nan().any():
+            return True
+    return False
 
 
 def textual(X: Any) -> bool:

@@ -167,7 +167,7 @@ class SpooledRows:
     def __init__(self, blocks: Iterable[NDArray[Any]]):
         """Write the blocks, (B, D) each and of one type, to the temporary file."""
         self._file = tempfile.TemporaryFile(prefix="omokage-")  # noqa: SIM115 - lives as long as the object
-        self.encode: Callable[[NDArray[Any]], NDArray[np.float32]] = lambda raw: raw.astype(np.float32)
+        self.encode: Callable[[NDArray[Any]], Batch | NDArray[Any]] = lambda raw: raw.astype(np.float32)
         self.context: NDArray[np.float32] | None = None  # of all rows that were written, (n, C), in memory
         self._written = self.entries = 0
         self._dtype = np.dtype(np.float32)
@@ -251,7 +251,8 @@ class SpooledRows:
 
     def _encoded(self, pieces: NDArray[np.int64]) -> Batch:
         bounds = [self._bounds(piece) for piece in pieces]
-        rows = Batch(self.encode(np.concatenate([self.read(start, stop) for start, stop in bounds])))
+        encoded = self.encode(np.concatenate([self.read(start, stop) for start, stop in bounds]))
+        rows = encoded if isinstance(encoded, Batch) else Batch(encoded)
         if self.context is None:
             return rows
         return rows._replace(context=np.concatenate([self.context[start:stop] for start, stop in bounds]))

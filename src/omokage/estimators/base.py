@@ -40,6 +40,7 @@ from omokage.estimators.fitting import (
     read_rows,
     seeded,
 )
+from omokage.estimators.parts import imputed
 from omokage.fitted import Fitted
 from omokage.latent_density import fitted as fitted_density
 from omokage.likelihoods import Gaussian
@@ -140,8 +141,8 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
         ----------
         X : array, data frame, list of arrays, or path
             Vectors (n, D), images (n, height, width[, channels]) or sequences (n, time, channels); see `data`. A path
-            names a folder of pictures, or a CSV, Parquet, .npy, .npz or IDX file, and one of vectors larger than 256 MB
-            is streamed.
+            names a folder of pictures, or a CSV, Parquet, .npy, .npz or IDX file; one of vectors larger than 256 MB, or
+            of a table larger than 64 MB, is streamed.
         y : ignored
             Present by scikit-learn's convention.
         X_valid : like X, optional
@@ -478,6 +479,9 @@ class Estimator(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMi
                 "draws: series are cut into windows, which would be drawn apart and not fit together. Leave it out."
             )
         X = opened_rows(self.fitted_, X)  # a file is read once
+        if hasattr(X, "batches") and context is None:
+            how = {"rounding": rounding, "samples": samples, "rounds": rounds}
+            return imputed(self, X, settings[-1], draws=draws, return_std=return_std, **how)
         fit, rows = self._asked(X, context)
         schema, model = fit.schema, fit.model
         if drawn is not None:

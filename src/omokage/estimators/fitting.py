@@ -177,7 +177,7 @@ def _validation(
         raise DataError("context_valid: there is no X_valid that it could be the context of; give both.")
     if given.X_valid is None:
         return None
-    rows = schema.rows(given.X_valid, name="X_valid", estimator=kind, support=recipe.support)
+    rows = schema.rows(given.X_valid, name="X_valid", estimator=kind, support=recipe.support).held
     rows = rows.with_context(encoded(context_schema, given.context_valid, rows.contexts, "context_valid"))
     return together([MemoryRows(batch) for _, batch in rows.groups])
 

@@ -17,11 +17,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from omokage.data.column_types.categories import LEVELS, Category, Level, cells_of
 from omokage.data.column_types.moments import Time
 from omokage.data.column_types.numbers import AUTO, Number, NumberRule, Splined
 from omokage.data.columns import row_numbers
+from omokage.data.splines import Values
 from omokage.errors import DataError, FileFormatError
 from omokage.files.numbers import EVERY, PLAIN, Notation
 from omokage.files.times import times
@@ -41,12 +43,14 @@ __all__ = [
     "decide",
     "from_json",
     "number_rows",
+    "slopes",
 ]  # fmt: skip
 
 _FEWEST = 20  # cells that tell whether a column is a key
 _KEYS, _TEXT = 0.95, 0.5  # share of different cells, from which a column of text is a key, or is free text
 _WORDS = 3.0  # that cells of free text have on average
-_CODES = r"^[+-]?0\d|^\d{16,}$"  # digits that are no number: zeros before them, or more than float64 holds
+CODES = r"^[+-]?0\d|^\d{16,}$"  # digits that are no number: zeros before them, or more than float64 holds
+DOUBT = "can be read as"  # in the error of text that is times in several ways
 _HOPE = 200  # different cells that are looked at before a whole column is read as numbers or times
 
 
@@ -136,6 +140,11 @@ def from_json(value: Any) -> ColumnType:
     return found
 
 
+def slopes(types: Sequence[ColumnType], owner: NDArray[np.int64], entries: Values) -> Values:
+    """Return log |d entry / d cell| of raw entries, (n, E), in nats."""
+    return np.concatenate([kind.log_slope(entries[:, owner == j]) for j, kind in enumerate(types)], 1)
+
+
 def number_rows(columns: Sequence[pl.Series]) -> set[str]:
     """Return the names of the columns that number the rows, as an index does; see `row_numbers`."""
     whole = [column for column in columns if column.dtype.is_integer() and not column.null_count()]
@@ -181,7 +190,7 @@ def _asked_number(column: pl.Series, rule: NumberRule) -> Number:
 
 def _notation(cells: pl.Series) -> Notation | None:
     """Return the first way in which all cells are numbers, and no codes of digits; a few are looked at first."""
-    if cells.str.contains(_CODES).any():
+    if cells.str.contains(CODES).any():
         return None
     ways = [one for one in EVERY if cells[:_HOPE].str.contains(one.pattern).all()]
     return next((one for one in ways if cells.str.contains(one.pattern).all()), None)
@@ -193,9 +202,14 @@ def _time(column: pl.Series) -> Time | None:
     if not filled[:_HOPE].str.contains(r"\d.*\D.*\d").all():
         return None
     try:
-        if times(filled[:_HOPE]).dtype.is_temporal():
-            return Time.of(column)
+        if not times(filled[:_HOPE]).dtype.is_temporal():
+            return None
     except DataError as error:
-        if "can be read as" in str(error):  # times without a doubt, but not without two meanings
+        if DOUBT not in str(error):  # which later cells may settle
+            return None
+    try:
+        return Time.of(column)
+    except DataError as error:
+        if DOUBT in str(error):  # times without a doubt, but not without two meanings
             raise DataError(f"X: column {error}") from None
     return None

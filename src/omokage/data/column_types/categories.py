@@ -39,11 +39,16 @@ class Category:
         cells = cells_of(column)
         counted = cells.drop_nulls().alias("level").value_counts()  # a column may be called "count"
         counts = dict(zip(counted["level"].to_list(), counted["count"].to_list(), strict=True))
-        if column.dtype.is_integer():
+        return Category.counted(counts, column.dtype, most)
+
+    @staticmethod
+    def counted(counts: Mapping[Any, int], dtype: Any, most: int = LEVELS) -> "Category":
+        """Return what fits a column of this type with so many cells of each level; see `of`."""
+        if dtype.is_integer():
             counts = {int(level): count for level, count in counts.items()}
         levels = sorted(counts)
-        if isinstance(column.dtype, pl.Enum):
-            levels = [level for level in column.dtype.categories.to_list() if level.strip() in counts]
+        if isinstance(dtype, pl.Enum):
+            levels = [level for level in dtype.categories.to_list() if level.strip() in counts]
             levels = list(dict.fromkeys(level.strip() for level in levels))
         if len(levels) <= most:
             return Category(tuple(levels), tuple(counts[level] for level in levels))

@@ -6,12 +6,12 @@ from typing import Any
 
 from omokage.data.arrays import is_picture
 from omokage.data.containers import opened
-from omokage.data.frames import is_frame
-from omokage.data.kinds import vectors
+from omokage.data.frames import is_frame, is_mixed
+from omokage.data.kinds import table_streams
 from omokage.data.kinds.base import Drawing, Given, Kind, Pictures, Rows, Schema
 from omokage.data.kinds.images import Images
 from omokage.data.kinds.sequences import Sequences
-from omokage.data.kinds.tables import Columns, is_mixed
+from omokage.data.kinds.tables import Columns
 from omokage.data.kinds.vectors import Vectors
 from omokage.errors import FileFormatError, ParameterError
 from omokage.paths import is_folder
@@ -65,13 +65,13 @@ def kind_of(X: Any, kind: Any) -> Kind:
 
 
 def _looked_at(X: Any) -> tuple[Any, bool]:
-    """Return X, of a small file its rows, and whether it is a table of more than numbers; of a large file by a part."""
+    """Return X, of a small file its rows, and whether it is a table of more than numbers, or has holes."""
     if not hasattr(X, "batches"):
         return X, is_mixed(X)
     if X.names is None:
         return X, False
-    if not X.fits(vectors.IN_MEMORY_BYTES):
-        return X, is_mixed(next(iter(X.batches()), None))
+    if not X.fits(table_streams.IN_MEMORY_BYTES):
+        return X, any(map(is_mixed, X.batches()))
     rows = X.read()
     return rows, is_mixed(rows)
 

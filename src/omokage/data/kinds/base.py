@@ -10,7 +10,7 @@ A kind of one's own is a subclass of `Kind` and one of `Schema` in a file of one
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -162,6 +162,7 @@ class Given:
         lines: The lines of the table that each whole series is made of; `None`: each line is a row.
         steps: Of series, what tells steps apart, a line for each in the order of the file.
         alone: Whether they are a single series.
+        first: The number of the first of them, where they are a part of more.
     """
 
     rows: Any
@@ -170,6 +171,7 @@ class Given:
     lines: tuple[NDArray[np.int64], ...] | None = None
     steps: pl.DataFrame | None = None
     alone: bool = False
+    first: int = 0
 
     @property
     def order(self) -> NDArray[np.int64] | slice:
@@ -478,6 +480,14 @@ class Schema(ABC):
                 raise DataError(f"{error}{more}") from None
             known = known.select(self.names)
         return Given(known, rows.select(ids), rows)
+
+    def parts(self, source: Any, ids: Sequence[str] = ()) -> Iterator[Given]:
+        """Yield the rows of an open file or a folder in parts which can be asked about one by one; see `given`."""
+        yield self.given(source, ids)
+
+    def check(self, given: Given) -> None:
+        """Check the cells of rows that were refused; raises DataError that names the row in the whole, if it can."""
+        return
 
     def to_table(self, answers: Any, given: Given | None = None) -> pl.DataFrame:
         """Return answers like X as a table, behind what tells the rows apart that were `given`."""

@@ -9,7 +9,7 @@ import copy
 import functools
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, get_args
@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from omokage.batch import Batch, Cells, Event
 from omokage.data import column_types
-from omokage.data.arrays import is_numbers
 from omokage.data.column_types import AUTO, LEVELS, Category, ColumnType, LeftOut, Number, NumberRule, Splined, Time
+from omokage.data.column_types.holes import with_holes
+from omokage.data.column_types.survey import Survey
 from omokage.data.columns import ColumnSchema, Moments, Standardization, check_names
 from omokage.data.conditions import Where
-from omokage.data.containers import check_support, checked_weight, values
+from omokage.data.containers import check_support, checked_weight, opened, values
 from omokage.data.encoded import Encoded
 from omokage.data.filling import Filling, as_given
 from omokage.data.frames import Container, frame_of, like, series_of, textual
@@ -38,7 +39,6 @@ from omokage.tables import aligned
 
 _SHOWN = 5  # names in a warning
 _ANNOUNCED = 60  # columns
-_DASHES = ("-", "--", ".", "...")  # that stand for a missing value where the other cells are longer
 
 
 @dataclass(frozen=True)
@@ -117,56 +117,28 @@ class Columns(Kind):
 
     def rows(self, X: Any, sample_weight: Any = None, *, estimator: str = "") -> "TableRows":
         """Return training rows, read and checked; see `Kind.rows`."""
+        from omokage.data.kinds import table_streams  # which builds on this module
+
+        if table_streams.is_large(X):
+            return table_streams.StreamedTable(X, self, sample_weight)
         return TableRows(X, self, sample_weight)
 
-    def read(self, X: Any, name: str = "X") -> list[pl.Series]:
+    def read(self, X: Any, name: str = "X", dashes: Mapping[str, bool] | None = None) -> list[pl.Series]:
         """Return the columns of a frame, an array or an open file, with nulls where cells are missing.
+
+        Of columns that `dashes` names it says whether dashes are missing cells; of others their cells do.
 
         Raises:
             DataError: If it is no table.
         """
         rows = X.read() if hasattr(X, "batches") else X
-        return [self._with_holes(column) for column in series_of(rows, name)]
-
-    def _with_holes(self, column: pl.Series) -> pl.Series:
-        """Return a column with null for each cell that stands for a missing value."""
-        if column.dtype.is_float():
-            return column.fill_nan(None)
-        if isinstance(column.dtype, pl.Duration):
-            return column.dt.total_microseconds() / 1e6  # seconds
-        if column.dtype == pl.Time:
-            return column.cast(pl.Int64) / 1e9
-        if column.dtype != pl.String:
-            return column
-        bare = column.str.strip_chars()
-        bare = bare.set(bare.is_in(self.missing), None)
-        dashes = bare.is_in(_DASHES)
-        if dashes.any() and (bare.filter(~dashes).str.len_chars() >= 2).all() and not dashes.all():
-            bare = bare.set(dashes, None)
-        return bare
+        said = dashes or {}
+        return [with_holes(column, self.missing, said.get(column.name)) for column in series_of(rows, name)]
 
     @staticmethod
     def schema_from_json(value: Mapping[str, Any]) -> "TableSchema":
         """Return the schema that `to_json` wrote; raises FileFormatError if it is not sound."""
         return TableSchema.from_json(value)
-
-
-def is_mixed(X: Any) -> bool:
-    """Say whether X is a data frame that holds anything but plain numbers, or has holes.
-
-    Example:
-        >>> is_mixed(pl.DataFrame({"a": [1, None]})), is_mixed(pl.DataFrame({"a": [1, 2]})), is_mixed([[1, None]])
-        (True, False, False)
-    """
-    frame = frame_of(X)
-    if frame is None or not len(frame):
-        return False
-    for column in frame.iter_columns():
-        if not is_numbers(column) or column.is_null().any():
-            return True
-        if column.dtype.is_float() and column.is_nan().any():
-            return True
-    return False
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,17 +183,28 @@ class TableSchema(Schema):
         return self.owner, tuple(count for kind in self.types for count in kind.classes)
 
     def opened(self, X: Any) -> Any:
-        """Return the rows of a file, where X is one or the path of one, else X."""
-        return values(X)
+        """Return the rows of a file, where X is one or the path of one, else X; a large one stays open."""
+        from omokage.data.kinds import table_streams  # which builds on this module
+
+        X = opened(X)
+        return X if table_streams.is_large(X) else values(X)
 
     def rows(self, X: Any, *, support: Support = REAL, name: str = "X", estimator: str = "") -> Encoded:
         """Return rows of a table, checked and encoded; see `Schema.rows`."""
-        read = self.selected(self.kind.read(self.opened(X), name), name)
+        from omokage.data.kinds import table_streams
+
+        X = self.opened(X)
+        if hasattr(X, "batches"):
+            return table_streams.encoded(self, X, support, name)
+        return Encoded.of(self.encode(self.checked(self.selected(self.kind.read(X, name), name), support, name)))
+
+    def checked(self, read: Sequence[pl.Series], support: Support, name: str = "X") -> Values:
+        """Return the entries of the columns that are input, raw, (n, E), checked to lie where the likelihood does."""
         self._warn_of_unseen(read, name)
         raw = self.entries(read, name)
         inside = np.broadcast_to(support.inside, raw.shape[1:])
         check_support(np.where(np.isnan(raw), inside, raw), support, self.columns.names, name)
-        return Encoded.of(self.encode(raw))
+        return raw
 
     def entries(self, read: Sequence[pl.Series], name: str = "X") -> Values:
         """Return the entries of the columns that are input, raw, (n, E), with NaN for those that are missing."""
@@ -242,7 +225,7 @@ class TableSchema(Schema):
         by_name = {column.name: column for column in read}
         return [by_name[column] for column in self.names]
 
-    def _warn_of_unseen(self, read: list[pl.Series], name: str) -> None:
+    def _warn_of_unseen(self, read: Sequence[pl.Series], name: str) -> None:
         """Name the levels that the fit did not see."""
         for kind, column in zip(self.types, read, strict=True):
             if isinstance(kind, Category) and (unseen := kind.unseen(column)):
@@ -386,7 +369,7 @@ class TableSchema(Schema):
 
     def entry_jacobians(self, batch: Batch) -> NDArray[np.float64]:
         """Return what to add to log p of each entry, (n, E), in nats."""
-        return slopes(self.types, self.owner, self.columns.decode(batch.x)) - np.log(self.columns.scale)
+        return column_types.slopes(self.types, self.owner, self.columns.decode(batch.x)) - np.log(self.columns.scale)
 
     def squared_errors(self, batch: Batch, made: Any) -> NDArray[np.float64]:
         """Return the squared error of each entry, (n, E); of a class 1 if it is another one.
@@ -472,6 +455,18 @@ class TableSchema(Schema):
                 raise DataError(f"{error}{more}") from None
         return Given(known, rows.select(ids), rows)
 
+    def parts(self, source: Any, ids: Sequence[str] = ()) -> Iterator[Given]:
+        """Yield the rows of an open file, those of a large one in parts; see `Schema.parts`."""
+        from omokage.data.kinds import table_streams  # which builds on this module
+
+        return table_streams.parts(self, source, ids)
+
+    def check(self, given: Given) -> None:
+        """Raise DataError that names the first cell which cannot be read by its row, if there is one."""
+        from omokage.data.kinds import table_streams
+
+        table_streams.check(self, self.selected(self.kind.read(given.rows)), given.first)
+
     def to_table(self, answers: Any, given: Given | None = None) -> pl.DataFrame:
         """Return answers like X as a table, behind what tells the rows apart that were `given`."""
         keys = () if given is None else given.keys.get_columns()
@@ -552,34 +547,41 @@ class TableRows:
         Raises:
             DataError: If the rows or the weights cannot be used.
         """
-        self.kind = kind
         self._read = read = kind.read(X)
-        self.container = container_of(X)
-        self.textual = textual(X)
+        self._decide(kind, X, read, len(read[0]) if read else 0)
+        columns = [column for column in read if column.name not in self.left_out]
+        self.matrix = np.column_stack([one.read(column) for one, column in zip(self.types, columns, strict=True)])
+        self.weight = None if sample_weight is None else checked_weight(sample_weight, len(self.matrix))
+        self._measure()
+        empty = np.isnan(self.matrix).all(1)
+        self._warn(np.flatnonzero(empty))
+
+    def _decide(self, kind: Columns, X: Any, read: list[pl.Series], count: int, survey: Survey | None = None) -> None:
+        """Decide what each column holds, by all `count` rows of X, or by some that are `read` and a survey of all."""
+        self.kind, self.container, self.textual = kind, container_of(X), textual(X)
         self.order = tuple(column.name for column in read)
         if unknown := [name for name in kind.asked if name not in self.order]:
             hints = "".join(suggest(name, self.order) for name in unknown[:_SHOWN])
             raise DataError(f"X: types name columns that it does not have: {listing(unknown)}.{hints}")
-        if not read or len(read[0]) < 2:
-            raise DataError(f"X: expected at least 2 rows; got {len(read[0]) if read else 0}.")
-        self.types, self.left_out, columns = _decided(read, kind)
-        self.matrix = np.column_stack([one.read(column) for one, column in zip(self.types, columns, strict=True)])
+        if count < 2:
+            raise DataError(f"X: expected at least 2 rows; got {count}.")
+        self.types, self.left_out = _decided(read, kind, survey)
         self.owner = np.repeat(np.arange(len(self.types)), [len(one.classes) for one in self.types])
-        self.names = _entry_names([column.name for column in columns], self.types)
-        self.weight = None if sample_weight is None else checked_weight(sample_weight, len(self.matrix))
-        self._measure()
+        self.names = _entry_names([name for name in self.order if name not in self.left_out], self.types)
+
+    def _warn(self, empty: NDArray[np.int64]) -> None:
+        """Name the columns that are no input, and rows without a value."""
         if self.left_out:
             what = "; ".join(f"{name!r}: {reason.why}" for name, reason in self.left_out.items())
             warnings.warn(
                 f"X: columns that are no input are left out: {what}. Say otherwise with types= (omokage.data.Columns).",
-                stacklevel=4,
+                stacklevel=5,
             )
-        if (empty := np.isnan(self.matrix).all(1)).any():
-            rows = np.flatnonzero(empty)
+        if len(empty):
             warnings.warn(
-                f"X: rows {listing(rows, _SHOWN)} have no value in any column that is input; nothing is learned of "
+                f"X: rows {listing(empty, _SHOWN)} have no value in any column that is input; nothing is learned of "
                 "them.",
-                stacklevel=4,
+                stacklevel=5,
             )
 
     @property
@@ -607,7 +609,7 @@ class TableRows:
         share = share / share.sum()
         there = ~np.isnan(self.matrix)
         observed = np.where(there.all(0), 1.0, np.minimum(share @ there, 1 - 1e-9))
-        slope = float(share @ np.nan_to_num(slopes(self.types, self.owner, self.matrix)).sum(1))
+        slope = float(share @ np.nan_to_num(column_types.slopes(self.types, self.owner, self.matrix)).sum(1))
         return TableSchema(learned, self.kind, self.types, self.left_out, observed, slope, self.container, self.order)
 
     def part(self, index: NDArray[np.int64]) -> "TableRows":
@@ -644,11 +646,6 @@ class TableRows:
         self.moments = Moments.of_observed(self.matrix, self.weight)
 
 
-def slopes(types: Sequence[ColumnType], owner: NDArray[np.int64], entries: Values) -> Values:
-    """Return log |d entry / d cell| of raw entries, (n, E), in nats."""
-    return np.concatenate([kind.log_slope(entries[:, owner == j]) for j, kind in enumerate(types)], 1)
-
-
 def _percent(share: float) -> str:
     """Return a share in percent, of two digits; shares that nobody can tell from 0 are not written out."""
     return "less than 0.001 %" if share < 1e-5 else f"{float(f'{100 * share:.2g}'):g} %"
@@ -676,26 +673,26 @@ def container_of(X: Any) -> Container:
 
 
 def _decided(
-    read: list[pl.Series], kind: Columns
-) -> tuple[tuple[ColumnType, ...], dict[str, LeftOut], list[pl.Series]]:
-    """Return what each column holds, the columns that are left out, and those that are not."""
+    read: list[pl.Series], kind: Columns, survey: Survey | None
+) -> tuple[tuple[ColumnType, ...], dict[str, LeftOut]]:
+    """Return what each column holds, and the columns that are left out; see `TableRows._decide`."""
     numbering = column_types.number_rows(read)
     types: list[ColumnType] = []
     left_out: dict[str, LeftOut] = {}
-    columns = []
     for column in read:
         asked = kind.asked.get(column.name)
         found: Number | Category | Time | LeftOut
         if asked is None and column.name in numbering:
             found = LeftOut("whole numbers that count the rows")
         else:
-            found = column_types.decide(column, asked, kind.levels, kind.rule)
+            whole = column if survey is None else survey.completed(column, asked)
+            found = column_types.decide(whole, asked, kind.levels, kind.rule)
+            found = found if survey is None else survey.exact(column.name, found, kind.levels)
         if isinstance(found, LeftOut):
             left_out[column.name] = found
         else:
             types.append(found)
-            columns.append(column)
     if not types:
         what = "; ".join(f"{name!r}: {reason.why}" for name, reason in left_out.items())
         raise DataError(f"X: no column is left that something could be learned of. Left out are {what}.")
-    return tuple(types), left_out, columns
+    return tuple(types), left_out

@@ -53,7 +53,7 @@ class Vectors(Kind):
     def rows(self, X: Any, sample_weight: Any = None, *, estimator: str = "") -> "Table | TableRows":
         """Return training rows, read and checked; see `Kind.rows`."""
         if self.missing == "mask":
-            return TableRows(X, Columns(), sample_weight)
+            return Columns().rows(X, sample_weight)
         return Table(X, sample_weight, estimator=estimator)
 
     @staticmethod
