@@ -178,7 +178,7 @@ def test_a_detector_scores_such_rows():
     detector = om.AnomalyDetector(om.VAE(2, **settings)).fit(table())
     odd = table(5).with_columns(double=pl.lit(40.0))
     assert detector.explain(odd).by == "mahalanobis"  # given z, cells are not independent
-    with pytest.raises(ParameterError, match="by='conditional'.*independent"):
+    with pytest.raises(ParameterError, match=r"by='conditional'.*independent"):
         detector.explain(odd, by="conditional")
     assert (detector.score_samples(odd) < np.median(detector.score_samples(table(50, seed=2)))).all()
 
