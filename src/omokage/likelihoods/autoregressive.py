@@ -20,7 +20,7 @@ from omokage.nets import masked
 from omokage.nets.views import Beside
 from omokage.supports import REAL, Support, beside, levels
 
-_UNITS, _WIDEST, _NARROWEST = 2048, 64, 8  # of all entries together, and of each
+_UNITS, _WIDEST, _NARROWEST = 1024, 64, 8  # of all entries together, and of each
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Autoregressive:
     "PixelCNN++", 2017, for the classes and numbers of one entry after the other.
 
     Attributes:
-        width: Features of each entry in the two hidden layers; `None`: 64, and for more than 32 entries fewer.
+        width: Features of each entry in the two hidden layers; `None`: 64, and for more than 16 entries fewer.
         bins: Of a number.
         dropout: The share of the features that is dropped in training.
         unknown: The share of the entries that those after them are not shown in training. So it is learned what to
@@ -137,7 +137,8 @@ class Autoregressive:
         weights = {name: first(name, shape) for name, shape in masked.shapes(*sizes).items()}
         return {
             "added": Output((entries, width)),
-            "kept": Dropped((2, entries, width), self.dropout),
+            # The same numbers for all entries, whose features are their own: random numbers cost much of a step.
+            "kept": Dropped((2, 1, width), self.dropout),
             "shown": Dropped((entries,), self.unknown),
             "centre": Fixed(np.where(layout.number, event.centre, 0.0)),
             "spread": Fixed(np.where(layout.number & (event.spread > 0), event.spread, 1.0)),

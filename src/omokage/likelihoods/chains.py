@@ -173,7 +173,7 @@ class Chain(dist.Distribution):
         weights: Of the network; see `omokage.nets.masked`.
         added: What z adds to the first features of each entry, (..., E, width).
         centre, spread: See `Entries`, (E,) each.
-        kept: In training, factors of the features, (..., 2, E, width).
+        kept: In training, factors of the features, (..., 2, 1, width).
         shown: In training, 0 for an entry that those after it are not shown, (..., E).
         sure: Rows of whose classes and bins the distribution is certain, (..., E).
     """

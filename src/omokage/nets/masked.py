@@ -89,7 +89,7 @@ def asked(weights: Weights, seen: Array, added: Array, kept: Array | None = None
         weights: The arrays.
         seen: What is told of all entries, (..., E, F).
         added: To the first features of each entry, (..., E, width).
-        kept: Factors of the features of both layers, (..., 2, E, width); `None`: 1.
+        kept: Factors of the features of both layers, (..., 2, E, width) or (..., 2, 1, width); `None`: 1.
     """
     entries = seen.shape[-2]
     before = np.repeat(np.tri(entries, k=-1, dtype=np.float32), _TOLD, 1)  # (E, E · F)

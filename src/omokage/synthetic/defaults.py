@@ -36,5 +36,5 @@ def settings_for(rows: int) -> dict[str, Any]:
         "batch_size": _BATCH,
         "learning_rate": 4e-4,
         "gradient_clip": 1.0,
-        "early_stopping": 15,
+        "early_stopping": 8,
     }
