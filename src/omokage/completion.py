@@ -30,7 +30,7 @@ def completed(model: Model, z: Array, rows: Batch | None, keys: Array, choices: 
         none.
     """
     outputs = model.likelihood.outputs(z, rows)
-    choices = jnp.broadcast_to(choices, (len(z), *choices.shape[-2:]))
+    choices = jnp.broadcast_to(choices, (z.shape[0], *choices.shape[-2:]))
     if takes_holes(model.likelihood.family):
         x = jax.vmap(lambda row, key, own: model.likelihood.given(row).within(key, own))(outputs, keys, choices)
         return x, model.likelihood.given(outputs).masses(x, choices)
@@ -55,5 +55,5 @@ def completed(model: Model, z: Array, rows: Batch | None, keys: Array, choices: 
 def masses(model: Model, z: Array, rows: Batch | None, x: Array, choices: Array) -> Array:
     """Return the masses of choices as `completed` does, but of rows x, (B, E), whose other entries are as they are."""
     given = model.likelihood.given(model.likelihood.outputs(z, rows))
-    found: Array = given.masses(x, jnp.broadcast_to(choices, (len(z), *choices.shape[-2:])))
+    found: Array = given.masses(x, jnp.broadcast_to(choices, (z.shape[0], *choices.shape[-2:])))
     return found
