@@ -7,7 +7,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from omokage.data.column_types import Category, LeftOut, Number, Time, decide, from_json
+from omokage.data.column_types import Category, LeftOut, Number, NumberRule, Time, decide, from_json
 from omokage.data.frames import series_of
 from omokage.data.kinds import Columns
 from omokage.data.splines import Spline
@@ -211,8 +211,8 @@ def test_a_spline_is_taken_where_it_fits_held_out_values_better():
     random = np.random.default_rng(0)
     for values, bent in ((random.normal(3, 2, 900), False), (np.exp(random.normal(0, 2, 900)), True)):
         assert (decide(pl.Series(values)).spline is not None) == bent
-        assert decide(pl.Series(values), spline=False).spline is None
-        assert decide(pl.Series(values), spline=True).spline is not None
+        assert decide(pl.Series(values), rule=NumberRule(spline=False)).spline is None
+        assert decide(pl.Series(values), rule=NumberRule(spline=True)).spline is not None
 
 
 @pytest.mark.parametrize(
