@@ -7,7 +7,7 @@ from typing import Any
 from omokage.data.arrays import is_picture
 from omokage.data.containers import opened
 from omokage.data.frames import is_frame, is_mixed
-from omokage.data.kinds import table_streams
+from omokage.data.kinds import table_streams, vectors
 from omokage.data.kinds.base import Drawing, Given, Kind, Pictures, Rows, Schema
 from omokage.data.kinds.images import Images
 from omokage.data.kinds.sequences import Sequences
@@ -70,7 +70,7 @@ def _looked_at(X: Any) -> tuple[Any, bool]:
         return X, is_mixed(X)
     if X.names is None:
         return X, False
-    if not X.fits(table_streams.IN_MEMORY_BYTES):
+    if not X.fits(min(table_streams.IN_MEMORY_BYTES, vectors.IN_MEMORY_BYTES)):
         return X, any(map(is_mixed, X.batches()))
     rows = X.read()
     return rows, is_mixed(rows)
