@@ -206,7 +206,8 @@ def test_settings_are_checked(settings, message):
         Autoregressive(**settings)
 
 
-def test_pictures_are_refused():
-    pictures = np.zeros((4, 8, 8, 1)) + np.arange(4)[:, None, None, None]
-    with pytest.raises(ParameterError, match="vectors and tables"):
-        om.VAE(1, likelihood="autoregressive", verbose=0).fit(pictures)
+@pytest.mark.parametrize("shape", [(4, 8, 8, 1), (4, 5, 2)])
+def test_pictures_and_series_are_refused(shape):
+    X = np.random.default_rng(0).random(shape)
+    with pytest.raises(ParameterError, match=r"vectors and tables; X is (images|sequences)"):
+        om.VAE(1, likelihood="autoregressive", verbose=0).fit(X)

@@ -94,9 +94,7 @@ class Autoregressive:
         return self if self.cells else replace(self, cells=tuple(cells))
 
     def check_entries(self, shape: tuple[int, ...]) -> None:
-        """Check that rows are single and as long as the cells say; raises ParameterError."""
-        if len(shape) != 1:
-            raise ParameterError("likelihood: Autoregressive is for vectors and tables; X is neither.")
+        """Check that rows are as long as the cells say; raises ParameterError."""
         if self.entries != shape[0]:
             raise ParameterError(
                 f"Autoregressive(cells=...): has {self.entries} entries, and rows have {shape[0]}. Leave it empty."
