@@ -118,14 +118,13 @@ def decide(parameters: Mapping[str, Any], table: Rows, name: Callable[[int], Any
 
 def _of_columns(likelihood: Any, table: Rows) -> Any:
     """Return the likelihood of rows some of whose columns are categories: it is that of the other columns."""
-    cells: Any = getattr(table, "cells", None)  # which rows of a kind of one's own need not have
     if hasattr(likelihood, "of_cells"):
         if table.kind.form != "vectors":
             raise ParameterError(
                 f"likelihood: {type(likelihood).__name__} is for vectors and tables; X is {table.kind.name}."
             )
-        return likelihood.of_cells(cells or [(None,)] * len(table.moments.mean))
-    classes = getattr(table, "classes", None)
+        return likelihood.of_cells(getattr(table, "cells", [(None,)] * len(table.moments.mean)))
+    classes: Any = getattr(table, "classes", None)  # which rows of a kind of one's own need not have
     if classes is None or not any(classes) or isinstance(likelihood, likelihoods.ByColumn):
         return likelihood
     return likelihoods.ByColumn([likelihoods.Categories((count,)) if count else likelihood for count in classes])

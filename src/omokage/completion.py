@@ -41,15 +41,15 @@ def completed(model: Model, z: Array, rows: Batch | None, keys: Array, choices: 
     def mass(choice: Array, is_one: Array) -> Array:
         return jnp.where(is_one, given.log_prob(jnp.where(is_one, choice, free)), -jnp.inf)
 
-    masses = jax.vmap(mass, -1, -1)(choices, named)  # (B, E, M)
-    if masses.shape[-1] > 1:
-        noise = jax.vmap(lambda key: jax.random.gumbel(jax.random.fold_in(key, 1), masses.shape[:0:-1]))(keys)
-        best = jnp.argmax(masses + jnp.swapaxes(noise, 1, 2), -1)
+    each = jax.vmap(mass, -1, -1)(choices, named)  # (B, E, M)
+    if each.shape[-1] > 1:
+        noise = jax.vmap(lambda key: jax.random.gumbel(jax.random.fold_in(key, 1), each.shape[:0:-1]))(keys)
+        best = jnp.argmax(each + jnp.swapaxes(noise, 1, 2), -1)
     else:
-        best = jnp.zeros(masses.shape[:-1], jnp.int32)
+        best = jnp.zeros(each.shape[:-1], jnp.int32)
     chosen = jnp.take_along_axis(choices, best[..., None], -1)[..., 0]
     some = named.any(-1)
-    return jnp.where(some, chosen, free), jnp.where(some, jax.nn.logsumexp(masses, -1), 0)
+    return jnp.where(some, chosen, free), jnp.where(some, jax.nn.logsumexp(each, -1), 0)
 
 
 def masses(model: Model, z: Array, rows: Batch | None, x: Array, choices: Array) -> Array:

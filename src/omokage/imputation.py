@@ -36,6 +36,7 @@ from omokage.model import (
 )
 
 Row = dict[str, Array]
+_APART = 64  # numbers of blocks of draws, which are of fewer draws each
 
 
 def imputation(model: Model, batch: Batch, rounds: Array, draws: Draws, cells: Cells | None = None) -> Row:
@@ -171,7 +172,7 @@ def _proposals(model: Model, batch: Batch, draws: Draws) -> Callable[[Array, Arr
     def proposed(z: Array, log_q: Array, number: Array) -> tuple[Array, Array]:
         def one(inputs: tuple[Array, Array]) -> tuple[Array, Array]:
             z, place = inputs
-            here = jax.vmap(jax.random.fold_in, (0, None))(keys, number * 64 + place)
+            here = jax.vmap(jax.random.fold_in, (0, None))(keys, number * _APART + place)
             x, mass = completed(own, z, rows, here, known[..., None])
             return x if model.codec is None else model.codec.decode(x), mass.sum(-1)
 
@@ -205,7 +206,7 @@ def _averaged(
     size = batch.x.shape[0]
     lowest = jnp.full(size, jnp.finfo(jnp.float32).min)
     z = jnp.zeros((1, size, posterior.event_shape[0]))
-    blank = jax.eval_shape(lambda: moments(*((z, propose(z, z[..., 0], jnp.uint32(0))[1]))))
+    blank = jax.eval_shape(lambda: moments(z, propose(z, z[..., 0], jnp.uint32(0))[1]))
     start = (jnp.uint32(0), lowest, jnp.zeros(size), [jnp.zeros(one.shape[1:]) for one in blank])
     _, _, mass, sums = over_draws(more, start, model, batch, draws, rows=shown)
     return [one / _like(mass, one) for one in sums]

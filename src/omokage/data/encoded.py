@@ -32,15 +32,17 @@ class Parts(Sequence[Group]):
     def __getitem__(self, number: Any) -> Any:
         if not 0 <= number < len(self):
             raise IndexError(number)
-        index = self.places[number]
+        index = self._place(number)
         batch = self._read(int(index[0]), int(index[-1]) + 1)
         return index, batch if self._context is None else batch._replace(context=self._context[index])
 
     @property
     def places(self) -> list[NDArray[np.int64]]:
         """The places of the rows of each part."""
-        starts = range(0, self.rows, self._size)
-        return [np.arange(start, min(self.rows, start + self._size)) for start in starts]
+        return [self._place(number) for number in range(len(self))]
+
+    def _place(self, number: int) -> NDArray[np.int64]:
+        return np.arange(number * self._size, min(self.rows, (number + 1) * self._size))
 
     def with_context(self, context: NDArray[np.float32]) -> "Parts":
         """Return the rows with their context, (n, C)."""

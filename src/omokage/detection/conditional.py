@@ -32,12 +32,12 @@ from omokage import inference
 from omokage.batch import Batch
 from omokage.detection import beyond
 from omokage.ensemble import Ensemble, of_each
+from omokage.likelihoods.categories import UNSEEN
 from omokage.model import Model, expected_of, is_point_mass, places_of, usual, variance_of
 
 DRAWS = 8  # of z, from each posterior
 _APART = 50.0  # nats, by which draws differ at most by what one entry says
 _NUMBERS = 2**22  # that the draws of some rows make together
-_UNSEEN = -np.log(1e-6)  # of a class never seen: by how much it is rarer than the least likely one
 Values = NDArray[np.float64]
 
 
@@ -108,7 +108,7 @@ def _of_class(x: Values, shares: Values) -> tuple[Values, Values]:
     unseen = x >= shares.shape[1]
     own = shares[np.arange(len(x)), np.minimum(x, shares.shape[1] - 1).astype(np.int64)]
     tail = np.where(shares <= own[:, None] * (1 + 1e-6), shares, 0).sum(1)
-    rarest = _UNSEEN - np.log(shares.min(1))
+    rarest = -UNSEEN - np.log(shares.min(1))
     return np.where(unseen, rarest, -np.log(np.minimum(tail, 1))), np.where(unseen, rarest, -np.log(own))
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from omokage.batch import Event
 from omokage.density import Dropped, Fixed, Learned, Output, Parameters
-from omokage.errors import ParameterError, is_count, is_number
+from omokage.errors import ParameterError, check_counts, is_count, is_number
 from omokage.likelihoods.by_column import ByColumn
 from omokage.likelihoods.categories import Categories
 from omokage.likelihoods.chains import Cell, Chain, Layout
@@ -74,10 +74,7 @@ class Autoregressive:
 
     def __post_init__(self) -> None:
         """Check the settings, and keep them in a form that can be compared and written down."""
-        counts = {"bins": self.bins} | ({} if self.width is None else {"width": self.width})
-        for name, value in counts.items():
-            if not is_count(value):
-                raise ParameterError(f"Autoregressive({name}={value!r}): expected a whole number of at least 1.")
+        check_counts(self, *(["bins"] if self.width is None else ["bins", "width"]))
         for name, share in (("dropout", self.dropout), ("unknown", self.unknown)):
             if not is_number(share, 0, 0.99):
                 raise ParameterError(f"Autoregressive({name}={share!r}): expected a share from 0 to 0.99.")
